@@ -1,0 +1,139 @@
+//! Validated identifiers.
+//!
+//! Ids that a vendor chose ([`OpaqueId`]) are bytes to us: never folded, trimmed or "cleaned".
+//! Names that the operator chose ([`TenantId`], [`AgentId`], [`EntryId`], [`ChannelType`]) are parsed
+//! once, when the configuration is read. Nothing here knows a channel, a session or the store.
+
+use std::fmt;
+
+/// Why a text is not an identifier.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// An empty id would file a message under a shared key.
+    #[error("{what} is empty")]
+    Empty { what: &'static str },
+    /// Longer than any real id; refused before it costs memory.
+    #[error("{what} is {len_bytes} bytes long; at most {max_bytes} are allowed")]
+    TooLong { what: &'static str, len_bytes: usize, max_bytes: usize },
+    /// A name that the operator chose contains a character that names may not have.
+    #[error("{what} {value:?} contains {found:?}; letters, digits, `-`, `_` and `.` are allowed")]
+    Character { what: &'static str, value: String, found: char },
+}
+
+/// Longest id a vendor may send us, in bytes.
+pub const MAX_OPAQUE_ID_BYTES: usize = 16 * 1024;
+/// Longest name the operator may choose, in bytes.
+pub const MAX_NAME_BYTES: usize = 128;
+
+macro_rules! string_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $check:path) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// Checks the text and keeps it byte for byte.
+            ///
+            /// # Errors
+            /// When the text is empty, too long or, for names, has a character that names may not have.
+            pub fn new(text: impl Into<Box<str>>) -> Result<Self, Error> {
+                let text = text.into();
+                $check($what, &text)?;
+                Ok(Self(text))
+            }
+
+            /// The text as it was given.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", self.0)
+            }
+        }
+    };
+}
+
+string_id!(
+    /// An id that a vendor chose: server, room, thread, user, message, account, workspace.
+    OpaqueId, "the id", check_opaque
+);
+string_id!(
+    /// A client business.
+    TenantId, "the tenant id", check_name
+);
+string_id!(
+    /// An agent, as named in the configuration.
+    AgentId, "the agent name", check_name
+);
+string_id!(
+    /// One `[[channels]]` entry: its `id`, or its type, numbered when it repeats.
+    EntryId, "the channel id", check_name
+);
+string_id!(
+    /// The kind of a channel: `slack`, `webchat`, `webhook`.
+    ChannelType, "the channel type", check_name
+);
+
+fn check_opaque(what: &'static str, text: &str) -> Result<(), Error> {
+    check_length(what, text, MAX_OPAQUE_ID_BYTES)
+}
+
+fn check_name(what: &'static str, text: &str) -> Result<(), Error> {
+    check_length(what, text, MAX_NAME_BYTES)?;
+    match text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))) {
+        Some(found) => Err(Error::Character { what, value: text.to_owned(), found }),
+        None => Ok(()),
+    }
+}
+
+fn check_length(what: &'static str, text: &str, max_bytes: usize) -> Result<(), Error> {
+    if text.is_empty() {
+        return Err(Error::Empty { what });
+    }
+    if text.len() > max_bytes {
+        return Err(Error::TooLong { what, len_bytes: text.len(), max_bytes });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opaque_ids_are_kept_byte_for_byte() {
+        for text in [" U1 ", "AbC+/x==", "\0", "😀", "a:b%3A"] {
+            assert_eq!(OpaqueId::new(text).unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn an_empty_id_is_an_error() {
+        assert_eq!(OpaqueId::new("").unwrap_err(), Error::Empty { what: "the id" });
+        assert_eq!(TenantId::new("").unwrap_err(), Error::Empty { what: "the tenant id" });
+    }
+
+    #[test]
+    fn names_refuse_what_would_need_escaping() {
+        assert!(TenantId::new("acme-dental_2.0").is_ok());
+        for text in ["a:b", "a/b", "a b", "ä", "a%"] {
+            assert!(matches!(TenantId::new(text), Err(Error::Character { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_endless_id_is_refused() {
+        assert!(OpaqueId::new("x".repeat(MAX_OPAQUE_ID_BYTES)).is_ok());
+        assert!(matches!(OpaqueId::new("x".repeat(MAX_OPAQUE_ID_BYTES + 1)), Err(Error::TooLong { .. })));
+    }
+}
