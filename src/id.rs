@@ -84,6 +84,80 @@ string_id!(
     ChannelType, "the channel type", check_name
 );
 
+/// The name of a conversation. Made by `session::key`, parsed here.
+///
+/// Grammar (RFC 5234; the tenant segment has no `=`, so the first `-workspace=` ends it):
+///
+/// ```text
+/// key       = [ "tenant-" name "-" ] body
+/// body      = 1*( safe / escape / ":" / "=" )
+/// safe      = ALPHA / DIGIT / "-" / "_" / "." / "~" / "+" / "!" / "@"
+/// escape    = "%" 2HEXUPPER          ; a byte that is not itself `safe`, or a reserved word's first byte
+/// ```
+///
+/// `:` separates segments and `=` marks a segment that is named (`thread=…`); inside an id both are
+/// escaped. So a key is plain ASCII without spaces, quotes, slashes or control characters: it
+/// survives log lines, URLs and quoted shell words.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionKey(Box<str>);
+
+/// Why a text is not a session key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a session key: {reason} at byte {at}")]
+pub struct SessionKeyError {
+    reason: &'static str,
+    at: usize,
+}
+
+impl SessionKey {
+    /// Is this byte written as it is?
+    #[must_use]
+    pub fn is_safe(byte: u8) -> bool {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'+' | b'!' | b'@')
+    }
+
+    /// Checks the characters and escapes of a key that somebody typed.
+    ///
+    /// # Errors
+    /// When a key could not have been printed like this.
+    pub fn parse(text: &str) -> Result<Self, SessionKeyError> {
+        if text.is_empty() {
+            return Err(SessionKeyError { reason: "it is empty", at: 0 });
+        }
+        let mut bytes = text.bytes().enumerate();
+        while let Some((at, byte)) = bytes.next() {
+            if byte == b'%' {
+                let digits = [bytes.next(), bytes.next()];
+                let is_hex = |d: &Option<(usize, u8)>| d.is_some_and(|(_, b)| matches!(b, b'0'..=b'9' | b'A'..=b'F'));
+                if !digits.iter().all(is_hex) {
+                    return Err(SessionKeyError { reason: "`%` without two upper-case hex digits", at });
+                }
+            } else if !(Self::is_safe(byte) || byte == b':' || byte == b'=') {
+                return Err(SessionKeyError { reason: "a character that keys escape", at });
+            }
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The key as printed.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
 fn check_opaque(what: &'static str, text: &str) -> Result<(), Error> {
     check_length(what, text, MAX_OPAQUE_ID_BYTES)
 }
@@ -128,6 +202,17 @@ mod tests {
         assert!(TenantId::new("acme-dental_2.0").is_ok());
         for text in ["a:b", "a/b", "a b", "ä", "a%"] {
             assert!(matches!(TenantId::new(text), Err(Error::Character { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_could_not_have_been_printed_is_refused() {
+        for text in ["wa:+15551234567", "matrix:!room_abc:server:@user:server", "tenant-42-main", "x:a%20b:thread=1.2"]
+        {
+            assert_eq!(SessionKey::parse(text).unwrap().as_str(), text);
+        }
+        for text in ["", "a b", "a%", "a%2", "a%2f", "a/b", "ä", "a\n", "a'b", "a%zz"] {
+            assert!(SessionKey::parse(text).is_err(), "{text:?}");
         }
     }
 

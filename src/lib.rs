@@ -6,3 +6,4 @@ pub mod document;
 pub mod id;
 pub mod message;
 pub mod provider;
+pub mod store;
