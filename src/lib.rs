@@ -6,4 +6,5 @@ pub mod document;
 pub mod id;
 pub mod message;
 pub mod provider;
+pub mod session;
 pub mod store;
