@@ -6,6 +6,7 @@
 //!
 //! Called by `gateway/`. Knows `id`, `message` and `document` (its own section).
 
+mod address;
 mod config;
 mod encode;
 mod format;
@@ -15,6 +16,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
+pub use address::Address;
 pub use config::{Config, DmScope, IdentityLink, Storage};
 pub use format::{Field, FormatError, KeyFormat};
 pub use key::{ResolveError, Resolved, Resolver, Rule};
