@@ -112,7 +112,7 @@ impl Router {
     }
 
     /// All routes that match, the winner first.
-    pub fn matching<'r>(&'r self, address: &'r Address) -> impl Iterator<Item = &'r Route> {
+    pub fn matching<'r, 'a>(&'r self, address: &'a Address) -> impl Iterator<Item = &'r Route> + use<'r, 'a> {
         self.routes.iter().filter(|route| route.matches(address))
     }
 }
