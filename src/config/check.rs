@@ -93,16 +93,14 @@ pub(super) fn entries(document: &Document, session: &session::Config, entries: &
 }
 
 fn share_keys(session: &session::Config, a: &Entry, b: &Entry) -> bool {
-    if session.dm_scope == DmScope::Main || a.channel_type.descriptor.ids_are_global {
-        // `main` merges all direct messages on purpose, and says so; global ids never meet.
+    if a.channel_type.descriptor.ids_are_global {
         return false;
     }
-    let tells_accounts_apart = session.dm_scope == DmScope::PerChannelPeer && session.key_format.has(Field::Account);
-    let same_account = match (&a.account, &b.account) {
-        (Some(a), Some(b)) => a == b,
-        _ => true,
-    };
-    a.channel == b.channel && a.tenant == b.tenant && a.workspace == b.workspace && (same_account || !tells_accounts_apart)
+    // Groups always show the account. Direct messages show it if the format does; the other scopes merge them on purpose.
+    let shows_account = session.dm_scope != DmScope::PerChannelPeer || session.key_format.has(Field::Account);
+    let has_two_accounts = matches!((&a.account, &b.account), (Some(a), Some(b)) if a != b);
+    let same_place = a.channel == b.channel && a.tenant == b.tenant && a.workspace == b.workspace;
+    same_place && !(has_two_accounts && shows_account)
 }
 
 /// Two API keys with the same text could not be told apart.

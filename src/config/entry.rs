@@ -1,7 +1,7 @@
 //! One `[[channels]]` entry.
 
 use crate::channel::registry::{self, Settings as ChannelSettings, Type};
-use crate::document::{Place, Section, Severity};
+use crate::document::{Document, Place, Section, Severity, Variables};
 use crate::id::{ChannelType, EntryId, OpaqueId, TenantId};
 use crate::identity::Policy;
 use crate::session::DmScope;
@@ -56,19 +56,16 @@ impl Entry {
 
     /// The entry of a gateway that configures none: a web chat that shows that something works.
     pub(super) fn embedded(scope: DmScope) -> Option<Self> {
-        let channel_type = registry::find("webchat")?;
-        Some(Self {
-            id: EntryId::new("webchat").ok()?,
-            channel_type,
-            channel: ChannelType::new(channel_type.descriptor.key_tag).ok()?,
-            account: None,
-            tenant: None,
-            workspace: None,
-            policy: Policy::embedded(scope),
-            settings: (channel_type.embedded)()?,
-            fingerprint: [0; 32],
-            place: None,
-        })
+        let document = Document::parse_toml("embedded", "type = \"webchat\"").ok()?;
+        Self::read(&mut document.root(&NoVariables), scope, &[])
+    }
+}
+
+struct NoVariables;
+
+impl Variables for NoVariables {
+    fn get(&self, _name: &str) -> Option<String> {
+        None
     }
 }
 

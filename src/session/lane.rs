@@ -12,31 +12,28 @@ use crate::id::{SessionKey, TenantId};
 /// Which conversation.
 pub type LaneId = (Option<TenantId>, SessionKey);
 
+/// Will the worker look once more before it leaves?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// A worker is at it and will look once more when `again` is set.
-    Working { again: bool },
-    /// The last turn failed; whoever set this state will start the next one.
-    Resting,
+enum Next {
+    Leave,
+    LookAgain,
 }
 
 /// All lanes that are in use.
 #[derive(Debug, Default)]
-pub struct Lanes(Mutex<HashMap<LaneId, State>>);
+pub struct Lanes(Mutex<HashMap<LaneId, Next>>);
 
 impl Lanes {
     /// Something waits in this conversation. True: the caller must start a worker for it.
-    /// False: the worker that is at it, or the one that comes after a rest, will see it.
+    /// False: the worker that is at it will see it.
     pub fn wake(&self, id: &LaneId) -> bool {
         match self.lock().entry(id.clone()) {
             Entry::Occupied(mut lane) => {
-                if let State::Working { again } = lane.get_mut() {
-                    *again = true;
-                }
+                lane.insert(Next::LookAgain);
                 false
             }
             Entry::Vacant(lane) => {
-                lane.insert(State::Working { again: false });
+                lane.insert(Next::Leave);
                 true
             }
         }
@@ -45,22 +42,12 @@ impl Lanes {
     /// The worker found nothing more to do. True: something came meanwhile, so look once more.
     pub fn finish(&self, id: &LaneId) -> bool {
         let mut lanes = self.lock();
-        if let Some(State::Working { again: again @ true }) = lanes.get_mut(id) {
-            *again = false;
+        if let Some(next @ Next::LookAgain) = lanes.get_mut(id) {
+            *next = Next::Leave;
             return true;
         }
         lanes.remove(id);
         false
-    }
-
-    /// The worker failed and leaves; it must call [`Self::resume`] when it is time to try again.
-    pub fn rest(&self, id: &LaneId) {
-        self.lock().insert(id.clone(), State::Resting);
-    }
-
-    /// The rest is over: the caller works on this lane again.
-    pub fn resume(&self, id: &LaneId) {
-        self.lock().insert(id.clone(), State::Working { again: false });
     }
 
     /// Lanes in use.
@@ -76,7 +63,7 @@ impl Lanes {
     }
 
     /// A panic elsewhere does not make the map wrong: every change is one assignment.
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<LaneId, State>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<LaneId, Next>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -105,17 +92,6 @@ mod tests {
         assert!(lanes.finish(&id("a")), "look once more");
         assert!(!lanes.finish(&id("a")));
         assert!(lanes.is_empty(), "an idle conversation costs nothing");
-    }
-
-    #[test]
-    fn what_comes_during_a_rest_waits_for_its_end() {
-        let lanes = Lanes::default();
-        lanes.wake(&id("a"));
-        lanes.rest(&id("a"));
-        assert!(!lanes.wake(&id("a")));
-        lanes.resume(&id("a"));
-        assert!(!lanes.finish(&id("a")));
-        assert!(lanes.is_empty());
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub fn inbound(entry: &str, user: &str, text: &str) -> Inbound {
         mentions_bot: true,
         message_id: OpaqueId::new(format!("{user}-{text}")).expect("an id"),
         received_at: Timestamp(1_700_000_000_000),
+        agent: None,
         text: text.to_owned(),
         attachments: Vec::new(),
         reply_to: ReplyAddress::new(entry, user),
