@@ -33,6 +33,8 @@ pub struct Descriptor {
     pub key_tag: &'static str,
     /// Longest text of one message, in Unicode scalar values; longer replies are split. `None`: no limit.
     pub max_text_chars: Option<usize>,
+    /// Does it serve a page at `/chat/<entry id>`?
+    pub has_page: bool,
     /// Does the peer wait on an open request? Then a failed turn is told at once and not tried again.
     pub is_inline: bool,
     /// Does sending the same delivery id twice deliver once? Decides what an ambiguous send means.

@@ -154,7 +154,10 @@ impl Settings {
 fn read_all<T>(root: &mut Section<'_>, key: &str, mut read: impl FnMut(&mut Section<'_>) -> Option<T>) -> Vec<T> {
     let mut all = Vec::new();
     for mut section in root.take_sections(key) {
-        all.extend(read(&mut section));
+        match read(&mut section) {
+            Some(one) => all.push(one),
+            None => section.abandon(),
+        }
     }
     all
 }

@@ -93,6 +93,27 @@ impl Store {
         TenantStore::new(Arc::clone(&self.shared), tenant.cloned())
     }
 
+    /// The tenants that have conversations, in the order of their ids; one seek for each.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn tenants(&self) -> Result<Vec<Option<TenantId>>, Error> {
+        let transaction = self.shared.database.read()?;
+        let sessions = transaction.open_table(SESSIONS)?;
+        let mut found: Vec<Option<TenantId>> = Vec::new();
+        let mut first = sessions.range::<(&str, &str)>(..)?.next();
+        while let Some(row) = first {
+            let (key, _) = row?;
+            let tenant = key.value().0.to_owned();
+            // No text lies between a tenant's id and the same text with a NUL behind it.
+            let next = format!("{tenant}\0");
+            first = sessions.range::<(&str, &str)>((next.as_str(), "")..)?.next();
+            let tenant = if tenant.is_empty() { None } else { Some(TenantId::new(tenant)) };
+            found.push(tenant.transpose().map_err(|_source| Error::Value { what: "tenant" })?);
+        }
+        Ok(found)
+    }
+
     /// What must be taken up again.
     ///
     /// # Errors

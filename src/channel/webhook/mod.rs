@@ -26,6 +26,7 @@ static DESCRIPTOR: Descriptor = Descriptor {
     type_name: "webhook",
     key_tag: "webhook",
     max_text_chars: None,
+    has_page: false,
     is_inline: false,
     send_is_idempotent: true,
     ids_are_global: false,
