@@ -1,8 +1,8 @@
 //! Configuration text, read with positions: TOML and YAML become one tree, and components read their
 //! own [`Section`] of it.
 //!
-//! Not a schema: each component names its keys when it takes them. Keys may be written in snake_case
-//! or camelCase in either syntax. `${NAME}` inside a string is replaced from [`Variables`]; `$${` is a
+//! Not a schema: each component names its keys when it takes them. Keys may be written in `snake_case`
+//! or `camelCase` in either syntax. `${NAME}` inside a string is replaced from [`Variables`]; `$${` is a
 //! literal `${`. Every problem is collected with file, line and path, so that a person sees all of
 //! them at once. Called by `config/` and by every component that has settings. Knows nothing of them.
 

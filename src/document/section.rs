@@ -13,7 +13,7 @@ use super::{Document, Secret, Severity, Variables};
 
 /// One table of the file, while a component reads it.
 ///
-/// Keys are asked for in snake_case; the operator may have written them in camelCase. Every `take_…`
+/// Keys are asked for in `snake_case`; the operator may have written them in `camelCase`. Every `take_…`
 /// answers `None` when the key is absent *or* wrong; the second case has been noted as a problem. A key
 /// that nobody asked for is a problem of its own when the section is finished or dropped; whoever gives
 /// up early, because the rest cannot be understood, calls [`Section::abandon`].
