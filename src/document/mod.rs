@@ -21,10 +21,11 @@ use std::cell::RefCell;
 use std::fmt;
 
 use problem::Fault;
-use tree::{MAX_BYTES, Position, Table};
+use tree::{Position, Table};
 
 pub use problem::{Problem, Severity};
 pub use section::{Place, Section};
+pub use tree::MAX_BYTES;
 pub use variables::{Absence, SystemVariables, Variables};
 
 /// A text that must not be shown: tokens, keys, passwords.

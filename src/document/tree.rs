@@ -77,6 +77,6 @@ pub(super) struct Entry {
 pub(super) static EMPTY: Table = Table { entries: Vec::new() };
 
 /// Longest file that is read.
-pub(super) const MAX_BYTES: usize = 1024 * 1024;
+pub const MAX_BYTES: usize = 1024 * 1024;
 /// Deepest nesting of lists and tables; the file itself is the first level.
 pub(super) const MAX_DEPTH: usize = 32;
