@@ -10,12 +10,21 @@ impl Variables for Nothing {
     }
 }
 
+/// One variable, `S`.
+struct Only(String);
+
+impl Variables for Only {
+    fn get(&self, name: &str) -> Option<String> {
+        (name == "S").then(|| self.0.clone())
+    }
+}
+
 /// Takes everything that is there as everything that it is not.
 fn read_all(mut section: Section<'_>, keys: &[String], depth: usize) {
     for key in keys {
         section.take_string(key);
         section.take_secret(key);
-        section.take_parsed(key, str::parse::<u8>);
+        section.take_parsed(key, |text| Err::<(), _>(format!("not good: {text:?}")));
         section.take_choice(key, &[("main", 0)]);
         section.take_bool(key);
         section.take_integer(key, 1..=9);
@@ -217,6 +226,20 @@ proptest! {
     #[test]
     fn no_soup_of_syntax_makes_it_panic(text in soup()) {
         survive(&text);
+    }
+
+    #[test]
+    fn no_problem_shows_what_a_variable_stands_for(
+        value in ".{8,40}",
+        texts in prop::collection::vec("[a-z ]{0,3}(\\$\\{S\\})?[a-z ]{0,3}", 1..5),
+    ) {
+        let yaml: String = texts.iter().enumerate().map(|(n, text)| format!("k{n}: [\"{text}\"]\nt{n}: \"{text}\"\n")).collect();
+        let document = Document::parse_yaml("y", &yaml).unwrap();
+        let keys: Vec<_> = document.table.entries.iter().map(|entry| entry.key.clone()).collect();
+        read_all(document.root(&Only(value.clone())), &keys, 1);
+        for problem in document.problems() {
+            prop_assert!(!problem.to_string().contains(&value), "{}", problem);
+        }
     }
 
     #[test]
