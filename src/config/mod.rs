@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! The configuration of a gateway: assembles the sections that the components own.
 //!
 //! A file is read whole, checked whole and used whole, or not at all. Nothing here opens a connection
@@ -79,3 +80,13 @@ fn load_located(located: &Located, home: &Path, variables: &dyn Variables) -> Re
         _ => Err(Error::Invalid(problems)),
     }
 }
+=======
+//! The configuration of a home: which file it is, and its text.
+//!
+//! Not the keys: each component reads its own [`crate::document::Section`]. Called by `gateway/`,
+//! `admin/` and `cli/`. Nothing here writes the file.
+
+mod file;
+
+pub use file::{Error, Located, Syntax, locate};
+>>>>>>> document

@@ -1,8 +1,8 @@
 //! Configuration text, read with positions: TOML and YAML become one tree, and components read their
 //! own [`Section`] of it.
 //!
-//! Not a schema: each component names its keys when it takes them. Keys may be written in snake_case
-//! or camelCase in either syntax. `${NAME}` inside a string is replaced from [`Variables`]; `$${` is a
+//! Not a schema: each component names its keys when it takes them. Keys may be written in `snake_case`
+//! or `camelCase` in either syntax. `${NAME}` inside a string is replaced from [`Variables`]; `$${` is a
 //! literal `${`. Every problem is collected with file, line and path, so that a person sees all of
 //! them at once. Called by `config/` and by every component that has settings. Knows nothing of them.
 
@@ -21,10 +21,11 @@ use std::cell::RefCell;
 use std::fmt;
 
 use problem::Fault;
-use tree::{MAX_BYTES, Position, Table};
+use tree::{Position, Table};
 
 pub use problem::{Problem, Severity};
 pub use section::{Place, Section};
+pub use tree::MAX_BYTES;
 pub use variables::{Absence, SystemVariables, Variables};
 
 /// A text that must not be shown: tokens, keys, passwords.

@@ -13,7 +13,7 @@ use super::{Document, Secret, Severity, Variables};
 
 /// One table of the file, while a component reads it.
 ///
-/// Keys are asked for in snake_case; the operator may have written them in camelCase. Every `take_…`
+/// Keys are asked for in `snake_case`; the operator may have written them in `camelCase`. Every `take_…`
 /// answers `None` when the key is absent *or* wrong; the second case has been noted as a problem. A key
 /// that nobody asked for is a problem of its own when the section is finished or dropped; whoever gives
 /// up early, because the rest cannot be understood, calls [`Section::abandon`].
@@ -32,6 +32,9 @@ pub struct Place {
     pub(super) position: Position,
     pub(super) path: String,
 }
+
+/// How many unknown keys of one table are compared with the known ones: more is another file by mistake.
+const MAX_UNKNOWN_KEYS: usize = 100;
 
 /// A key that was asked for, in both spellings.
 struct Name {
@@ -258,22 +261,30 @@ impl<'d> Section<'d> {
     }
 
     fn note_unknown_keys(&self) {
-        for entry in &self.table.entries {
-            if self.asked.iter().any(|name| name.is(&entry.key)) {
-                continue;
-            }
-            let spellings = self.asked.iter().flat_map(|name| [name.snake.as_str(), name.camel.as_str()]);
-            let help = match nearest(&entry.key, spellings) {
-                Some(key) => Some(did_you_mean(key)),
-                None if self.asked.is_empty() => None,
-                None => {
-                    let mut known: Vec<_> = self.asked.iter().map(|name| name.snake.as_str()).collect();
-                    known.sort_unstable();
-                    Some(format!("the keys here are {}", known.join(", ")))
-                }
-            };
+        let is_known = |entry: &Entry| self.asked.iter().any(|name| name.is(&entry.key));
+        for (index, entry) in self.table.entries.iter().filter(|entry| !is_known(entry)).enumerate() {
             let path = join(&self.path, &entry.key);
-            self.note(entry.key_position, &path, Severity::Error, "unknown key".to_owned(), help);
+            let (message, help) = match index {
+                MAX_UNKNOWN_KEYS => ("unknown key, as are others below", None),
+                _ => ("unknown key", self.help_for_unknown(&entry.key)),
+            };
+            self.note(entry.key_position, &path, Severity::Error, message.to_owned(), help);
+            if index == MAX_UNKNOWN_KEYS {
+                break;
+            }
+        }
+    }
+
+    fn help_for_unknown(&self, key: &str) -> Option<String> {
+        let spellings = self.asked.iter().flat_map(|name| [name.snake.as_str(), name.camel.as_str()]);
+        match nearest(key, spellings) {
+            Some(key) => Some(did_you_mean(key)),
+            None if self.asked.is_empty() => None,
+            None => {
+                let mut known: Vec<_> = self.asked.iter().map(|name| name.snake.as_str()).collect();
+                known.sort_unstable();
+                Some(format!("the keys here are {}", known.join(", ")))
+            }
         }
     }
 

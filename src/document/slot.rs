@@ -101,7 +101,7 @@ impl<'d> Slot<'d> {
             self.wrong_type(reading, "a text", self.help_for_text(echo));
             return None;
         };
-        let text = self.expanded(reading, written)?;
+        let text = self.expanded(reading, written, echo)?;
         if text.as_str().is_empty() {
             let message = if text.has_variables() {
                 format!("what {} stands for is empty", text.quoted())
@@ -177,7 +177,11 @@ impl<'d> Slot<'d> {
                 .collect(),
             Value::Null => Vec::new(),
             other => {
-                let help = matches!(other, Value::Text(_)).then(|| "write it in [ ]".to_owned());
+                let help = match other {
+                    Value::Text(_) => Some("write it in [ ]".to_owned()),
+                    Value::Table(_) => Some("write [[ ]] around the name, or in YAML begin each with `- `".to_owned()),
+                    _ => None,
+                };
                 self.wrong_type(reading, &format!("a list of {of}"), help);
                 Vec::new()
             }
@@ -198,11 +202,11 @@ impl<'d> Slot<'d> {
 
     /// Where a number or a truth value belongs: the text, if it has a variable in it; `Some(None)` if not.
     fn variable(&self, reading: &Reading<'d>, written: &'d str) -> Option<Option<Text<'d>>> {
-        let text = self.expanded(reading, written)?;
+        let text = self.expanded(reading, written, Echo::Shown)?;
         Some(text.has_variables().then_some(text))
     }
 
-    fn expanded(&self, reading: &Reading<'d>, written: &'d str) -> Option<Text<'d>> {
+    fn expanded(&self, reading: &Reading<'d>, written: &'d str, echo: Echo) -> Option<Text<'d>> {
         let refusals = match reading.expand(written) {
             Ok(expanded) => return Some(Text { written, expanded }),
             Err(refusals) => refusals,
@@ -212,7 +216,8 @@ impl<'d> Slot<'d> {
             match refusal {
                 Refusal::Unclosed => self.error(reading, "`${` without `}`", literal()),
                 Refusal::NotAName(name) => {
-                    let message = format!("{} in `${{…}}` is not the name of a variable", quoted(&name));
+                    let name = if echo == Echo::Shown { quoted(&name) } else { "what stands".to_owned() };
+                    let message = format!("{name} in `${{…}}` is not the name of a variable");
                     self.error(reading, message, literal());
                 }
                 Refusal::Missing(name) => {

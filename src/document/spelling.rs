@@ -12,7 +12,7 @@ pub(super) fn camel_case(name: &str) -> String {
     camel
 }
 
-/// `dmScope` as `dm_scope`; what is in snake_case already stays.
+/// `dmScope` as `dm_scope`; what is in `snake_case` already stays.
 pub(super) fn snake_case(key: &str) -> String {
     let mut snake = String::with_capacity(key.len() + 4);
     for c in key.chars() {

@@ -76,7 +76,7 @@ pub(super) struct Entry {
 /// A table without keys, for a YAML key that has nothing behind it.
 pub(super) static EMPTY: Table = Table { entries: Vec::new() };
 
-/// Longest file that is read.
-pub(super) const MAX_BYTES: usize = 1024 * 1024;
+/// Longest file that is read, in bytes.
+pub const MAX_BYTES: usize = 1024 * 1024;
 /// Deepest nesting of lists and tables; the file itself is the first level.
 pub(super) const MAX_DEPTH: usize = 32;

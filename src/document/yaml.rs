@@ -205,10 +205,12 @@ impl<'t> Reader<'t> {
 
     fn syntax_error(&self, error: &ScanError) -> Fault {
         let marker = error.marker();
-        let at = self.text.lines().nth(marker.line().saturating_sub(1)).and_then(|l| l.chars().nth(marker.col()));
-        let help = match at {
-            Some('\t') => Some("indent with spaces"),
-            Some('*' | '&' | '@' | '`' | '%' | '!' | '{' | '[' | '|' | '>' | ':' | '"' | '\'') => Some(QUOTE_IT),
+        let line = self.text.lines().nth(marker.line().saturating_sub(1)).unwrap_or_default();
+        let help = match line.chars().nth(marker.col()) {
+            _ if line.trim_start_matches(' ').starts_with('\t') => Some("indent with spaces"),
+            Some('"') => Some("close the quotes; and where `\\` is not an escape, use '…' instead"),
+            Some('\'') => Some("close the quotes; a ' between them is written ''"),
+            Some('*' | '&' | '@' | '`' | '%' | '!' | '{' | '[' | '|' | '>' | ':') => Some(QUOTE_IT),
             _ => None,
         };
         Fault::new(position(*marker), format!("this is not YAML: {}", error.info()), help)

@@ -145,6 +145,15 @@ fn a_key_that_nobody_took_names_the_nearest_that_somebody_did() {
 }
 
 #[test]
+fn a_file_of_something_else_does_not_bury_its_reader() {
+    let text: String = (0..5000).map(|n| format!("k{n}: 1\n")).collect();
+    let document = Document::parse_yaml("y", &text).unwrap();
+    let (_, problems) = problems_of(&document, |section| format!("{:?}", section.take_string("name")));
+    assert_eq!(problems.len(), 101);
+    assert_eq!(problems[100], "y:101:1: k100: unknown key, as are others below");
+}
+
+#[test]
 fn a_dropped_section_is_finished_and_an_abandoned_one_is_silent() {
     let document = Document::parse_yaml("y", "a: {b: 1}\nc: {d: 1}").unwrap();
     let mut root = document.root(&Known);
@@ -228,6 +237,12 @@ fn problems_in_lists_name_the_index() {
         |section| assert_eq!(section.take_parsed_list("a", str::parse::<u8>), [1]),
         &["y:3:3: a[1]: number too large to fit in target type"],
     );
+    let help = "write [[ ]] around the name, or in YAML begin each with `- `";
+    check_refused_toml(
+        "[a]",
+        |section| assert!(section.take_sections("a").is_empty()),
+        &[&format!("t:1:1: a: expected a list of tables, found a table; {help}")],
+    );
     check_refused(
         "a: [{}, 1]",
         |section| assert_eq!(section.take_sections("a").len(), 1),
@@ -284,6 +299,11 @@ fn problems_never_show_a_secret() {
             "y:3:4: c: expected a text, found a whole number; put it in quotes",
             "y:4:4: d: only https is allowed",
         ],
+    );
+    check_refused(
+        "a: x${hunter-2}",
+        |section| assert!(section.take_secret("a").is_none()),
+        &["y:1:4: a: what stands in `${…}` is not the name of a variable; write `$${` where `${` is meant to stay"],
     );
     let document = Document::parse_yaml("y", "a: hunter2").unwrap();
     let root = document.root(&Known);

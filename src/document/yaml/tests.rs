@@ -83,8 +83,8 @@ fn a_key_given_twice_is_refused() {
 
 #[test]
 fn anchors_aliases_and_merge_keys_are_refused_with_a_hint_at_quotes() {
-    check_refused("a: &x 1\nb: *x\n", &[(1, 7, "anchor"), (2, 4, "put it in quotes")]);
-    check_refused("r:\n  - * -> reception\n", &[(2, 6, "quotes")]);
+    check_refused("a: &x 1\nb: *x\n", &[(1, 4, "anchor"), (2, 4, "put it in quotes")]);
+    check_refused("r:\n  - * -> reception\n", &[(2, 5, "quotes")]);
     check_refused("r:\n  - *:* -> reception\n", &[(2, 5, "quotes")]);
     check_refused("a:\n  <<: {b: 1}\n", &[(2, 3, "`<<`")]);
 }
@@ -106,7 +106,7 @@ fn other_shapes_are_refused_with_their_place() {
     check_refused("? [a]\n: b\n", &[(1, 3, "key must be a text")]);
     check_refused(": b\n", &[(1, 1, "key is missing")]);
     check_refused("a: @b\n", &[(1, 4, "quotes")]);
-    check_refused("a:\n\tb: 1\n", &[(2, 1, "spaces")]);
+    check_refused("a:\n\tb: 1\n", &[(2, 2, "spaces")]);
 }
 
 #[test]
