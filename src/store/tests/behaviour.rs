@@ -211,6 +211,19 @@ async fn a_refused_operation_does_not_spoil_the_others_of_its_batch() {
 }
 
 #[tokio::test]
+async fn a_write_syncs_once_and_a_repeat_not_at_all() {
+    let disk = Disk::default();
+    let store = disk.open().unwrap();
+    let mut before = (disk.n_syncs(), store.n_commits());
+    for (message_id, n_expected) in [("m1", 1), ("m1", 0), ("m2", 1)] {
+        file(&store, "a", message_id).await;
+        let after = (disk.n_syncs(), store.n_commits());
+        assert_eq!((after.0 - before.0, after.1 - before.1), (n_expected, n_expected as u64));
+        before = after;
+    }
+}
+
+#[tokio::test]
 async fn positions_are_never_used_again() {
     let store = Disk::default().open().unwrap();
     let session = store.tenant(None).session(&key("a"));
