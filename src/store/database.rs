@@ -5,10 +5,13 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use redb::backends::FileBackend;
-use redb::{DatabaseError, ReadTransaction, ReadableDatabase, StorageBackend, StorageError, WriteTransaction};
+use redb::{
+    DatabaseError, Durability, ReadTransaction, ReadableDatabase, StorageBackend, StorageError, WriteTransaction,
+};
 
 use super::Error;
 use super::tables::{FORMAT, META, Tables};
@@ -25,6 +28,7 @@ pub(super) struct Database {
     open: Box<dyn Fn() -> Result<redb::Database, Error> + Send + Sync>,
     /// `None` while the disk does not let it be opened.
     current: RwLock<Option<redb::Database>>,
+    n_commits: AtomicU64,
 }
 
 impl Database {
@@ -41,7 +45,7 @@ impl Database {
         backend: impl Fn() -> io::Result<B> + Send + Sync + 'static,
     ) -> Result<Self, Error> {
         let open = move || open_checked(&path, cache_bytes, &backend);
-        let database = Self { open: Box::new(open), current: RwLock::new(None) };
+        let database = Self { open: Box::new(open), current: RwLock::new(None), n_commits: AtomicU64::new(0) };
         database.reopen()?;
         Ok(database)
     }
@@ -55,7 +59,20 @@ impl Database {
     /// The one write transaction.
     pub(super) fn write(&self) -> Result<WriteTransaction, Error> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(current.as_ref().ok_or_else(not_open)?.begin_write()?)
+        let mut transaction = current.as_ref().ok_or_else(not_open)?.begin_write()?;
+        transaction.set_durability(Durability::Immediate).map_err(|source| Error::Storage(Box::new(source)))?;
+        Ok(transaction)
+    }
+
+    /// Makes it durable: redb syncs once before it returns.
+    pub(super) fn commit(&self, transaction: WriteTransaction) -> Result<(), Error> {
+        transaction.commit()?;
+        self.n_commits.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(super) fn n_commits(&self) -> u64 {
+        self.n_commits.load(Ordering::Relaxed)
     }
 
     /// Closes it, opens it and repairs what a failure left.

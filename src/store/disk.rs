@@ -423,3 +423,111 @@ fn text(id: Option<&OpaqueId>) -> Option<String> {
 fn opaque(text: Option<String>) -> Result<Option<OpaqueId>, id::Error> {
     text.map(OpaqueId::new).transpose()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use super::*;
+
+    /// These bytes are on disks: they must be read as this for ever, and while the version is the newest
+    /// also be written like this.
+    fn check<V: Versioned + PartialEq + Debug>(value: V, expected: &[u8]) {
+        let bytes = value.encode().unwrap();
+        assert_eq!(bytes.escape_ascii().to_string(), expected.escape_ascii().to_string());
+        assert_eq!(V::decode(expected).unwrap(), value);
+    }
+
+    fn text(text: &str) -> String {
+        text.to_owned()
+    }
+
+    fn address() -> Address {
+        Address { entry: text("e"), target: text("t") }
+    }
+
+    fn inbound() -> Inbound {
+        Inbound {
+            identity: Identity {
+                entry: text("e"),
+                channel: text("c"),
+                account: None,
+                workspace: Some(text("w")),
+                server: None,
+                room: Some(text("r")),
+                thread: None,
+                user: Some(text("u")),
+                kind: Kind::Group,
+                parent: Kind::Direct,
+            },
+            user_name: Some(text("n")),
+            author: Author::Bot,
+            mentions_bot: true,
+            message_id: text("m"),
+            received_at: 300,
+            text: text("hi"),
+            attachments: vec![Attachment { url: text("l"), mime: None, name: Some(text("f")) }],
+            reply_to: address(),
+        }
+    }
+
+    fn delivery() -> Delivery {
+        Delivery {
+            line: 2,
+            created_at: 300,
+            is_started: true,
+            address: address(),
+            in_reply_to: text("m"),
+            answers: vec![text("l"), text("m")],
+            text: text("hi"),
+        }
+    }
+
+    #[test]
+    fn a_conversation_keeps_its_shape() {
+        let session = Session {
+            kind: Kind::Thread,
+            entry: text("e"),
+            channel: text("c"),
+            server: Some(text("s")),
+            room: None,
+            thread: Some(text("t")),
+            user: None,
+            user_name: Some(text("n")),
+            agent: Some(text("a")),
+            n_lines: 4,
+            n_filed: 3,
+            n_parked: 1,
+            created_at: 300,
+            last_active_at: 301,
+        };
+        check(session, b"\x01\x02\x01e\x01c\x01\x01s\x00\x01\x01t\x00\x01\x01n\x01\x01a\x04\x03\x01\xac\x02\xad\x02");
+    }
+
+    #[test]
+    fn a_waiting_message_keeps_its_shape() {
+        check(Waiting { inbound: inbound(), n_tries: 2, is_told: true }, b"\x01\x01e\x01c\x00\x01\x01w\x00\x01\x01r\x00\x01\x01u\x01\x00\x01\x01n\x02\x01\x01m\xac\x02\x02hi\x01\x01l\x00\x01\x01f\x01e\x01t\x02\x01");
+    }
+
+    #[test]
+    fn a_line_keeps_its_shape() {
+        let line = |speaker| Line { at: 300, speaker, text: text("hi"), address: address() };
+        check(
+            line(Speaker::Peer { user: None, name: Some(text("n")), message_id: text("m") }),
+            b"\x01\xac\x02\x00\x00\x01\x01n\x01m\x02hi\x01e\x01t",
+        );
+        check(line(Speaker::Agent(text("a"))), b"\x01\xac\x02\x01\x01a\x02hi\x01e\x01t");
+    }
+
+    #[test]
+    fn a_reply_keeps_its_shape() {
+        check(delivery(), b"\x01\x02\xac\x02\x01\x01e\x01t\x01m\x02\x01l\x01m\x02hi");
+    }
+
+    #[test]
+    fn what_was_set_aside_keeps_its_shape() {
+        let parked = |what| Parked { at: 300, reason: text("why"), what };
+        check(parked(ParkedItem::Message(inbound())), b"\x01\xac\x02\x03why\x00\x01e\x01c\x00\x01\x01w\x00\x01\x01r\x00\x01\x01u\x01\x00\x01\x01n\x02\x01\x01m\xac\x02\x02hi\x01\x01l\x00\x01\x01f\x01e\x01t");
+        check(parked(ParkedItem::Delivery(1 << 80, delivery())), b"\x01\xac\x02\x03why\x01\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x08\x02\xac\x02\x01\x01e\x01t\x01m\x02\x01l\x01m\x02hi");
+    }
+}

@@ -42,7 +42,7 @@ use std::sync::Arc;
 use redb::ReadableTableMetadata;
 
 use crate::clock::Timestamp;
-use crate::id::TenantId;
+use crate::id::{SessionKey, TenantId};
 
 use database::Database;
 use filing::PruneMarks;
@@ -142,6 +142,12 @@ impl Store {
         })
     }
 
+    /// Transactions committed since the file was opened, each with one sync of the disk.
+    #[must_use]
+    pub fn n_commits(&self) -> u64 {
+        self.shared.database.n_commits()
+    }
+
     /// Forgets dedupe marks made before `before`, a bounded number per call. True when more are left.
     ///
     /// # Errors
@@ -152,9 +158,9 @@ impl Store {
 }
 
 /// The conversations that the inbox names: one seek for each, however many messages wait.
-fn waiting(transaction: &redb::ReadTransaction) -> Result<Vec<(Option<TenantId>, crate::id::SessionKey)>, Error> {
+fn waiting(transaction: &redb::ReadTransaction) -> Result<Vec<(Option<TenantId>, SessionKey)>, Error> {
     let inbox = transaction.open_table(INBOX)?;
-    let mut found: Vec<(Option<TenantId>, crate::id::SessionKey)> = Vec::new();
+    let mut found = Vec::new();
     let mut first = inbox.range::<(&str, &str, u64)>(..)?.next();
     while let Some(row) = first {
         let (key, _) = row?;

@@ -133,10 +133,8 @@ fn send(
     at: Timestamp,
     changes: &mut Vec<Change>,
 ) -> Result<Vec<Delivery>, Error> {
-    let mut newest = match tables.outbox.range(tables::deliveries(scope))?.next_back().transpose()? {
-        Some((key, _)) => Some(key.value().2),
-        None => None,
-    };
+    let newest = tables.outbox.range(tables::deliveries(scope))?.next_back().transpose()?;
+    let mut newest = newest.map(|(key, _)| key.value().2);
     let mut deliveries = Vec::new();
     for content in contents {
         let id = delivery_id::next(at, newest)?;

@@ -220,7 +220,7 @@ fn answer_all(batch: &mut Vec<Box<dyn Job>>, error: Error) {
     batch.drain(..).for_each(|job| job.answer(Err(Error::Storage(Box::new(Arc::clone(&cause))))));
 }
 
-/// Runs the batch in one transaction. redb's default durability is one sync per commit, before it returns.
+/// Runs the batch in one transaction.
 fn write(database: &Database, batch: &mut [Box<dyn Job>]) -> Result<(), Error> {
     let transaction = database.write()?;
     let mut tables = Tables::open(&transaction)?;
@@ -232,10 +232,9 @@ fn write(database: &Database, batch: &mut [Box<dyn Job>]) -> Result<(), Error> {
     }
     drop(tables);
     match wrote {
-        Wrote::Something => transaction.commit()?,
-        Wrote::Nothing => transaction.abort()?,
+        Wrote::Something => database.commit(transaction),
+        Wrote::Nothing => Ok(transaction.abort()?),
     }
-    Ok(())
 }
 
 /// With its causes; they name files and systems, never what peers wrote.

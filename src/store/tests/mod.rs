@@ -1,12 +1,16 @@
 //! The store through its own surface.
 
 mod behaviour;
+mod crash;
+mod disk;
+mod files;
+mod model;
 
 use crate::clock::Timestamp;
 use crate::id::{AgentId, ChannelType, EntryId, OpaqueId, SessionKey, TenantId};
 use crate::message::{Attachment, Author, ChatKind, Identity, Inbound, ReplyAddress};
 
-use super::{NewDelivery, Store, Turn};
+use super::{Delivery, Line, NewDelivery, Parked, ParkedItem, SessionRow, Store, Turn, Waiting};
 
 const CACHE_BYTES: usize = 1024 * 1024;
 
@@ -66,4 +70,31 @@ fn turn(answered: Vec<u64>, text: &str, deliveries: Vec<NewDelivery>, at: u64) -
 
 fn open(directory: &tempfile::TempDir) -> Store {
     Store::open(&directory.path().join("store.redb"), CACHE_BYTES).unwrap()
+}
+
+/// All that is known of a conversation. The ids of deliveries are random and left out.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct View {
+    row: Option<SessionRow>,
+    waiting: Vec<Waiting>,
+    lines: Vec<Line>,
+    undelivered: Vec<Delivery>,
+    parked: Vec<Parked>,
+}
+
+fn view(store: &Store, tenant_id: &str, key_text: &str) -> View {
+    let session = store.tenant(tenant(tenant_id).as_ref()).session(&key(key_text));
+    let mut view = View {
+        row: session.row().unwrap(),
+        waiting: session.waiting(usize::MAX).unwrap(),
+        lines: session.lines_after(0, usize::MAX).unwrap(),
+        undelivered: session.undelivered().unwrap(),
+        parked: session.parked(usize::MAX).unwrap(),
+    };
+    let parked = view.parked.iter_mut().filter_map(|parked| match &mut parked.what {
+        ParkedItem::Delivery(delivery) => Some(delivery),
+        ParkedItem::Message(_) => None,
+    });
+    view.undelivered.iter_mut().chain(parked).for_each(|delivery| delivery.id.clear());
+    view
 }
