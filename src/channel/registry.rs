@@ -33,10 +33,21 @@ pub trait Settings: Send + Sync + fmt::Debug {
 }
 
 /// All channel types, in the order of the documents.
-pub static TYPES: &[Type] = &[];
+pub static TYPES: &[&Type] = &[&super::webhook::TYPE];
 
 /// The type that the configuration calls `name`, by its name or its key tag.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Type> {
-    TYPES.iter().find(|t| t.descriptor.type_name == name || t.descriptor.key_tag == name)
+    TYPES.iter().copied().find(|t| t.descriptor.type_name == name || t.descriptor.key_tag == name)
+}
+
+/// How session keys call a type, whether or not this build has an adapter for it.
+#[must_use]
+pub fn key_tag(type_name: &str) -> &str {
+    match find(type_name) {
+        Some(found) => found.descriptor.key_tag,
+        // Customary in keys before there is an adapter here.
+        None if type_name == "whatsapp" => "wa",
+        None => type_name,
+    }
 }
