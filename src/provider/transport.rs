@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use reqwest::Response;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
-use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
 use super::refusal::{Refusal, Vocabulary};
@@ -58,7 +58,7 @@ pub(super) enum Failure {
 impl Endpoint {
     /// Sends `body` and streams what `decode` makes of the answer.
     pub(super) async fn ask(&self, body: &Value, request: &Request, decode: impl Decode) -> Result<Answer, Error> {
-        let call = self.http.post(self.url.clone()).headers(self.headers.clone()).header(ACCEPT, "text/event-stream");
+        let call = self.http.post(self.url.clone()).headers(self.headers.clone()).header(ACCEPT, "text/event-stream, application/json");
         let response = match tokio::time::timeout(self.timeout, call.json(body).send()).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(transient(&self.name, &cause(error))),
@@ -98,9 +98,13 @@ impl Endpoint {
         let words = refusal.describe(request, self.key.as_ref().map(Secret::expose));
         let status = response.status();
         let (kind, said) = match (status.is_success(), words.is_empty()) {
-            (false, _) => (refusal.kind(status, response.headers(), &self.vocabulary), format!("{status} {words}")),
+            (false, _) => {
+                let reason = status.canonical_reason().unwrap_or("");
+                let kind = refusal.kind(status, response.headers(), &self.vocabulary);
+                (kind, format!("HTTP {} {reason} {words}", status.as_str()).replace("  ", " "))
+            }
             (true, false) => (refusal.kind_in_stream(&self.vocabulary), words),
-            (true, true) => (ErrorKind::Permanent, format!("{} without a stream: check base_url", StatusCode::OK)),
+            (true, true) => (ErrorKind::Permanent, "answered, but not with a stream: check base_url".to_owned()),
         };
         error(&self.name, kind, said.trim_end())
     }

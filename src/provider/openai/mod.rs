@@ -1,4 +1,4 @@
-//! The Chat Completions dialect: OpenAI itself, and llama.cpp, `vLLM`, Ollama and many more that speak it.
+//! The Chat Completions dialect: `OpenAI` itself, and llama.cpp, `vLLM`, Ollama and many more that speak it.
 //!
 //! <https://platform.openai.com/docs/api-reference/chat>
 
