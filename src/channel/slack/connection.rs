@@ -2,6 +2,7 @@
 //!
 //! Health has two halves, the bot token and the connection; the channel is well when both are.
 
+use std::future::Future;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
@@ -9,13 +10,16 @@ use futures_util::FutureExt as _;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
+use tokio_tungstenite::MaybeTlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Slack;
 use super::api::{CallError, is_auth_error};
 use super::event::Me;
-use super::socket::{Dial, DialError, Ended, SlackDial, Socket, drain, serve};
+use super::socket::{DialError, Ended, Socket, dial, drain, serve};
 use crate::channel::Host;
 
 /// Between attempts with a token that Slack does not take: only the operator can change that.
@@ -27,10 +31,35 @@ const GOOD_LIFE: Duration = Duration::from_secs(10);
 
 /// Does all this until `shutdown`.
 pub(super) async fn keep(slack: &Slack, host: &dyn Host, shutdown: &CancellationToken) {
-    let dial = slack.settings.app_token.as_ref().map(|app_token| SlackDial { api: &slack.api, app_token });
     tokio::select! {
         () = shutdown.cancelled() => {}
-        () = supervise(slack, host, dial.as_ref()) => {}
+        () = supervise(slack, host, slack) => {}
+    }
+}
+
+/// What is kept and asked. A trait, so that tests need no network.
+trait Upstream: Sync {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send;
+
+    /// Who the bot is.
+    fn introduce(&self) -> impl Future<Output = Result<Me, CallError>> + Send;
+
+    /// A new connection for events.
+    fn dial(&self) -> impl Future<Output = Result<Socket<Self::Stream>, DialError>> + Send;
+}
+
+impl Upstream for Slack {
+    type Stream = MaybeTlsStream<TcpStream>;
+
+    async fn introduce(&self) -> Result<Me, CallError> {
+        self.api.auth_test(&self.settings.bot_token).await
+    }
+
+    async fn dial(&self) -> Result<Socket<Self::Stream>, DialError> {
+        match &self.settings.app_token {
+            Some(app_token) => dial(&self.api, app_token).await,
+            None => Err(DialError::Socket("the entry has no app token".to_owned())),
+        }
     }
 }
 
@@ -43,17 +72,18 @@ enum Happened<S> {
     Drained,
 }
 
-async fn supervise<D: Dial>(slack: &Slack, host: &dyn Host, dial: Option<&D>) {
-    let mut health = Health { host, token: None, link: dial.is_none().then_some(Ok(())) };
+async fn supervise<U: Upstream>(slack: &Slack, host: &dyn Host, upstream: &U) {
+    let uses_socket = slack.settings.app_token.is_some();
+    let mut health = Health { host, token: None, link: (!uses_socket).then_some(Ok(())) };
     let mut introduction = Backoff::default();
     let mut connection = Backoff::default();
     let mut replaced = CancellationToken::new();
 
-    // At any time there is one attempt to connect, or one connection that is not being drained.
-    let mut tasks = FuturesUnordered::<BoxFuture<'_, Happened<D::Stream>>>::new();
-    tasks.push(introduce(slack, Duration::ZERO).boxed());
-    if let Some(dial) = dial {
-        tasks.push(connect(dial, Duration::ZERO).boxed());
+    // In Socket Mode there is at any time one attempt to connect, or one connection that is not being drained.
+    let mut tasks = FuturesUnordered::<BoxFuture<'_, Happened<U::Stream>>>::new();
+    tasks.push(introduce(upstream, Duration::ZERO).boxed());
+    if uses_socket {
+        tasks.push(connect(upstream, Duration::ZERO).boxed());
     }
     while let Some(happened) = tasks.next().await {
         let wait = match happened {
@@ -64,7 +94,7 @@ async fn supervise<D: Dial>(slack: &Slack, host: &dyn Host, dial: Option<&D>) {
             }
             Happened::Introduced(Err(error)) => {
                 health.token(Err(error.to_string()));
-                tasks.push(introduce(slack, introduction.after_error(&error)).boxed());
+                tasks.push(introduce(upstream, introduction.after_error(&error)).boxed());
                 continue;
             }
             Happened::Drained => continue,
@@ -83,7 +113,7 @@ async fn supervise<D: Dial>(slack: &Slack, host: &dyn Host, dial: Option<&D>) {
             }
             Happened::Ended(Ended::Replace(socket), life) => {
                 let replaced = replaced.clone();
-                tasks.push(drain(slack, host, *socket, replaced).map(|()| Happened::Drained).boxed());
+                tasks.push(drain(slack, host, socket, replaced).map(|()| Happened::Drained).boxed());
                 connection.note_life(life);
                 connection.after_notice()
             }
@@ -97,27 +127,25 @@ async fn supervise<D: Dial>(slack: &Slack, host: &dyn Host, dial: Option<&D>) {
                 connection.after_failure()
             }
         };
-        if let Some(dial) = dial {
-            tasks.push(connect(dial, wait).boxed());
-        }
+        tasks.push(connect(upstream, wait).boxed());
     }
     // Without Socket Mode, and introduced: nothing is left to do.
     std::future::pending::<()>().await;
 }
 
-async fn introduce<S>(slack: &Slack, wait: Duration) -> Happened<S> {
+async fn introduce<U: Upstream>(upstream: &U, wait: Duration) -> Happened<U::Stream> {
     sleep(wait).await;
-    Happened::Introduced(slack.api.auth_test(&slack.settings.bot_token).await)
+    Happened::Introduced(upstream.introduce().await)
 }
 
-async fn connect<D: Dial>(dial: &D, wait: Duration) -> Happened<D::Stream> {
+async fn connect<U: Upstream>(upstream: &U, wait: Duration) -> Happened<U::Stream> {
     sleep(wait).await;
-    Happened::Dialled(dial.dial().await)
+    Happened::Dialled(upstream.dial().await)
 }
 
 async fn stay<S>(slack: &Slack, host: &dyn Host, socket: Socket<S>) -> Happened<S>
 where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send,
+    S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let start = Instant::now();
     let ended = serve(slack, host, socket).await;
@@ -216,7 +244,7 @@ mod tests {
     use tokio_tungstenite::tungstenite::Message;
     use tokio_tungstenite::tungstenite::protocol::Role;
 
-    use super::super::testing::{TestHost, slack};
+    use super::super::testing::{TestHost, slack, slack_over_http};
     use super::*;
     use crate::channel::Admitted;
 
@@ -224,13 +252,17 @@ mod tests {
     type Peer = WebSocketStream<DuplexStream>;
 
     /// Hands out connections in memory, or the failures it was told, and gives Slack's ends to the test.
-    struct TestDial {
+    struct TestUpstream {
         failures: Mutex<VecDeque<DialError>>,
         peers: mpsc::UnboundedSender<(Instant, Option<Peer>)>,
     }
 
-    impl Dial for TestDial {
+    impl Upstream for TestUpstream {
         type Stream = DuplexStream;
+
+        async fn introduce(&self) -> Result<Me, CallError> {
+            Ok(Me { user_id: "UBOT".to_owned(), bot_id: None })
+        }
 
         async fn dial(&self) -> Result<Socket<DuplexStream>, DialError> {
             if let Some(failure) = self.failures.lock().unwrap().pop_front() {
@@ -240,7 +272,7 @@ mod tests {
             let (ours, theirs) = tokio::io::duplex(64 * 1024);
             let peer = WebSocketStream::from_raw_socket(theirs, Role::Server, None).await;
             let _ = self.peers.send((Instant::now(), Some(peer)));
-            Ok(WebSocketStream::from_raw_socket(ours, Role::Client, None).await)
+            Ok(Box::new(WebSocketStream::from_raw_socket(ours, Role::Client, None).await))
         }
     }
 
@@ -254,14 +286,14 @@ mod tests {
     fn bench(failures: impl Into<VecDeque<DialError>>, outcomes: impl Into<VecDeque<Admitted>>) -> Bench {
         let (peers, dialled) = mpsc::unbounded_channel();
         let host = Arc::new(TestHost::answering(outcomes));
-        let dial = TestDial { failures: Mutex::new(failures.into()), peers };
+        let upstream = TestUpstream { failures: Mutex::new(failures.into()), peers };
         let (stop, stopped) = oneshot::channel();
         let served = Arc::clone(&host);
         tokio::spawn(async move {
             let slack = slack();
             tokio::select! {
                 _ = stopped => {}
-                () = supervise(&slack, &*served, Some(&dial)) => {}
+                () = supervise(&slack, &*served, &upstream) => {}
             }
         });
         Bench { host, dialled, _stop: stop }
@@ -401,6 +433,19 @@ mod tests {
         let (first, _) = bench.dialled.recv().await.unwrap();
         let (second, _) = bench.dialled.recv().await.unwrap();
         assert!(second - first >= Duration::from_secs(42) && second - first < Duration::from_secs(43));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_socket_mode_the_token_alone_is_checked() {
+        let slack = slack_over_http();
+        let host = TestHost::answering([]);
+        let (peers, mut dialled) = mpsc::unbounded_channel();
+        let upstream = TestUpstream { failures: Mutex::default(), peers };
+        let for_a_while = tokio::time::timeout(Duration::from_secs(600), supervise(&slack, &host, &upstream));
+        assert!(for_a_while.await.is_err(), "it waits for the shutdown");
+        assert_eq!(host.health(), [Ok(())]);
+        assert!(dialled.try_recv().is_err(), "nothing was dialled");
+        assert_eq!(slack.me.get().unwrap().user_id, "UBOT");
     }
 
     #[test]

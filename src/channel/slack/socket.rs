@@ -3,7 +3,6 @@
 //! Slack sends `hello`, then envelopes; each is acknowledged by its id. Before it ends the connection
 //! it says `disconnect`, so that the next one can be opened first.
 
-use std::future::Future;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -35,15 +34,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const MAX_FRAME_BYTES: usize = 4 * 1024 * 1024;
 
 /// A connection that said `hello`.
-pub(super) type Socket<S> = WebSocketStream<S>;
-
-/// Opens connections. A trait, so that tests need no network.
-pub(super) trait Dial: Sync {
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send;
-
-    /// Asks for a ticket, connects, waits for `hello`.
-    fn dial(&self) -> impl Future<Output = Result<Socket<Self::Stream>, DialError>> + Send;
-}
+pub(super) type Socket<S> = Box<WebSocketStream<S>>;
 
 /// Why there is no connection.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,54 +49,43 @@ pub(super) enum DialError {
 #[derive(Debug)]
 pub(super) enum Ended<S> {
     /// Slack will close it soon; it still works.
-    Replace(Box<Socket<S>>),
+    Replace(Socket<S>),
     /// Somebody switched Socket Mode off in the app's settings.
     Disabled,
     /// It broke, or Slack closed it.
     Lost(String),
 }
 
-/// Dials Slack.
-#[derive(Debug)]
-pub(super) struct SlackDial<'a> {
-    pub(super) api: &'a Api,
-    pub(super) app_token: &'a Secret,
-}
-
-impl Dial for SlackDial<'_> {
-    type Stream = MaybeTlsStream<TcpStream>;
-
-    async fn dial(&self) -> Result<Socket<Self::Stream>, DialError> {
-        let url = self.api.connections_open(self.app_token).await?;
-        if !self.api.may_connect_to(&url) {
-            return Err(DialError::Socket("Slack named an address that is not wss".to_owned()));
-        }
-        let config = WebSocketConfig::default()
-            .read_buffer_size(16 * 1024)
-            .write_buffer_size(4 * 1024)
-            .max_message_size(Some(MAX_FRAME_BYTES))
-            .max_frame_size(Some(MAX_FRAME_BYTES));
-        let connect = connect_async_tls_with_config(url, Some(config), true, None);
-        let (mut socket, _response) = timeout(CONNECT_TIMEOUT, Box::pin(connect))
-            .await
-            .map_err(|_elapsed| DialError::Socket("connecting took too long".to_owned()))?
-            .map_err(|e| DialError::Socket(describe(&e)))?;
-        timeout(CONNECT_TIMEOUT, wait_for_hello(&mut socket))
-            .await
-            .map_err(|_elapsed| DialError::Socket("Slack did not say hello".to_owned()))?
-            .map_err(DialError::Socket)?;
-        Ok(socket)
+/// Asks for a ticket, connects, waits for `hello`.
+pub(super) async fn dial(api: &Api, app_token: &Secret) -> Result<Socket<MaybeTlsStream<TcpStream>>, DialError> {
+    let url = api.connections_open(app_token).await?;
+    if !may_connect(api, &url) {
+        return Err(DialError::Socket("Slack named an address that is not wss".to_owned()));
     }
+    let config = WebSocketConfig::default()
+        .read_buffer_size(16 * 1024)
+        .write_buffer_size(4 * 1024)
+        .max_message_size(Some(MAX_FRAME_BYTES))
+        .max_frame_size(Some(MAX_FRAME_BYTES));
+    let connect = Box::pin(connect_async_tls_with_config(url, Some(config), true, None));
+    let (socket, _response) = timeout(CONNECT_TIMEOUT, connect)
+        .await
+        .map_err(|_elapsed| DialError::Socket("connecting took too long".to_owned()))?
+        .map_err(|e| DialError::Socket(describe(&e)))?;
+    let mut socket = Box::new(socket);
+    timeout(CONNECT_TIMEOUT, wait_for_hello(&mut socket))
+        .await
+        .map_err(|_elapsed| DialError::Socket("Slack did not say hello".to_owned()))?
+        .map_err(DialError::Socket)?;
+    Ok(socket)
 }
 
-impl Api {
-    /// The ticket is a secret: it may go in clear only where the token itself may.
-    fn may_connect_to(&self, url: &str) -> bool {
-        match Url::parse(url).as_ref().map(Url::scheme) {
-            Ok("wss") => true,
-            Ok("ws") => self.base_url().scheme() == "http",
-            _ => false,
-        }
+/// The ticket is a secret: it may go in clear only where the token itself may.
+fn may_connect(api: &Api, url: &str) -> bool {
+    match Url::parse(url).as_ref().map(Url::scheme) {
+        Ok("wss") => true,
+        Ok("ws") => api.base_url().scheme() == "http",
+        _ => false,
     }
 }
 
@@ -124,7 +104,7 @@ where
             Ok(Frame::Disconnect { reason }) => {
                 return match reason.as_deref() {
                     Some("link_disabled") => Ended::Disabled,
-                    _ => Ended::Replace(Box::new(socket)),
+                    _ => Ended::Replace(socket),
                 };
             }
             Ok(Frame::EventsApi { envelope_id, payload }) => {
@@ -152,7 +132,7 @@ where
 {
     let served = async {
         while let Ended::Replace(same) = serve(slack, host, socket).await {
-            socket = *same;
+            socket = same;
         }
     };
     let over = async {

@@ -18,10 +18,19 @@ pub(super) const SIGNING_SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 
 /// An adapter for both transports. Nothing listens at its base address.
 pub(super) fn slack() -> Slack {
+    open(Some(Secret::new("xapp-test")))
+}
+
+/// An adapter without Socket Mode.
+pub(super) fn slack_over_http() -> Slack {
+    open(None)
+}
+
+fn open(app_token: Option<Secret>) -> Slack {
     let settings = SlackSettings {
         bot_token: Secret::new("xoxb-test"),
         signing_secret: Some(Secret::new(SIGNING_SECRET)),
-        app_token: Some(Secret::new("xapp-test")),
+        app_token,
         base_url: "http://127.0.0.1:1/api".parse().unwrap(),
     };
     let entry = EntryId::new("slack").unwrap();
