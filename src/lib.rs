@@ -17,7 +17,6 @@ pub mod cli;
 pub mod config;
 // Under everything.
 pub mod clock;
-pub mod config;
 pub mod document;
 pub mod id;
 pub mod message;

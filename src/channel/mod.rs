@@ -11,6 +11,7 @@
 //! Called by `gateway/` only. Knows `message`, `id`, `clock`, `document` and an HTTP client.
 
 pub mod registry;
+mod slack;
 mod webhook;
 
 use std::fmt;

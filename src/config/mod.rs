@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! The configuration of a gateway: assembles the sections that the components own.
 //!
 //! A file is read whole, checked whole and used whole, or not at all. Nothing here opens a connection
@@ -6,23 +5,23 @@
 
 mod check;
 mod entry;
-mod locate;
+mod file;
 mod settings;
 
 pub use entry::Entry;
-pub use locate::{Located, Syntax, locate};
+pub use file::{Located, Syntax, locate};
 pub use settings::{ApiKey, Gateway, SessionScope, Settings, Tenant};
 
 use std::path::{Path, PathBuf};
 
-use crate::document::{Document, Problem, Severity, Variables};
+use crate::document::{Problem, Severity, Variables};
 
 /// Why there are no settings.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The files themselves: two of them, not readable, too large.
     #[error(transparent)]
-    Locate(#[from] locate::Error),
+    File(#[from] file::Error),
     /// What they say. At least one of the problems is an error.
     #[error("{}", list(.0))]
     Invalid(Vec<Problem>),
@@ -65,28 +64,13 @@ pub fn load_file(file: &Path, home: &Path, variables: &dyn Variables) -> Result<
 
 fn load_located(located: &Located, home: &Path, variables: &dyn Variables) -> Result<Loaded, Error> {
     let text = located.read()?;
-    let name = located.file.file_name().unwrap_or(located.file.as_os_str()).to_string_lossy();
-    let document = match located.syntax {
-        Syntax::Toml => Document::parse_toml(&name, &text),
-        Syntax::Yaml => Document::parse_yaml(&name, &text),
-    };
-    let document = document.map_err(Error::Invalid)?;
+    let document = located.parse(&text).map_err(Error::Invalid)?;
     let settings = Settings::read(&document, home, variables);
     let problems = document.problems();
     match settings {
         Some(settings) if problems.iter().all(|problem| problem.severity == Severity::Warning) => {
-            Ok(Loaded { settings, file: Some(located.file.clone()), warnings: problems })
+            Ok(Loaded { settings, file: Some(located.path.clone()), warnings: problems })
         }
         _ => Err(Error::Invalid(problems)),
     }
 }
-=======
-//! The configuration of a home: which file it is, and its text.
-//!
-//! Not the keys: each component reads its own [`crate::document::Section`]. Called by `gateway/`,
-//! `admin/` and `cli/`. Nothing here writes the file.
-
-mod file;
-
-pub use file::{Error, Located, Syntax, locate};
->>>>>>> document

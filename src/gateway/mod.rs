@@ -30,11 +30,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Timestamp};
 use crate::config;
-use crate::document::{Problem, Variables};
+use crate::document::{Problem, Secret, Variables};
 use crate::session::lane::Lanes;
 use crate::store::{self, Store};
 
-pub use home::Home;
+pub use home::{Home, socket};
+pub(crate) use server::short_path;
 pub use status::{ChannelStatus, Status};
 
 use live::Live;
@@ -190,12 +191,25 @@ impl Gateway {
             started_at,
         }));
         let server = Server::listen(address, gateway.clone()).await?;
-        server::listen_local(&gateway.0.home.socket(), gateway.clone())?;
         gateway.replace_server(server);
         gateway.start_entries(&gateway.0.live.load());
         gateway.take_up()?;
         gateway.spawn(prune_marks(gateway.clone()));
         Ok(gateway)
+    }
+
+    /// Serves `app` on the local socket of the home, where the commands reach it.
+    ///
+    /// # Errors
+    /// When the socket cannot be made.
+    pub fn listen_local(&self, app: axum::Router) -> Result<(), StartError> {
+        Ok(server::listen_local(&self.0.home.socket(), app, self)?)
+    }
+
+    /// What the commands prove themselves with.
+    #[must_use]
+    pub fn admin_token(&self) -> &Secret {
+        self.0.home.token()
     }
 
     /// Where it listens.
@@ -307,7 +321,7 @@ impl Gateway {
     fn start_entries(&self, live: &Live) {
         for entry in live.entries.values() {
             if let Some(stop) = entry.start_once() {
-                let (entry, host) = (entry.clone(), host::Bound::new(self.clone(), entry));
+                let (entry, host) = (entry.clone(), host::Bound::new(self.clone(), entry.clone()));
                 self.spawn(async move { entry.channel.run(Arc::new(host), stop).await });
             }
         }

@@ -128,16 +128,31 @@ impl Resolver {
         Ok(Resolved { session_key: SessionKey::from_resolver(key), rule })
     }
 
-    fn push_prefix(&self, key: &mut String, identity: &Identity) {
-        if let Some(tenant) = &identity.tenant {
-            let mut reserved = Reserved::default();
-            if !self.format.is_tag_first() {
-                reserved.add(b'-');
-            }
-            key.push_str("tenant-");
-            push_id(key, tenant.as_str(), reserved);
-            key.push('-');
+    /// The conversation of all direct messages of a tenant, under `dmScope: main`.
+    #[must_use]
+    pub fn main_key(&self, tenant: Option<&TenantId>) -> Option<SessionKey> {
+        if self.scope != DmScope::Main {
+            return None;
         }
+        let mut key = String::new();
+        self.push_tenant(&mut key, tenant);
+        key.push_str("main");
+        Some(SessionKey::from_resolver(key))
+    }
+
+    fn push_tenant(&self, key: &mut String, tenant: Option<&TenantId>) {
+        let Some(tenant) = tenant else { return };
+        let mut reserved = Reserved::default();
+        if !self.format.is_tag_first() {
+            reserved.add(b'-');
+        }
+        key.push_str("tenant-");
+        push_id(key, tenant.as_str(), reserved);
+        key.push('-');
+    }
+
+    fn push_prefix(&self, key: &mut String, identity: &Identity) {
+        self.push_tenant(key, identity.tenant.as_ref());
         if let Some(workspace) = &identity.workspace {
             key.push_str("workspace=");
             push_id(key, workspace.as_str(), Reserved::default());

@@ -102,6 +102,27 @@ impl TenantStore {
         Ok(rows)
     }
 
+    /// Who wrote in one conversation, channel type and user, at most `limit`. Visits all who wrote to this
+    /// tenant: for status, not for messages.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn peers_of(&self, key: &SessionKey, limit: usize) -> Result<Vec<(ChannelType, OpaqueId)>, Error> {
+        let transaction = self.shared.database.read()?;
+        let users = transaction.open_table(USERS)?;
+        let mut peers = Vec::new();
+        let next_tenant = tables::after(self.part());
+        for entry in users.range((self.part(), "", "", "")..(&*next_tenant, "", "", ""))? {
+            let (entry, _) = entry?;
+            let (_, channel, user, in_key) = entry.value();
+            if in_key == key.as_str() && peers.len() < limit {
+                let peer = ChannelType::new(channel).and_then(|channel| Ok((channel, OpaqueId::new(user)?)));
+                peers.push(peer.map_err(|_error| Error::Value { what: "user" })?);
+            }
+        }
+        Ok(peers)
+    }
+
     /// One conversation.
     #[must_use]
     pub fn session(&self, key: &SessionKey) -> SessionStore {
