@@ -1,8 +1,8 @@
 //! The store: the only place that knows redb.
 //!
 //! Conversations are reached through a tenant and a key: [`Store::tenant`], then
-//! [`TenantStore::session`]. There is no handle that reads more than its own. What crosses tenants is
-//! work to resume and numbers to show, and holds no words: [`Store::resume`], [`Store::counts`].
+//! [`TenantStore::session`]. There is no handle that reads more than its own. What crosses tenants is the
+//! gateway's own work: what to take up again after a start ([`Store::resume`]) and numbers ([`Store::counts`]).
 //!
 //! Reads are synchronous and short. Writes go to one writer, which puts what waits into one
 //! transaction and syncs once; a write returns when it is on the disk. Values carry a version and old
@@ -51,7 +51,7 @@ use tables::{INBOX, OUTBOX, PARKED, SESSIONS};
 use writer::Writer;
 
 /// The open store file. Clones share it; dropping the last clone, and the last handle made from one,
-/// finishes what waits to be written and closes the file.
+/// finishes what waits to be written, blocking for it, and closes the file.
 #[derive(Debug, Clone)]
 pub struct Store {
     shared: Arc<Shared>,

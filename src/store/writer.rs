@@ -73,7 +73,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.queue = None;
-        // So that whoever drops the last handle can open the file again. It takes one batch at most.
+        // So that whoever drops the last handle can open the file again. What waits is a few batches at most.
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

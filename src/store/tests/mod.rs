@@ -45,6 +45,7 @@ fn inbound(tenant_id: &str, user: &str, message_id: &str, at: u64) -> Inbound {
         },
         user_name: Some(format!("Name of {user}")),
         author: Author::Peer,
+        agent: None,
         mentions_bot: true,
         message_id: id(message_id),
         received_at: Timestamp(at),
