@@ -107,6 +107,11 @@ impl<'d> Section<'d> {
         self.find(key)?.integer(&self.reading, &range)
     }
 
+    /// A number within `range`, whole or not, or a text with a `${NAME}` that stands for it.
+    pub fn take_number(&mut self, key: &str, range: RangeInclusive<f64>) -> Option<f64> {
+        self.find(key)?.number(&self.reading, &range)
+    }
+
     /// A list of texts. Absent: empty.
     pub fn take_strings(&mut self, key: &str) -> Vec<String> {
         self.take_texts(key).into_iter().map(|(_, text)| text.into_string()).collect()

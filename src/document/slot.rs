@@ -167,6 +167,34 @@ impl<'d> Slot<'d> {
         within
     }
 
+    pub(super) fn number(&self, reading: &Reading<'d>, range: &std::ops::RangeInclusive<f64>) -> Option<f64> {
+        let (value, shown) = match &self.node.value {
+            Value::Float { value, written } => (*value, written.clone()),
+            Value::Integer { value, written } => (*value as f64, written.clone()),
+            Value::Text(written) => match self.variable(reading, written)?.map(|text| text.as_str().parse()) {
+                Some(Ok(value)) => (value, format!("what {} stands for", quoted(written))),
+                Some(Err(_)) => {
+                    self.error(reading, format!("what {} stands for is not a number", quoted(written)), None);
+                    return None;
+                }
+                None => {
+                    let help = written.parse::<f64>().ok().map(|number| format!("write {number} without quotes"));
+                    self.wrong_text(reading, written, "a number", help);
+                    return None;
+                }
+            },
+            _ => {
+                self.wrong_type(reading, "a number", None);
+                return None;
+            }
+        };
+        let is_within = range.contains(&value);
+        if !is_within {
+            self.error(reading, format!("{shown} is not between {} and {}", range.start(), range.end()), None);
+        }
+        is_within.then_some(value)
+    }
+
     /// The elements of a list. A YAML key with nothing behind it is an empty one.
     pub(super) fn list(&self, reading: &Reading<'d>, of: &str) -> Vec<Slot<'d>> {
         match &self.node.value {

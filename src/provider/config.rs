@@ -23,7 +23,8 @@ const TIMEOUT_SECONDS: std::ops::RangeInclusive<u64> = 1..=300;
 /// A provider as the operator wants it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    name: String,
+    /// How agents refer to it.
+    pub name: String,
     dialect: Dialect,
 }
 
@@ -62,32 +63,32 @@ impl Config {
     }
 
     /// Takes the keys of one entry. `None`: a problem was noted.
+    ///
+    /// The demo worker lets all keys of the others stand, so that an operator can switch to it for a while.
     pub fn read(section: &mut Section<'_>) -> Option<Self> {
         let name = section.take_string("name");
         let kinds = [("openai", Kind::OpenAi), ("anthropic", Kind::Anthropic), ("demo", Kind::Demo)];
         let kind = section.take_choice("kind", &kinds);
-        if kind.is_none() {
-            section.missing("kind", "write kind = \"openai\", \"anthropic\" or \"demo\"");
-        }
-        if name.is_none() {
-            section.missing("name", "write a name that agents can refer to, like name = \"local\"");
+        section.missing("name", "write a name that agents can refer to, like name = \"local\"");
+        section.missing("kind", "write kind = \"openai\", \"anthropic\" or \"demo\"");
+        let version = match kind {
+            Some(Kind::OpenAi) => None,
+            Some(Kind::Anthropic | Kind::Demo) | None => section.take_parsed("version", ApiVersion::from_str),
+        };
+        let base_url = match kind {
+            Some(Kind::Anthropic) => "https://api.anthropic.com",
+            Some(Kind::OpenAi | Kind::Demo) | None => "https://api.openai.com/v1",
+        };
+        let api = Api::read(section, base_url);
+        if matches!(kind, Some(Kind::OpenAi | Kind::Anthropic)) {
+            section.missing("model", "write the model's name as the provider knows it");
         }
         let dialect = match kind? {
-            Kind::OpenAi => Dialect::OpenAi(Api::read(section, "https://api.openai.com/v1")?),
-            Kind::Anthropic => {
-                let api = Api::read(section, "https://api.anthropic.com");
-                let version = section.take_parsed("version", ApiVersion::from_str).unwrap_or_default();
-                Dialect::Anthropic(api?, version)
-            }
+            Kind::OpenAi => Dialect::OpenAi(api?),
+            Kind::Anthropic => Dialect::Anthropic(api?, version.unwrap_or_default()),
             Kind::Demo => Dialect::Demo,
         };
         Some(Self { name: name?, dialect })
-    }
-
-    /// How agents refer to it.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// The model that it asks; `None` for the demo worker.
@@ -132,21 +133,16 @@ impl Api {
         let key = section.take_secret("api_key");
         let model = section.take_string("model");
         let max_tokens = section.take_integer("max_tokens", 1..=u64::from(u32::MAX));
+        let temperature = section.take_number("temperature", 0.0..=2.0);
         let timeout = section.take_integer("timeout_seconds", TIMEOUT_SECONDS);
-        if model.is_none() {
-            section.missing("model", "write the model's name as the provider knows it");
-        }
         let base_url = base_url?;
         if key.is_some() && base_url.scheme() == "http" && !is_near(&base_url) {
-            section.problem(
-                Severity::Warning,
-                "base_url",
-                "the key and all conversations travel unencrypted",
-                Some("write https:// if the server knows it".into()),
-            );
+            let help = "write https:// if the server knows it";
+            let message = "the key and all conversations travel unencrypted";
+            section.problem(Severity::Warning, "base_url", message, Some(help.to_owned()));
         }
         if key.as_ref().is_some_and(|key| HeaderValue::from_str(key.expose()).is_err()) {
-            section.problem(Severity::Error, "api_key", "a key holds no line ends or control characters", None);
+            section.problem(Severity::Error, "api_key", "the key holds a line end or another control character", None);
             return None;
         }
         Some(Self {
@@ -154,7 +150,11 @@ impl Api {
             key,
             model: model?,
             max_tokens: max_tokens.and_then(|tokens| u32::try_from(tokens).ok()),
-            temperature: None,
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "between 0 and 2, and no server cares for the ninth digit"
+            )]
+            temperature: temperature.map(|temperature| temperature as f32),
             timeout: timeout.map_or(DEFAULT_TIMEOUT, Duration::from_secs),
         })
     }
@@ -255,6 +255,81 @@ fn is_near(url: &Url) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::{Document, Variables};
+
+    struct NoVariables;
+
+    impl Variables for NoVariables {
+        fn get(&self, _name: &str) -> Option<String> {
+            None
+        }
+    }
+
+    /// Reads one entry and expects these problems; warnings leave the entry usable, errors do not.
+    fn read(toml: &str, expected: &[&str]) -> Option<Config> {
+        let document = Document::parse_toml("t", toml).unwrap();
+        let mut section = document.root(&NoVariables);
+        let config = Config::read(&mut section);
+        section.finish();
+        let problems: Vec<_> = document.problems().iter().map(|problem| problem.message.clone()).collect();
+        assert_eq!(problems, expected, "{toml}");
+        config
+    }
+
+    fn check(toml: &str, expected: Dialect) {
+        assert_eq!(read(toml, &[]), Some(Config { name: "a".into(), dialect: expected }), "{toml}");
+    }
+
+    fn openai(model: &str) -> Api {
+        Api { model: model.into(), ..Api::new("https://api.openai.com/v1".parse().unwrap()) }
+    }
+
+    fn anthropic(model: &str) -> Api {
+        Api { model: model.into(), ..Api::new("https://api.anthropic.com".parse().unwrap()) }
+    }
+
+    #[test]
+    fn what_is_not_said_has_a_default() {
+        check("name = 'a'\nkind = 'openai'\nmodel = 'm'", Dialect::OpenAi(openai("m")));
+        let dialect = Dialect::Anthropic(anthropic("m"), ApiVersion::default());
+        check("name = 'a'\nkind = 'anthropic'\nmodel = 'm'", dialect);
+        check("name = 'a'\nkind = 'demo'", Dialect::Demo);
+    }
+
+    #[test]
+    fn everything_can_be_said() {
+        let text = "name = 'a'\nkind = 'anthropic'\nbaseUrl = 'http://10.0.0.2/v1'\napi_key = 'k'\nmodel = 'm'
+            version = '2023-06-01'\nmax_tokens = 9\ntemperature = 0.5\ntimeout_seconds = 300";
+        let api = Api {
+            base_url: "http://10.0.0.2/v1".parse().unwrap(),
+            key: Some(Secret::new("k")),
+            model: "m".into(),
+            max_tokens: Some(9),
+            temperature: Some(0.5),
+            timeout: Duration::from_secs(300),
+        };
+        check(text, Dialect::Anthropic(api, "2023-06-01".parse().unwrap()));
+        check(&text.replace("anthropic", "demo"), Dialect::Demo);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_once() {
+        let check = |toml: &str, expected: &[&str]| assert_eq!(read(toml, expected), None);
+        check("", &[r#""name" is missing"#, r#""kind" is missing"#]);
+        check("name = 'a'\nkind = 'opnai'\nmodel = 'm'", &["\"opnai\" is not one of openai, anthropic, demo"]);
+        check("name = 'a'\nkind = 'openai'", &[r#""model" is missing"#]);
+        check("name = 'a'\nkind = 'openai'\nmodel = ''", &["the text is empty"]);
+        let key = "the key holds a line end or another control character";
+        check("name = 'a'\nkind = 'openai'\nmodel = 'm'\napi_key = \"a\\nb\"", &[key]);
+    }
+
+    #[test]
+    fn a_key_on_an_open_line_is_worth_a_warning() {
+        let text = "name = 'a'\nkind = 'openai'\nmodel = 'm'\nbase_url = 'http://a.example/v1'\n";
+        assert!(read(text, &[]).is_some());
+        let warning = "the key and all conversations travel unencrypted";
+        assert!(read(&format!("{text}api_key = 'k'"), &[warning]).is_some());
+    }
 
     #[test]
     fn the_base_may_end_anywhere() {

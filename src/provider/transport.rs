@@ -58,7 +58,11 @@ pub(super) enum Failure {
 impl Endpoint {
     /// Sends `body` and streams what `decode` makes of the answer.
     pub(super) async fn ask(&self, body: &Value, request: &Request, decode: impl Decode) -> Result<Answer, Error> {
-        let call = self.http.post(self.url.clone()).headers(self.headers.clone()).header(ACCEPT, "text/event-stream, application/json");
+        let call = self
+            .http
+            .post(self.url.clone())
+            .headers(self.headers.clone())
+            .header(ACCEPT, "text/event-stream, application/json");
         let response = match tokio::time::timeout(self.timeout, call.json(body).send()).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(transient(&self.name, &cause(error))),

@@ -77,6 +77,11 @@ fn every_kind_of_value_is_read_from_both_syntaxes() {
     let integer = |s: &mut Section<'_>| format!("{:?}", s.take_integer("a", 0..=9999));
     check("a = 0x10", "a: 0x10", integer, "Some(16)");
     check("a = \"${PORT}\"", "a: ${PORT}", integer, "Some(8080)");
+
+    let number = |s: &mut Section<'_>| format!("{:?}", s.take_number("a", -1.0..=9999.0));
+    check("a = 0.5", "a: 0.5", number, "Some(0.5)");
+    check("a = 2", "a: 2", number, "Some(2.0)");
+    check("a = \"${PORT}\"", "a: ${PORT}", number, "Some(8080.0)");
 }
 
 #[test]
@@ -203,6 +208,12 @@ fn texts_are_no_numbers_and_no_truth() {
     check_refused("a: x", integer, &["y:1:4: a: expected a whole number, found the text \"x\""]);
     check_refused("a: 7.0", integer, &["y:1:4: a: expected a whole number, found a decimal number"]);
     check_refused("a: 10", integer, &["y:1:4: a: 10 is not between 1 and 9"]);
+    let number = |section: &mut Section<'_>| assert_eq!(section.take_number("a", 0.0..=2.0), None);
+    let expected = ["y:1:4: a: expected a number, found the text \"0.5\"; write 0.5 without quotes"];
+    check_refused("a: '0.5'", number, &expected);
+    check_refused("a: 2.5", number, &["y:1:4: a: 2.5 is not between 0 and 2"]);
+    check_refused("a: .nan", number, &["y:1:4: a: .nan is not between 0 and 2"]);
+    check_refused("a: true", number, &["y:1:4: a: expected a number, found true or false"]);
     check_refused("a: -1", integer, &["y:1:4: a: -1 is not between 1 and 9"]);
     check_refused("a: ${PORT}", integer, &["y:1:4: a: what \"${PORT}\" stands for is not between 1 and 9"]);
     check_refused("a: ${TOKEN}", integer, &["y:1:4: a: what \"${TOKEN}\" stands for is not a whole number"]);

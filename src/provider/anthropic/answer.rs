@@ -191,6 +191,7 @@ impl From<WireUsage> for Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn check(events: &[Value], expected: Result<&[Chunk], Failure>) {
@@ -280,5 +281,55 @@ mod tests {
             ],
             Ok(&[]),
         );
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        // Words of the dialect in random places, so that more than the first field is reached.
+        let key = prop::sample::select(vec![
+            "type",
+            "message",
+            "usage",
+            "index",
+            "content_block",
+            "delta",
+            "text",
+            "partial_json",
+            "stop_reason",
+            "error",
+        ]);
+        let word = prop::sample::select(vec![
+            "message_start",
+            "content_block_start",
+            "content_block_delta",
+            "content_block_stop",
+            "message_delta",
+            "message_stop",
+            "error",
+            "tool_use",
+            "text",
+            "text_delta",
+            "x",
+        ])
+        .prop_map(Value::from);
+        let leaf = prop_oneof![Just(Value::Null), any::<u64>().prop_map(Value::from), word];
+        leaf.prop_recursive(5, 40, 4, move |inner| {
+            let object = prop::collection::vec((key.clone(), inner.clone()), 0..5);
+            let object =
+                object.prop_map(|pairs| pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect());
+            prop_oneof![object, prop::collection::vec(inner, 0..3).prop_map(Value::Array)]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_a_server_sends_breaks_the_decoder(events in prop::collection::vec(any_json(), 0..6)) {
+            let (mut decoder, mut chunks) = (Decoder::default(), Vec::new());
+            for data in &events {
+                let _ = decoder.event(&sse::Event { name: String::new(), data: data.to_string() }, &mut chunks);
+            }
+            let _ = decoder.end(&mut chunks);
+            let n_stops = chunks.iter().filter(|chunk| matches!(chunk, Chunk::Stop(_))).count();
+            prop_assert!(n_stops <= events.len() + 1);
+        }
     }
 }

@@ -166,6 +166,7 @@ impl From<WireUsage> for Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn check(events: &[Value], expected: Result<&[Chunk], Failure>) {
@@ -250,5 +251,42 @@ mod tests {
             ],
             Ok(&[Chunk::Text("No.".into()), Chunk::Stop(StopReason::EndTurn)]),
         );
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        // Words of the dialect in random places, so that more than the first field is reached.
+        let key = prop::sample::select(vec![
+            "choices",
+            "delta",
+            "content",
+            "tool_calls",
+            "index",
+            "function",
+            "arguments",
+            "finish_reason",
+            "usage",
+            "error",
+        ]);
+        let word = prop::sample::select(vec!["stop", "tool_calls", "{", "x"]).prop_map(Value::from);
+        let leaf = prop_oneof![Just(Value::Null), any::<u64>().prop_map(Value::from), word];
+        leaf.prop_recursive(5, 40, 4, move |inner| {
+            let object = prop::collection::vec((key.clone(), inner.clone()), 0..5);
+            let object =
+                object.prop_map(|pairs| pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect());
+            prop_oneof![object, prop::collection::vec(inner, 0..3).prop_map(Value::Array)]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_a_server_sends_breaks_the_decoder(events in prop::collection::vec(any_json(), 0..6)) {
+            let (mut decoder, mut chunks) = (Decoder::default(), Vec::new());
+            for data in &events {
+                let _ = decoder.event(&sse::Event { name: String::new(), data: data.to_string() }, &mut chunks);
+            }
+            let _ = decoder.end(&mut chunks);
+            let n_stops = chunks.iter().filter(|chunk| matches!(chunk, Chunk::Stop(_))).count();
+            prop_assert!(n_stops <= events.len() + 1);
+        }
     }
 }

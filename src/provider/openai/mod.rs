@@ -39,7 +39,9 @@ impl OpenAi {
         headers.extend(api.key_header("Bearer ").map(|value| (AUTHORIZATION, value)));
         let limit_key = match api.base_url.host_str() {
             // The newer models refuse `max_tokens`; most compatible servers know nothing else.
-            Some("api.openai.com") => LimitKey::MaxCompletionTokens,
+            Some(host) if host == "api.openai.com" || host.ends_with(".api.openai.com") => {
+                LimitKey::MaxCompletionTokens
+            }
             _ => LimitKey::MaxTokens,
         };
         let url = api.endpoint_url("chat/completions");
