@@ -10,13 +10,30 @@ use std::fmt;
 pub enum Error {
     /// An empty id would file a message under a shared key.
     #[error("{what} is empty")]
-    Empty { what: &'static str },
+    Empty {
+        /// Which id.
+        what: &'static str,
+    },
     /// Longer than any real id; refused before it costs memory.
     #[error("{what} is {len_bytes} bytes long; at most {max_bytes} are allowed")]
-    TooLong { what: &'static str, len_bytes: usize, max_bytes: usize },
+    TooLong {
+        /// Which id.
+        what: &'static str,
+        /// Its length.
+        len_bytes: usize,
+        /// What is allowed.
+        max_bytes: usize,
+    },
     /// A name that the operator chose contains a character that names may not have.
     #[error("{what} {value:?} contains {found:?}; letters, digits, `-`, `_` and `.` are allowed")]
-    Character { what: &'static str, value: String, found: char },
+    Character {
+        /// Which name.
+        what: &'static str,
+        /// The text.
+        value: String,
+        /// The character.
+        found: char,
+    },
 }
 
 /// Longest id a vendor may send us, in bytes.

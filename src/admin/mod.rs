@@ -55,7 +55,8 @@ fn router(gateway: Gateway) -> Router {
 async fn authorize(State(token): State<Secret>, request: Request, next: Next) -> Response {
     let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-    let is_right = aws_lc_rs::constant_time::verify_slices_are_equal(given.as_bytes(), token.expose().as_bytes()).is_ok();
+    let is_right =
+        aws_lc_rs::constant_time::verify_slices_are_equal(given.as_bytes(), token.expose().as_bytes()).is_ok();
     if is_right { next.run(request).await } else { Error::Token.into_response() }
 }
 
@@ -102,7 +103,9 @@ async fn reload(State(gateway): State<Gateway>) -> Response {
         Ok(reloaded) => answer(StatusCode::OK, &json::reloaded(&reloaded)),
         Err(error) => {
             let problems = match &error {
-                ReloadError::Config(crate::config::Error::Invalid(problems)) => problems.iter().map(json::problem).collect(),
+                ReloadError::Config(crate::config::Error::Invalid(problems)) => {
+                    problems.iter().map(json::problem).collect()
+                }
                 _ => Vec::new(),
             };
             let body = json!({ "error": error.to_string(), "problems": problems });

@@ -9,7 +9,7 @@ use crate::id::AgentId;
 use crate::provider::Provider;
 
 /// The persona of an agent whose entry names no file.
-pub const DEFAULT_SOUL: &str = include_str!("SOUL.md");
+const DEFAULT_SOUL: &str = include_str!("SOUL.md");
 
 /// Longest persona, in bytes: every message pays for it.
 const MAX_SOUL_BYTES: u64 = 64 * 1024;

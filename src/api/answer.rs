@@ -49,7 +49,11 @@ pub(super) async fn stateless(
 }
 
 /// Answers with what a conversation gives.
-pub(super) async fn in_conversation(parts: mpsc::Receiver<Part>, shape: &Shape, now: Timestamp) -> Result<Response, ApiError> {
+pub(super) async fn in_conversation(
+    parts: mpsc::Receiver<Part>,
+    shape: &Shape,
+    now: Timestamp,
+) -> Result<Response, ApiError> {
     respond(steps(parts).boxed(), shape, now).await
 }
 
@@ -59,7 +63,8 @@ fn steps(parts: mpsc::Receiver<Part>) -> impl Stream<Item = Step> {
         if is_over {
             return None;
         }
-        let failed = |retry_after| Some((vec![Step::Failed(ApiError::Unavailable { retry_after })], true, String::new()));
+        let failed =
+            |retry_after| Some((vec![Step::Failed(ApiError::Unavailable { retry_after })], true, String::new()));
         let next = match parts.recv().await {
             Some(Part::Delta(text)) => {
                 let said = said + &text;

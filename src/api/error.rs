@@ -37,15 +37,24 @@ impl ApiError {
                 "missing_api_key",
                 "send an API key in the header `Authorization: Bearer …`".into(),
             ),
-            Self::WrongKey => {
-                (StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key", "this API key is not known".into())
-            }
-            Self::TooLarge => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", "request_too_large", "the request is too large".into())
-            }
-            Self::Method => {
-                (StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", "method_not_allowed", "use another method".into())
-            }
+            Self::WrongKey => (
+                StatusCode::UNAUTHORIZED,
+                "authentication_error",
+                "invalid_api_key",
+                "this API key is not known".into(),
+            ),
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "invalid_request_error",
+                "request_too_large",
+                "the request is too large".into(),
+            ),
+            Self::Method => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "invalid_request_error",
+                "method_not_allowed",
+                "use another method".into(),
+            ),
             Self::NotFound(what) => {
                 (StatusCode::NOT_FOUND, "invalid_request_error", "not_found", format!("there is no such thing: {what}"))
             }
@@ -60,9 +69,12 @@ impl ApiError {
                 "unavailable",
                 "no answer can be given right now; try again later".into(),
             ),
-            Self::Upstream => {
-                (StatusCode::BAD_GATEWAY, "server_error", "upstream_error", "the model's server refused the request".into())
-            }
+            Self::Upstream => (
+                StatusCode::BAD_GATEWAY,
+                "server_error",
+                "upstream_error",
+                "the model's server refused the request".into(),
+            ),
         }
     }
 

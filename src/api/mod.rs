@@ -130,7 +130,11 @@ pub fn router(desk: Arc<dyn Desk>) -> Router {
         .with_state(desk)
 }
 
-async fn complete(State(desk): State<Arc<dyn Desk>>, headers: HeaderMap, body: Result<Bytes, axum::extract::rejection::BytesRejection>) -> Response {
+async fn complete(
+    State(desk): State<Arc<dyn Desk>>,
+    headers: HeaderMap,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Response {
     let answer = async {
         let caller = authenticate(&*desk, &headers)?;
         let body = body.map_err(|_rejection| ApiError::TooLarge)?;
@@ -152,7 +156,8 @@ async fn models(State(desk): State<Arc<dyn Desk>>, headers: HeaderMap) -> Respon
     match authenticate(&*desk, &headers) {
         Ok(caller) => {
             let names = caller.agents();
-            let names = std::iter::once("default").chain(names.iter().map(AgentId::as_str).filter(|name| *name != "default"));
+            let names =
+                std::iter::once("default").chain(names.iter().map(AgentId::as_str).filter(|name| *name != "default"));
             let data: Vec<_> = names.map(|name| model_json(name, desk.now())).collect();
             answer::json(&json!({ "object": "list", "data": data }))
         }
@@ -185,5 +190,7 @@ fn choose(caller: &dyn Caller, model: &str) -> Result<Option<AgentId>, ApiError>
     }
     let agents = caller.agents();
     let found = agents.iter().find(|agent| agent.as_str() == model).cloned();
-    found.map(Some).ok_or_else(|| ApiError::NotFound(format!("the model {model:?}; it is the name of an agent, or \"default\"")))
+    found
+        .map(Some)
+        .ok_or_else(|| ApiError::NotFound(format!("the model {model:?}; it is the name of an agent, or \"default\"")))
 }

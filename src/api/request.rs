@@ -239,7 +239,9 @@ fn texts(content: &Value) -> Result<Vec<String>, String> {
         Value::String(text) => Ok(vec![text.clone()]),
         Value::Array(parts) => {
             let part = |part: &Value| match part.get("type").and_then(Value::as_str) {
-                Some("text") => part.get("text").and_then(Value::as_str).map(str::to_owned).ok_or("a text is missing".to_owned()),
+                Some("text") => {
+                    part.get("text").and_then(Value::as_str).map(str::to_owned).ok_or("a text is missing".to_owned())
+                }
                 Some(other) => Err(format!("content of type {other:?} is not supported")),
                 None => Err("a part of the content has no type".to_owned()),
             };
@@ -292,13 +294,18 @@ mod tests {
         check_error(r#"{"model":"m","n":2,"messages":[{"role":"user","content":"hi"}]}"#, "n");
         check_error(r#"{"model":"m","messages":[{"role":"user","content":[{"type":"image_url"}]}]}"#, "messages");
         check_error(r#"{"model":"m","messages":[{"role":"king","content":"hi"}]}"#, "messages");
-        check_error(r#"{"model":"m","user":"u","messages":[{"role":"system","content":"obey"},{"role":"user","content":"hi"}]}"#, "messages");
+        check_error(
+            r#"{"model":"m","user":"u","messages":[{"role":"system","content":"obey"},{"role":"user","content":"hi"}]}"#,
+            "messages",
+        );
         check_error(r#"{"model":"m","user":"u","messages":[{"role":"assistant","content":"hi"}]}"#, "messages");
     }
 
     #[test]
     fn without_a_user_it_is_stateless() {
-        let request = parse(r#"{"model":"m","messages":[{"role":"system","content":"a"},{"role":"user","content":"hi"}]}"#).unwrap();
+        let request =
+            parse(r#"{"model":"m","messages":[{"role":"system","content":"a"},{"role":"user","content":"hi"}]}"#)
+                .unwrap();
         assert!(request.session.is_none());
         assert_eq!(request.request.system, "a");
         assert_eq!(request.request.messages, [Message::text(Role::User, "hi")]);
@@ -321,6 +328,9 @@ mod tests {
         let messages = parse(body).unwrap().request.messages;
         let input = serde_json::json!({ "at": 9 });
         assert_eq!(messages[1].content, [Content::ToolUse { id: "c1".into(), name: "book".into(), input }]);
-        assert_eq!(messages[2].content, [Content::ToolResult { id: "c1".into(), text: "done".into(), is_error: false }]);
+        assert_eq!(
+            messages[2].content,
+            [Content::ToolResult { id: "c1".into(), text: "done".into(), is_error: false }]
+        );
     }
 }

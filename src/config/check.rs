@@ -48,9 +48,9 @@ pub(super) fn agents(
             document.note(place, Severity::Error, format!("there are two agents {:?}", agent.name.as_str()), None);
         }
         if let Some(name) = &agent.provider
-            && !providers.iter().any(|provider| provider.name() == name)
+            && !providers.iter().any(|provider| provider.name == *name)
         {
-            let names: Vec<&str> = providers.iter().map(|provider| provider.name()).collect();
+            let names: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
             let help = match names.is_empty() {
                 true => "add it under providers, or leave `provider` out to use the demo worker".to_owned(),
                 false => format!("the providers are {}", names.join(", ")),
@@ -86,7 +86,8 @@ pub(super) fn entries(document: &Document, session: &session::Config, entries: &
                 other.id.as_str(),
                 entry.id.as_str()
             );
-            let help = "give them different tenant_id or workspace_id, or an account each and {account} in session.key_format";
+            let help =
+                "give them different tenant_id or workspace_id, or an account each and {account} in session.key_format";
             document.note(place, Severity::Error, message, Some(help.to_owned()));
         }
     }

@@ -51,7 +51,18 @@ impl Entry {
         }
         let fingerprint = section.fingerprint();
         let place = Some(section.place(""));
-        Some(Self { id, channel_type, channel, account, tenant, workspace, policy, settings: settings?, fingerprint, place })
+        Some(Self {
+            id,
+            channel_type,
+            channel,
+            account,
+            tenant,
+            workspace,
+            policy,
+            settings: settings?,
+            fingerprint,
+            place,
+        })
     }
 
     /// The entry of a gateway that configures none: a web chat that shows that something works.

@@ -9,8 +9,8 @@ use crate::agent;
 use crate::document::{Document, Place, Secret, Section, Variables};
 use crate::id::{AgentId, TenantId};
 use crate::provider;
-use crate::route::Route;
-use crate::session;
+use crate::route::{Route, Router};
+use crate::session::{self, Resolver};
 
 /// The `[gateway]` section.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +103,20 @@ impl Settings {
             api_keys: Vec::new(),
             notes: Vec::new(),
         }
+    }
+
+    /// What names the conversations under these settings.
+    #[must_use]
+    pub fn resolver(&self) -> Resolver {
+        Resolver::new(&self.session)
+    }
+
+    /// What finds the agents under these settings.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        let tenants = self.tenants.iter();
+        let tenants = tenants.filter_map(|tenant| Some((tenant.id.clone(), tenant.default_agent.clone()?)));
+        Router { routes: self.routes.clone(), tenants: tenants.collect(), default_agent: self.default_agent.clone() }
     }
 
     /// Reads a document. Problems are noted there; `None` when no settings could be made at all.

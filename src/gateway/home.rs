@@ -143,7 +143,8 @@ fn read_or_make(path: &Path, make: impl FnOnce(&[u8; 32]) -> Vec<u8>) -> Result<
             // Written beside and moved into place: a power cut leaves no half key behind.
             let beside = path.with_extension("new");
             let mut options = OpenOptions::new();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(file_error)?;
+            let mut file =
+                options.write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(file_error)?;
             file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(file_error)?;
             fs::rename(&beside, path).map_err(file_error)?;
             Ok(bytes)

@@ -142,7 +142,7 @@ impl Live {
     }
 
     fn without_entries(settings: Settings, http: &reqwest::Client) -> Self {
-        let providers: Vec<_> = settings.providers.iter().map(|p| (p.name(), p.open(http.clone()))).collect();
+        let providers: Vec<_> = settings.providers.iter().map(|p| (p.name.clone(), p.open(http.clone()))).collect();
         let agents = settings.agents.iter().filter_map(|agent| {
             let named = |name: &String| providers.iter().find(|(provider, _)| provider == name);
             let (_, provider) = agent.provider.as_ref().map_or(providers.first(), named)?;
@@ -150,17 +150,10 @@ impl Live {
             Some((agent.name.clone(), agent))
         });
         let agents = agents.collect();
-        let tenants = settings.tenants.iter();
-        let tenants = tenants.filter_map(|tenant| Some((tenant.id.clone(), tenant.default_agent.clone()?)));
-        let router = Router {
-            routes: settings.routes.clone(),
-            tenants: tenants.collect(),
-            default_agent: settings.default_agent.clone(),
-        };
         Self {
-            resolver: Resolver::new(&settings.session),
+            resolver: settings.resolver(),
             api_resolver: Resolver::new(&crate::session::Config::embedded()),
-            router,
+            router: settings.router(),
             agents,
             entries: BTreeMap::new(),
             file: None,

@@ -35,7 +35,7 @@ use crate::session::lane::Lanes;
 use crate::store::{self, Store};
 
 pub use home::{Home, socket};
-pub(crate) use server::short_path;
+pub use server::short_path;
 pub use status::{ChannelStatus, Status};
 
 use live::Live;
@@ -255,7 +255,8 @@ impl Gateway {
             return Err(ReloadError::StoreMoved);
         }
         let address = SocketAddr::new(loaded.settings.gateway.bind, loaded.settings.gateway.port);
-        let is_moved = self.address().is_some_and(|now| now != address && (address.port() != 0 || now.ip() != address.ip()));
+        let is_moved =
+            self.address().is_some_and(|now| now != address && (address.port() != 0 || now.ip() != address.ip()));
         let server = if is_moved { Some(Server::listen(address, self.clone()).await?) } else { None };
 
         let old = self.0.live.load_full();

@@ -171,7 +171,12 @@ impl Gateway {
         }
     }
 
-    async fn set_aside(&self, session: &SessionStore, delivery: &Delivery, reason: String) -> Result<Attempt, store::Error> {
+    async fn set_aside(
+        &self,
+        session: &SessionStore,
+        delivery: &Delivery,
+        reason: String,
+    ) -> Result<Attempt, store::Error> {
         tracing::warn!(delivery.id = %delivery.id, reason, "a reply was set aside");
         session.park_delivery(&delivery.id, reason, self.now()).await?;
         Ok(Attempt::Done)

@@ -131,7 +131,8 @@ pub(super) fn listen_local(path: &Path, app: Router, gateway: &Gateway) -> Resul
 }
 
 /// A path that fits into a socket address (108 bytes), whatever the home is called.
-pub(crate) fn short_path(path: &Path) -> PathBuf {
+#[must_use]
+pub fn short_path(path: &Path) -> PathBuf {
     const MAX_BYTES: usize = 100;
     if path.as_os_str().len() <= MAX_BYTES {
         return path.to_owned();

@@ -69,7 +69,10 @@ impl Gateway {
         let mut warnings: Vec<String> = live.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(live.safe_mode.iter().map(|error| format!("safe mode: {error}")));
         if counts.parked > 0 {
-            warnings.push(format!("{} set aside: see `sessions show KEY`", counted(counts.parked, "message or reply", "messages and replies")));
+            warnings.push(format!(
+                "{} set aside: see `sessions show KEY`",
+                counted(counts.parked, "message or reply", "messages and replies")
+            ));
         }
         for channel in &channels {
             warnings.extend(channel.problem.iter().map(|problem| format!("channel {}: {problem}", channel.id)));

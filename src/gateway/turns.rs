@@ -135,7 +135,9 @@ impl Gateway {
             };
             let answer = agent::run(agent, &request, &retry::Policy::default(), &mut on_progress).await;
             match answer {
-                Err(Failure::TooLong { .. }) if !is_last_try => max_bytes = if max_bytes > 1024 { max_bytes / 4 } else { 0 },
+                Err(Failure::TooLong { .. }) if !is_last_try => {
+                    max_bytes = if max_bytes > 1024 { max_bytes / 4 } else { 0 }
+                }
                 answer => return Ok(answer),
             }
         }
@@ -163,7 +165,8 @@ impl Gateway {
             self.deliver_all(session.park(batch.seqs(), reason, notice, now).await?);
             return Ok(Next::Again);
         }
-        let wait = FIRST_WAIT.saturating_mul(1 << (n_tries - 1).min(16)).min(LONGEST_WAIT).max(after.unwrap_or_default());
+        let wait =
+            FIRST_WAIT.saturating_mul(1 << (n_tries - 1).min(16)).min(LONGEST_WAIT).max(after.unwrap_or_default());
         tracing::warn!(n_tries, reason, wait_ms = wait.as_millis(), "a turn failed and will be tried again");
         self.deliver_all(session.postpone(batch.seqs(), notice, now).await?);
         Ok(Next::After(wait))
@@ -269,7 +272,8 @@ fn split(text: &str, max_chars: Option<usize>) -> Vec<String> {
     let mut rest = text;
     while let Some((limit, _)) = rest.char_indices().nth(max_chars) {
         let head = rest.get(..limit).unwrap_or(rest);
-        let cut = ["\n\n", "\n", " "].iter().find_map(|end| head.rfind(end).filter(|at| *at > limit / 2)).unwrap_or(limit);
+        let cut =
+            ["\n\n", "\n", " "].iter().find_map(|end| head.rfind(end).filter(|at| *at > limit / 2)).unwrap_or(limit);
         let (piece, after) = rest.split_at(cut);
         pieces.push(piece.trim_end().to_owned());
         rest = after.trim_start();

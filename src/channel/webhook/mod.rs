@@ -20,7 +20,7 @@ use crate::document::{Secret, Section, Severity};
 use signature::Keys;
 
 /// The channel type, for the registry.
-pub static TYPE: Type = Type { descriptor: &DESCRIPTOR, read };
+pub(super) static TYPE: Type = Type { descriptor: &DESCRIPTOR, read };
 
 static DESCRIPTOR: Descriptor = Descriptor {
     type_name: "webhook",

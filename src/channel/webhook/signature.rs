@@ -47,9 +47,8 @@ impl Keys {
 
     /// Checks a request and returns its `webhook-id`.
     pub(super) fn verify(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<OpaqueId, Error> {
-        let header = |name: &'static str| {
-            headers.get(name).and_then(|value| value.to_str().ok()).ok_or(Error::Header(name))
-        };
+        let header =
+            |name: &'static str| headers.get(name).and_then(|value| value.to_str().ok()).ok_or(Error::Header(name));
         let id = header("webhook-id")?;
         let timestamp = header("webhook-timestamp")?;
         let seconds: u64 = timestamp.parse().ok().ok_or(Error::Timestamp)?;

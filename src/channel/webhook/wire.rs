@@ -104,7 +104,8 @@ impl Body {
 
     /// A number is no id: JSON readers round large ones.
     fn id(&self, field: &str) -> Result<Option<OpaqueId>, Error> {
-        let id = |text| OpaqueId::new(text).map_err(|error| Error { field: field.to_owned(), message: error.to_string() });
+        let id =
+            |text| OpaqueId::new(text).map_err(|error| Error { field: field.to_owned(), message: error.to_string() });
         self.text(field)?.map(id).transpose()
     }
 
