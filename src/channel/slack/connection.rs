@@ -2,7 +2,6 @@
 //!
 //! Health has two halves, the bot token and the connection; the channel is well when both are.
 
-use std::future::Future;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
