@@ -11,6 +11,7 @@
 //! Called by `gateway/` only. Knows `message`, `id`, `clock`, `document` and an HTTP client.
 
 pub mod registry;
+pub mod webchat;
 
 use std::fmt;
 use std::sync::Arc;

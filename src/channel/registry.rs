@@ -33,7 +33,7 @@ pub trait Settings: Send + Sync + fmt::Debug {
 }
 
 /// All channel types, in the order of the documents.
-pub static TYPES: &[Type] = &[];
+pub static TYPES: &[Type] = &[super::webchat::TYPE];
 
 /// The type that the configuration calls `name`, by its name or its key tag.
 #[must_use]
