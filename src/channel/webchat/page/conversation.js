@@ -190,30 +190,39 @@ export class Conversation {
     const anchor = isBeforeWaiting ? waiting ?? null : null;
     // What is being written comes last of all that was said.
     const draft = this.#draft?.isConnected && line !== this.#draft && isBeforeWaiting ? this.#draft : null;
-    this.#log.insertBefore(line, draft ?? anchor);
+    const next = draft ?? anchor;
+    // A line that is moved without need is animated, and read aloud, a second time.
+    if (!line.isConnected || nextLine(line) !== next) this.#log.insertBefore(line, next);
     this.#regroup();
   }
 
   /** Lines of one side in quick succession share a time; each day has a heading. */
   #regroup() {
-    for (const heading of this.#log.querySelectorAll('.day')) heading.remove();
+    const headings = new Set(this.#log.querySelectorAll('.day'));
     let previous = null;
-    for (const line of [...this.#log.querySelectorAll('.line')]) {
+    for (const line of this.#log.querySelectorAll('.line')) {
       const at = Number(line.dataset.at);
       const isNewDay = !previous || dayOf(at) !== dayOf(Number(previous.dataset.at));
-      if (isNewDay) {
-        const heading = document.createElement('p');
-        heading.className = 'day';
-        heading.textContent = this.#dayName(at);
-        this.#log.insertBefore(heading, line);
-      }
+      if (isNewDay) headings.delete(this.#headingBefore(line, at));
       const isSameGroup =
         !isNewDay && previous.dataset.from === line.dataset.from && at - Number(previous.dataset.at) < SAME_GROUP_MS;
       line.classList.toggle('follows', isSameGroup);
       previous?.classList.toggle('followed', isSameGroup);
-      line.classList.remove('followed');
       previous = line;
     }
+    previous?.classList.remove('followed');
+    for (const heading of headings) heading.remove();
+  }
+
+  #headingBefore(line, at) {
+    const before = line.previousElementSibling;
+    const name = this.#dayName(at);
+    if (before?.className === 'day' && before.textContent === name) return before;
+    const heading = document.createElement('p');
+    heading.className = 'day';
+    heading.textContent = name;
+    this.#log.insertBefore(heading, line);
+    return heading;
   }
 
   #dayName(at) {
@@ -241,6 +250,12 @@ export class Conversation {
   #isNearEnd() {
     return this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight < NEAR_END_PX;
   }
+}
+
+function nextLine(line) {
+  let next = line.nextElementSibling;
+  while (next?.className === 'day') next = next.nextElementSibling;
+  return next;
 }
 
 function button(text, onClick) {
