@@ -12,6 +12,7 @@
 
 pub mod registry;
 mod slack;
+mod webchat;
 mod webhook;
 
 use std::fmt;

@@ -1,6 +1,6 @@
 //! The channel types there are. A new one is one line in [`TYPES`].
 
-use super::{Channel, Descriptor, slack, webhook};
+use super::{Channel, Descriptor, slack, webchat, webhook};
 use crate::document::Section;
 use crate::id::EntryId;
 use std::fmt;
@@ -33,7 +33,7 @@ pub trait Settings: Send + Sync + fmt::Debug {
 }
 
 /// All channel types, in the order of the documents.
-pub static TYPES: &[&Type] = &[&slack::TYPE, &webhook::TYPE];
+pub static TYPES: &[&Type] = &[&webchat::TYPE, &slack::TYPE, &webhook::TYPE];
 
 /// The type that the configuration calls `name`, by its name or its key tag.
 #[must_use]
