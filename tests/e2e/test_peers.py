@@ -5,6 +5,7 @@ import threading
 from datetime import timedelta
 
 import anthropic
+import httpx2
 import openai
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -22,6 +23,8 @@ TALK = [
     {"role": "user", "content": "what do you remember?"},
 ]
 ECHO = "you said: what do you remember? / what I remember: my word is heron"
+
+BROKEN_STREAM = (json.JSONDecodeError, openai.APIConnectionError, httpx2.TransportError)
 
 
 def openai_client(server, **more):
@@ -121,13 +124,13 @@ class TestMisbehaviour:
 
     def test_malformed_stream_is_an_error(self, model, client, text):
         model.script.append(models.malformed())
-        with pytest.raises(Exception):
-            assert text(client(model)) == ECHO
+        with pytest.raises(BROKEN_STREAM):
+            text(client(model))
 
     def test_cut_stream_is_an_error(self, model, client, text):
         model.script.append(models.cut())
-        with pytest.raises(Exception):
-            assert text(client(model)) == ECHO
+        with pytest.raises(BROKEN_STREAM):
+            text(client(model))
 
     def test_slow_stream_arrives_whole(self, model, client, text):
         model.script.append(models.say(pause=0.02))

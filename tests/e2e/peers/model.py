@@ -270,12 +270,13 @@ def hang(seconds=600):
 
 
 def malformed():
-    """A stream whose second frame is not JSON, and that ends there."""
+    """A stream whose second frame breaks off inside its JSON, and that ends there."""
 
     def behave(exchange, dialect, asked):
         exchange.start_stream()
-        exchange.write_stream(next(iter(dialect.frames(asked, ["Half"], "stop"))))
-        exchange.write_stream(b'data: {"choices": [{"delta": {"content": "unfini\n\n')
+        first, second, *_ = dialect.frames(asked, ["Half"], "stop")
+        exchange.write_stream(first)
+        exchange.write_stream(second[: len(second) // 2] + b"\n\n")
         exchange.end_stream()
 
     return behave

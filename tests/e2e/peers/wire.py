@@ -66,6 +66,12 @@ class Exchange(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
+    def handle(self):
+        try:
+            super().handle()
+        except ConnectionResetError:
+            pass  # the client is gone between two requests
+
     def serve(self):
         # Bodies come with a length or in chunks; official clients use both.
         if "chunked" in self.headers.get("Transfer-Encoding", ""):
