@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from peers import settings
-from peers.browser import Browser
+from peers.browser import CHROMIUM, Browser
 from peers.gateway import Gateway
 from peers.llama import Llama, Recorder, made
 from peers.model import Model
@@ -22,9 +22,8 @@ HOOK_SECRET = new_secret("hook42")
 def pytest_runtest_makereport(item, call):
     report = yield
     if report.failed:
-        for value in getattr(item, "funcargs", {}).values():
-            if isinstance(value, Gateway) and value.log:
-                report.sections.append(("gateway log", value.log[-20_000:]))
+        gateways = {id(value): value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Gateway)}
+        report.sections += [("gateway log", gateway.log[-20_000:]) for gateway in gateways.values() if gateway.log]
     return report
 
 
@@ -86,6 +85,8 @@ def desk(gateway, model, hook):
 
 @pytest.fixture(scope="session")
 def browser():
+    if not CHROMIUM and os.environ.get("CI") != "true":
+        pytest.skip("Chromium is not installed: apt-get install chromium")
     browser = Browser()
     yield browser
     browser.stop()

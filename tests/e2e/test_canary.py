@@ -9,7 +9,7 @@ import re
 import threading
 import uuid
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
 from peers.settings import settings, slack as slack_entry, webchat, webhook
@@ -68,7 +68,7 @@ class HookPeer(Peer):
         if random.random() < 0.3:  # the vendor did not hear us and says it again
             assert self.hook.post(message).json == {"duplicate": True}
         self.sent.append(message["message_id"])
-        return self.hook.answer_to(message["message_id"], 120).text
+        return self.hook.answer_to(message["message_id"], 60).text
 
 
 class SlackMember(Peer):
@@ -83,7 +83,7 @@ class SlackMember(Peer):
         with self.conversation.lock:
             before = len(self.slack.posts_in(self.channel, self.thread_ts))
             self.slack.say(text, self.user, self.channel, **self.place)
-            posts = until(lambda: self.slack.posts_in(self.channel, self.thread_ts)[before:], 120, "a post in Slack")
+            posts = until(lambda: self.slack.posts_in(self.channel, self.thread_ts)[before:], 60, "a post in Slack")
             assert len(posts) == 1 and text in posts[0].text
             return posts[0].text
 
@@ -98,7 +98,7 @@ class PageVisitor(Peer):
 
     def exchange(self, text):
         self.visitor.say(text)
-        self.visitor.sees(f"you said: {text}", 120)
+        self.visitor.sees(f"you said: {text}", 60)
         self.asked.append(text)
         return self.visitor.conversation()
 
@@ -133,9 +133,12 @@ def page_visitors(browser, url):
 def all_do(action, peers):
     """In random order, eight at a time; the first failure of any is the failure of all."""
     peers = random.sample(peers, len(peers))
-    with ThreadPoolExecutor(8) as pool:
-        for done in [pool.submit(action, peer) for peer in peers]:
+    pool = ThreadPoolExecutor(8)
+    try:
+        for done in as_completed([pool.submit(action, peer) for peer in peers]):
             done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def test_no_word_reaches_another_conversation(gateway, model, hook, slack, browser):
