@@ -65,7 +65,7 @@ def main():
         for n in range(n_runs):
             (Path(folder) / str(n)).mkdir()
             runs.append(run(Path(folder) / str(n), model))
-    started, idle, used, status = (statistics.median(column) for column in zip(*runs))
+    started, idle, used, status = (statistics.median(column) for column in zip(*runs, strict=True))
     size = Path(binary()).stat().st_size / 1024 / 1024
     print(f"| what | median of {n_runs} |\n|---|---|")
     print(f"| cold start to ready | {started:.0f} ms |")

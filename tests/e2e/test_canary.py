@@ -12,7 +12,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
-from peers.settings import settings, slack as slack_entry, webchat, webhook
+from peers.settings import settings, webchat, webhook
+from peers.settings import slack as slack_entry
 from peers.wire import until
 
 WORD = re.compile(r"canary-[0-9a-f]{12}")

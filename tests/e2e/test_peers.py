@@ -12,7 +12,6 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from models import make
 from peers import model as models
-from peers.model import Model
 from peers.slack import SlackPeer
 from peers.webhook import WebhookPeer, new_secret
 from peers.wire import Server, call, until
@@ -259,7 +258,7 @@ def test_slack_signature_satisfies_slacks_own_verifier(node):
         peer.gateway_url = gate.url
         for age in (0, 400):
             peer.post(peer.event("grüße 😀", "U07DEF456", "D04XYZ789"), age=age)
-        for (_, headers, body), verdict in zip(gate.taken, ("valid", "stale")):
+        for (_, headers, body), verdict in zip(gate.taken, ("valid", "stale"), strict=True):
             request = {"headers": {k.lower(): v for k, v in headers.items()}, "body": body.decode()}
             assert node("certify/slack_signature.mjs", json.dumps(request)).strip() == verdict
 

@@ -100,7 +100,7 @@ def rule_model(path, template, chains):
     width = (len(tokens) + 63) // 64 * 64
     output = np.zeros((len(tokens), width))
     for chain in chains:
-        for this, following in zip(chain, [*chain[1:], "<|end|>"]):
+        for this, following in zip(chain, [*chain[1:], "<|end|>"], strict=True):
             output[tokens.index(following), tokens.index(this)] = 1.0
     for lonely in np.flatnonzero(output[:, : len(tokens)].sum(axis=0) == 0):
         output[END, lonely] = 1.0

@@ -1,4 +1,4 @@
-"""People who visit the web chat with Debian's Chromium. They use the page as a screen reader would: by role and name."""
+"""People who visit the web chat with Debian's Chromium, and use the page as a screen reader does: by role and name."""
 
 import asyncio
 import os

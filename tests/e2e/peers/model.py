@@ -98,7 +98,8 @@ class OpenAi:
     def frames(cls, asked, words, reason):
         def chunk(choices, **more):
             head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": int(time.time())}
-            return b"data: " + json.dumps(head | {"model": asked.body["model"], "choices": choices} | more).encode() + b"\n\n"
+            body = head | {"model": asked.body["model"], "choices": choices} | more
+            return f"data: {json.dumps(body)}\n\n".encode()
 
         def choice(delta, finish=None):
             return chunk([{"index": 0, "delta": delta, "finish_reason": finish}])

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections import deque
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
@@ -87,7 +87,7 @@ class WebhookPeer(Server):
     # Sending
 
     def sign(self, body, webhook_id, secrets=None, age=timedelta()):
-        moment = datetime.now(timezone.utc) - age
+        moment = datetime.now(UTC) - age
         signatures = [Webhook(s).sign(webhook_id, moment, body.decode()) for s in secrets or [self.secret]]
         return {
             "Content-Type": "application/json",

@@ -1,5 +1,6 @@
 """The HTTP that all peers share: a small server on loopback, a client without proxies, and waiting."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -67,10 +68,8 @@ class Exchange(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def handle(self):
-        try:
+        with contextlib.suppress(ConnectionResetError):  # a client may go between two requests
             super().handle()
-        except ConnectionResetError:
-            pass  # the client is gone between two requests
 
     def serve(self):
         # Bodies come with a length or in chunks; official clients use both.
