@@ -72,6 +72,12 @@ fn push_escaping_first(key: &mut String, id: &str, reserved: Reserved, mut escap
     }
 }
 
+/// Does the id say of itself that it is a user's, as Matrix's `@…`, Slack's `U…` and `W…` and our `user_…` do?
+pub(super) fn names_a_user(id: &str) -> bool {
+    let is_slack = |rest: &str| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    id.starts_with('@') || id.starts_with("user_") || id.strip_prefix(['U', 'W']).is_some_and(is_slack)
+}
+
 /// Reads an id back; `None` if the text is not UTF-8 once its escapes are resolved.
 pub(super) fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());

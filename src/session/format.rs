@@ -190,6 +190,16 @@ impl KeyFormat {
         }
     }
 
+    /// How many ids a group shows when none is absent, if a group without a mark can be told from a direct chat.
+    ///
+    /// Without its user, `{channel}:{server_id}:{channel_id}:{user_id}` of a group reads like that of a direct
+    /// chat without its server. With two ids or more, the last tells them apart: see `key`.
+    pub(super) fn n_plain_group(&self) -> Option<usize> {
+        let (last, others) = self.slots.split_last()?;
+        let n = others.iter().filter(|slot| slot.field != Field::Channel && slot.field != Field::Tenant).count();
+        (last.field == Field::User && n >= 2).then_some(n)
+    }
+
     /// Does a key begin with the channel's type, followed by `:` or nothing?
     ///
     /// A type shows no `-`, so the last `-` before it ends the tenant, who may then show its own.

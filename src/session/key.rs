@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::config::{Config, DmScope};
-use super::encode::{GROUP, Reserved, push_id, push_segment, push_tag};
+use super::encode::{GROUP, Reserved, names_a_user, push_id, push_segment, push_tag};
 use super::format::{Field, KeyFormat};
 use crate::id::{OpaqueId, SessionKey, TenantId};
 use crate::message::{ChatKind, Identity};
@@ -86,7 +86,10 @@ pub enum ResolveError {
 /// An id that the channel does not have drops out of `keyFormat` with its separator. So that nobody can
 /// take one id for another, only the fields in front of the first id that is there may drop out
 /// silently: any other id that is there is written behind the body with its name. A group has its
-/// identity written in full, whatever the format leaves out.
+/// identity written in full, whatever the format leaves out, and `:group` behind it unless all ids of the
+/// format are there: `slack:T09ABC123:C04XYZ789` can be no direct chat, because a direct chat without a
+/// server ends in an id that says it is a user's (`@…`, `user_…`, Slack's `U…`), or names its room:
+/// `webhook:alice:channel=lobby`.
 #[derive(Debug, Clone)]
 pub struct Resolver {
     pub(super) scope: DmScope,
@@ -204,7 +207,7 @@ impl Resolver {
             }
         }
         key.push_str(&format.suffix);
-        if is_group {
+        if is_group && !is_plain_group(format, identity) {
             key.push(':');
             key.push_str(GROUP);
         }
@@ -226,13 +229,27 @@ struct Positional {
 impl Positional {
     fn new(format: &KeyFormat, identity: &Identity) -> Self {
         let is_gap = |field| is_optional(field, identity) && id_of(identity, field).is_none();
-        Self { n_before: format.slots.iter().rposition(|slot| is_gap(slot.field)).map_or(0, |n| n + 1) }
+        let n_before = format.slots.iter().rposition(|slot| is_gap(slot.field)).map_or(0, |n| n + 1);
+        let n_ids = format.slots.iter().skip(n_before).filter(|slot| is_optional(slot.field, identity)).count();
+        let looks_like_group = format.n_plain_group() == Some(n_ids);
+        match id_of(identity, Field::User) {
+            Some(user) if looks_like_group && !names_a_user(user) => Self { n_before: format.slots.len() - 1 },
+            _ => Self { n_before },
+        }
     }
 
     fn id<'i>(&self, n: usize, field: Field, identity: &'i Identity) -> Option<&'i str> {
         let is_here = n >= self.n_before || !is_optional(field, identity);
         if is_here { id_of(identity, field) } else { None }
     }
+}
+
+/// Does a group need no mark? When all its ids are there and the last is none that a direct chat would end with.
+fn is_plain_group(format: &KeyFormat, identity: &Identity) -> bool {
+    let ids = format.slots.iter().filter(|slot| is_optional(slot.field, identity));
+    let ids: Option<Vec<&str>> = ids.map(|slot| id_of(identity, slot.field)).collect();
+    let is_no_user = |ids: &Vec<&str>| ids.last().is_some_and(|last| !names_a_user(last));
+    format.n_plain_group().is_some() && ids.as_ref().is_some_and(is_no_user)
 }
 
 /// May the id be absent although this kind of chat has a place for it?

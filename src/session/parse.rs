@@ -1,7 +1,7 @@
 //! Reads a session key back into the ids it was made of.
 
 use super::config::DmScope;
-use super::encode::{GROUP, decode};
+use super::encode::{GROUP, decode, names_a_user};
 use super::format::{Field, KeyFormat, Slot};
 use super::key::{NAMED, Resolver, short_name};
 use crate::id::SessionKey;
@@ -116,6 +116,11 @@ impl Resolver {
         }
         let group = text.strip_suffix(GROUP).and_then(|front| front.strip_suffix(':'));
         let (text, is_group) = (group.unwrap_or(text), group.is_some());
+        if !is_group && let Some(mut ids) = self.match_plain_group(text) {
+            ids.append(&mut named);
+            ids.sort_by_key(|(field, _)| *field as u8);
+            return Some(Chat { is_group: true, ids });
+        }
         let format = if self.scope == DmScope::PerPeer && !is_group { &KeyFormat::per_peer() } else { &self.format };
         let slots = format.slots.iter().filter(|slot| !(is_group && slot.field == Field::User));
         let slots: Vec<&Slot> = slots.collect();
@@ -123,6 +128,17 @@ impl Resolver {
         ids.append(&mut named);
         ids.sort_by_key(|(field, _)| *field as u8);
         Some(Chat { is_group, ids })
+    }
+}
+
+impl Resolver {
+    /// A group without a mark: all ids are there, and the last is no user's.
+    fn match_plain_group(&self, text: &str) -> Option<Vec<(Field, String)>> {
+        self.format.n_plain_group()?;
+        let (_user, slots) = self.format.slots.split_last()?;
+        let slots: Vec<&Slot> = slots.iter().collect();
+        let ids = match_slots(&self.format, text, &slots, 0)?;
+        ids.last().is_some_and(|(_, last)| !names_a_user(last)).then_some(ids)
     }
 }
 

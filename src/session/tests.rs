@@ -77,13 +77,24 @@ fn the_printed_examples_to_the_letter() {
 fn groups_and_threads_have_keys_of_their_own_under_every_scope() {
     for (_, scope) in DmScope::CHOICES {
         let resolver = resolver(scope, KeyFormat::DEFAULT);
-        check(&resolver, &identity("slack", ChatKind::Group, ["T1", "C1", "", "U1"]), "slack:T1:C1:group");
-        check(
-            &resolver,
-            &identity("slack", ChatKind::Thread, ["T1", "C1", "17.5", "U1"]),
-            "slack:T1:C1:group:thread=17.5",
-        );
+        check(&resolver, &identity("slack", ChatKind::Group, ["T1", "C1", "", "U1"]), "slack:T1:C1");
+        check(&resolver, &identity("slack", ChatKind::Thread, ["T1", "C1", "17.5", "U1"]), "slack:T1:C1:thread=17.5");
     }
+}
+
+#[test]
+fn a_group_that_could_be_taken_for_a_direct_chat_says_what_it_is() {
+    let resolver = Resolver::new(&Config::embedded());
+    check(&resolver, &identity("x", ChatKind::Group, ["S1", "C1", "", "U1"]), "x:S1:C1");
+    check(&resolver, &identity("x", ChatKind::Direct, ["", "S1", "", "C1"]), "x:C1:channel=S1");
+    check(&resolver, &identity("x", ChatKind::Direct, ["", "S1", "", "U1"]), "x:S1:U1");
+    check(&resolver, &identity("x", ChatKind::Group, ["S1", "U1", "", "U1"]), "x:S1:U1:group");
+    check(&resolver, &identity("x", ChatKind::Group, ["", "C1", "", "U1"]), "x:C1:group");
+    check(
+        &resolver,
+        &identity("x", ChatKind::Direct, ["", "channel_9981", "", "user_4412"]),
+        "x:channel_9981:user_4412",
+    );
 }
 
 #[test]
@@ -155,7 +166,7 @@ fn a_gap_in_the_middle_is_named() {
     let resolver = Resolver::new(&Config::embedded());
     let direct = |ids| identity("x", ChatKind::Direct, ids);
     check(&resolver, &direct(["S", "", "", "U"]), "x:U:server=S");
-    check(&resolver, &direct(["", "S", "", "U"]), "x:S:U");
+    check(&resolver, &direct(["", "C", "", "U1"]), "x:C:U1");
     check(&resolver, &direct(["", "S", "", ""]), "x:channel=S");
 }
 
