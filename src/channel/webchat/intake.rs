@@ -18,14 +18,16 @@ const HISTORY_LINES: usize = 200;
 /// told here. `accepted` means that the gateway has it on disk.
 pub(super) async fn take(site: &Site, host: &dyn Host, visitor: &Visitor, draft: Draft) -> ToPage {
     let Draft { id, text } = draft;
+    let is_id = id.len() <= MAX_ID_BYTES && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    let Some(message_id) = OpaqueId::new(id.as_str()).ok().filter(|_| is_id) else {
+        return ToPage::refused(String::new(), Refusal::Invalid, None);
+    };
+    if text.trim().is_empty() {
+        return ToPage::refused(id, Refusal::Invalid, None);
+    }
     if text.len() > MAX_TEXT_BYTES {
         return ToPage::refused(id, Refusal::TooLong, None);
     }
-    let is_id = id.len() <= MAX_ID_BYTES && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    let message_id = OpaqueId::new(id.as_str()).ok().filter(|_| is_id && !text.trim().is_empty());
-    let Some(message_id) = message_id else {
-        return ToPage::refused(String::new(), Refusal::Invalid, None);
-    };
     let now = host.now();
     if let Err(wait) = site.rates.take(visitor, now) {
         return ToPage::refused(id, Refusal::TooFast, Some(wait));
