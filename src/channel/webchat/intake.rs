@@ -1,7 +1,5 @@
 //! One message of a visitor, on its way to the gateway.
 
-use std::time::Duration;
-
 use super::routes::Site;
 use super::visitor::Visitor;
 use super::wire::{Draft, MAX_TEXT_BYTES, Refusal, ToPage};
@@ -67,9 +65,6 @@ pub(super) async fn history(host: &dyn Host, visitor: &Visitor, after: Option<u6
     }
     ToPage::History { lines: lines.into_iter().map(Into::into).collect(), fresh, draft }
 }
-
-/// How soon a page may ask again after a refusal that carries no time of its own.
-pub(super) const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 fn event(visitor: &Visitor, message_id: OpaqueId, text: String) -> Event {
     Event {
