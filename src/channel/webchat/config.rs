@@ -7,7 +7,7 @@ use crate::document::Section;
 
 /// Settings of one web chat. Every key may be absent.
 #[derive(Debug, Clone, Default)]
-pub struct Config {
+pub(super) struct Config {
     /// `public_url`: where visitors reach the gateway from outside, scheme and host only.
     pub public_url: Option<Origin>,
     /// `title`: the name above the conversation.

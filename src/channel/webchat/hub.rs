@@ -111,7 +111,7 @@ impl Hub {
         let mut state = self.state();
         match preview {
             Preview::Typing => state.tell(visitor, &ToPage::Typing),
-            Preview::Reset => {
+            Preview::Reset | Preview::Failed { .. } => {
                 state.drafts.remove(visitor);
                 state.tell(visitor, &ToPage::Reset);
             }

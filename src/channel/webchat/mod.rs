@@ -67,18 +67,18 @@ use axum::extract::Request;
 use axum::response::Response;
 use tokio_util::sync::CancellationToken;
 
-pub use config::Config;
-pub use origin::Origin;
-pub use theme::Colour;
+use config::Config;
 
 use super::registry::{Settings, Setup, Type};
 use super::{Channel, Descriptor, Host, Preview, Reply, Sent};
 
 /// What is true of every web chat.
-pub static DESCRIPTOR: Descriptor = Descriptor {
+static DESCRIPTOR: Descriptor = Descriptor {
     type_name: "webchat",
     key_tag: "webchat",
     max_text_chars: None,
+    has_page: true,
+    is_inline: false,
     // A page shows each line once, however often it is sent.
     send_is_idempotent: true,
     // A visitor's id is 128 random bits, signed for one entry.
@@ -86,7 +86,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
 };
 
 /// For the registry.
-pub const TYPE: Type = Type { descriptor: &DESCRIPTOR, read: config::read };
+pub(super) static TYPE: Type = Type { descriptor: &DESCRIPTOR, read: config::read };
 
 impl Settings for Config {
     fn open(&self, setup: Setup) -> Arc<dyn Channel> {

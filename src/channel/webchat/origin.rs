@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 
 /// `https://host[:port]`, in lower case, without a default port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
+pub(super) struct Origin {
     scheme: Scheme,
     authority: Box<str>,
 }
@@ -19,7 +19,7 @@ enum Scheme {
 
 /// Why a text is not an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub(super) enum Error {
     /// Neither `http://` nor `https://`.
     #[error("it does not start with `https://` or `http://`")]
     Scheme,
@@ -36,7 +36,7 @@ impl Origin {
     ///
     /// # Errors
     /// When it is anything else.
-    pub fn parse(text: &str) -> Result<Self, Error> {
+    pub(super) fn parse(text: &str) -> Result<Self, Error> {
         let lower = text.to_ascii_lowercase();
         let (scheme, rest) = match (lower.strip_prefix("https://"), lower.strip_prefix("http://")) {
             (Some(rest), _) => (Scheme::Https, rest),
@@ -62,7 +62,7 @@ impl Origin {
 
     /// Is it reached over TLS?
     #[must_use]
-    pub fn is_https(&self) -> bool {
+    pub(super) fn is_https(&self) -> bool {
         self.scheme == Scheme::Https
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 /// An sRGB colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Colour {
+pub(super) struct Colour {
     red: u8,
     green: u8,
     blue: u8,
@@ -14,7 +14,7 @@ pub struct Colour {
 /// Why a text is not a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is not a colour like `#1f6feb` or `#18f`")]
-pub struct NotAColour;
+pub(super) struct NotAColour;
 
 /// Used when none is configured.
 const DEFAULT: Colour = Colour { red: 0x2f, green: 0x4f, blue: 0xd8 };
@@ -30,7 +30,7 @@ impl Colour {
     ///
     /// # Errors
     /// When it is anything else.
-    pub fn parse(text: &str) -> Result<Self, NotAColour> {
+    pub(super) fn parse(text: &str) -> Result<Self, NotAColour> {
         let digits = text.strip_prefix('#').filter(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()));
         let digits = digits.ok_or(NotAColour)?;
         let number = u32::from_str_radix(digits, 16).ok().ok_or(NotAColour)?;
