@@ -30,3 +30,39 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
     };
     Some(Box::new(config))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::{Document, Variables};
+
+    struct NoVariables;
+
+    impl Variables for NoVariables {
+        fn get(&self, _name: &str) -> Option<String> {
+            None
+        }
+    }
+
+    #[test]
+    fn every_key_is_optional_and_a_wrong_one_is_named() {
+        let check = |text: &str, expected: &[&str]| {
+            let document = Document::parse_toml("config.toml", text).unwrap();
+            let mut section = document.root(&NoVariables);
+            assert!(read(&mut section).is_some(), "{text}");
+            section.finish();
+            let paths: Vec<_> = document.problems().into_iter().map(|problem| problem.path).collect();
+            assert_eq!(paths, expected, "{text}");
+        };
+        check("", &[]);
+        check(
+            "publicUrl = \"https://chat.example.com\"\ntitle = \"Pine\"\ngreeting = \"Hello\"\naccent = \"#18f\"\n\
+             embed_origins = [\"https://pine.example\", \"http://localhost:8080\"]",
+            &[],
+        );
+        check("public_url = \"chat.example.com\"", &["public_url"]);
+        check("public_url = \"https://example.com/chat/webchat\"", &["public_url"]);
+        check("accent = \"red\"", &["accent"]);
+        check("embed_origins = [\"https://pine.example\", \"*\"]", &["embed_origins[1]"]);
+    }
+}

@@ -1,7 +1,5 @@
 //! One message of a visitor, on its way to the gateway.
 
-use std::time::Duration;
-
 use super::routes::Site;
 use super::visitor::Visitor;
 use super::wire::{Draft, MAX_TEXT_BYTES, Refusal, ToPage};
@@ -18,14 +16,16 @@ const HISTORY_LINES: usize = 200;
 /// told here. `accepted` means that the gateway has it on disk.
 pub(super) async fn take(site: &Site, host: &dyn Host, visitor: &Visitor, draft: Draft) -> ToPage {
     let Draft { id, text } = draft;
+    let is_id = id.len() <= MAX_ID_BYTES && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    let Some(message_id) = OpaqueId::new(id.as_str()).ok().filter(|_| is_id) else {
+        return ToPage::refused(String::new(), Refusal::Invalid, None);
+    };
+    if text.trim().is_empty() {
+        return ToPage::refused(id, Refusal::Invalid, None);
+    }
     if text.len() > MAX_TEXT_BYTES {
         return ToPage::refused(id, Refusal::TooLong, None);
     }
-    let is_id = id.len() <= MAX_ID_BYTES && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    let message_id = OpaqueId::new(id.as_str()).ok().filter(|_| is_id && !text.trim().is_empty());
-    let Some(message_id) = message_id else {
-        return ToPage::refused(String::new(), Refusal::Invalid, None);
-    };
     let now = host.now();
     if let Err(wait) = site.rates.take(visitor, now) {
         return ToPage::refused(id, Refusal::TooFast, Some(wait));
@@ -65,9 +65,6 @@ pub(super) async fn history(host: &dyn Host, visitor: &Visitor, after: Option<u6
     }
     ToPage::History { lines: lines.into_iter().map(Into::into).collect(), fresh, draft }
 }
-
-/// How soon a page may ask again after a refusal that carries no time of its own.
-pub(super) const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 fn event(visitor: &Visitor, message_id: OpaqueId, text: String) -> Event {
     Event {

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::assets::Assets;
 use super::config::Config;
 use super::hub::{Connection, Full, Hub};
-use super::intake::{self, RETRY_AFTER};
+use super::intake;
 use super::origin::{self, Origin, Proof};
 use super::page::{Language, Page};
 use super::rate::Rates;
@@ -22,6 +22,9 @@ use super::wire::{Draft, MAX_FRAME_BYTES, Refusal, ToPage};
 use super::{socket, stream};
 use crate::channel::Host;
 use crate::channel::registry::Setup;
+
+/// How soon a page may come back when there was no room for it.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Everything that the requests of one entry share.
 #[derive(Debug)]

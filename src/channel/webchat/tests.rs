@@ -13,6 +13,7 @@ use axum::response::Response;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite;
+use tokio_util::sync::CancellationToken;
 
 use super::Config;
 use super::origin::Origin;
@@ -451,6 +452,19 @@ async fn two_tabs_see_one_conversation() {
     assert_eq!(hear(&mut two).await["type"], "typing");
     let event = hear(&mut two).await;
     assert_eq!((&event["type"], &event["seq"], &event["text"]), (&json!("message"), &json!(2), &json!("hello")));
+}
+
+#[tokio::test]
+async fn shutting_down_ends_the_tabs_and_takes_no_more() {
+    let site = Site::new();
+    let cookie = site.cookie().await;
+    let stream = site.ask("GET", "events", &[("cookie", &cookie)], "").await;
+    let shutdown = CancellationToken::new();
+    shutdown.cancel();
+    site.channel.run(Arc::clone(&site.host) as Arc<dyn Host>, shutdown).await;
+    assert!(text(stream).await.contains("\"history\""), "the stream ends");
+    let response = site.ask("GET", "events", &[("cookie", &cookie)], "").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test]

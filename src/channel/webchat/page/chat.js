@@ -18,7 +18,7 @@ const notice = document.getElementById('notice');
 const status = document.getElementById('status');
 const isFramed = window.parent !== window;
 
-const conversation = new Conversation(settings, document.documentElement.lang);
+const conversation = new Conversation(settings, locale());
 const outbox = new Outbox(base);
 const transport = new Transport(base, {
   after: () => conversation.after,
@@ -108,6 +108,7 @@ function onEvent(event) {
       for (const { id } of event.lines) if (id !== null) outbox.remove(id);
       conversation.merge(event, HISTORY_LINES);
       sessionStorageRemove(`${base} stranger`);
+      if (notice.dataset.text === words.cookies) hush();
       break;
     case 'accepted':
       onAccepted(event);
@@ -156,6 +157,7 @@ function onStranger() {
   } catch {
     // No storage: then there are no cookies either.
   }
+  if (notice.dataset.text === words.cookies) return;
   const link = document.createElement('a');
   link.href = location.pathname;
   link.target = '_blank';
@@ -200,7 +202,7 @@ function onInput() {
   const left = maxTextBytes - bytesOf(box.value);
   composer.classList.toggle('too-long', left < 0);
   composer.classList.toggle('empty', !box.value.trim());
-  const count = Math.abs(left).toLocaleString(document.documentElement.lang);
+  const count = Math.abs(left).toLocaleString(locale());
   const isNear = left < maxTextBytes / 8;
   counter.textContent = isNear ? `${count} ${left < 0 ? words.over : words.left}` : '';
   if (notice.dataset.text === words.tooLong && left >= 0) hush();
@@ -220,6 +222,12 @@ function say(text, ...more) {
 function hush() {
   notice.hidden = true;
   notice.dataset.text = '';
+}
+
+/** The page's language, in the visitor's own variety: a Briton reads no "PM". */
+function locale() {
+  const { lang } = document.documentElement;
+  return navigator.language?.startsWith(lang) ? navigator.language : lang;
 }
 
 function sessionStorageRemove(key) {

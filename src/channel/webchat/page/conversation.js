@@ -22,6 +22,7 @@ export class Conversation {
   #draft = null;
   #draftText = '';
   #draftTimer = 0;
+  #draftFrame = 0;
 
   constructor({ title, words }, language) {
     this.#title = title;
@@ -41,14 +42,14 @@ export class Conversation {
     return this.#after;
   }
 
-  /** Takes over a history. `limit` lines or more may hide a gap, so the screen starts anew. */
+  /**
+   * Takes over a history. The screen starts anew, as after a reload, when the conversation did, and when
+   * `limit` lines may hide a gap.
+   */
   merge({ lines, fresh, draft }, limit) {
     const isStart = this.#after === null && this.#own.size === 0;
-    if (fresh) {
-      this.#after = null;
-      this.#shown.clear();
-    }
-    if (this.#after !== null && lines.length >= limit) this.#clear();
+    const isWaiting = lines.at(-1)?.seq === null;
+    if (fresh || (this.#after !== null && lines.length >= limit)) this.#clear();
     this.#keepingPlace(() => {
       for (const line of lines) {
         if (line.seq !== null) this.#after = Math.max(this.#after ?? 0, line.seq);
@@ -56,10 +57,10 @@ export class Conversation {
         else this.#showAgent(line, 'history');
       }
       if (draft !== null) this.#setDraft(draft);
-      else if (this.#draftText) this.stopActivity();
+      else if (this.#draftText || !isWaiting) this.stopActivity();
     });
     if (isStart) this.scrollToEnd();
-    if (lines.at(-1)?.seq === null && !this.#draft) this.typing();
+    if (isWaiting && !this.#draft) this.typing();
   }
 
   /** A line that came while we were connected. */
@@ -113,6 +114,8 @@ export class Conversation {
 
   stopActivity() {
     clearTimeout(this.#draftTimer);
+    cancelAnimationFrame(this.#draftFrame);
+    this.#draftFrame = 0;
     this.#draft?.remove();
     this.#draft = null;
     this.#draftText = '';
@@ -143,12 +146,19 @@ export class Conversation {
       this.#activity.textContent = `${this.#title} ${this.#words.typing}`;
     }
     this.#draftText = text;
-    const bubble = this.#draft.querySelector('.bubble');
-    if (text) bubble.replaceChildren(marked(text));
-    else bubble.replaceChildren(dots());
+    // Words come faster than the screen can show them.
+    if (!this.#draftFrame) this.#draftFrame = requestAnimationFrame(() => this.#keepingPlace(() => this.#drawDraft()));
+    if (!this.#draft.isConnected) this.#drawDraft();
     // Always below everything that was said, but above what is not yet sent.
     if (!this.#draft.isConnected || this.#draft.nextElementSibling?.dataset.state === 'sent') this.#insert(this.#draft, true);
     this.#expireDraft();
+  }
+
+  #drawDraft() {
+    cancelAnimationFrame(this.#draftFrame);
+    this.#draftFrame = 0;
+    const content = this.#draftText ? marked(this.#draftText) : dots();
+    this.#draft?.querySelector('.bubble').replaceChildren(content);
   }
 
   #expireDraft() {

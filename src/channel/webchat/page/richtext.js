@@ -2,6 +2,8 @@
 // the ones made below. Line breaks are left to the style sheet.
 
 const LINK = /https?:\/\/[^\s<>"'`\u2028\u2029]+/giu;
+// Longer ones are no addresses that a person would follow.
+const MAX_LINK_CHARS = 2000;
 const CLOSERS = { ')': '(', ']': '[', '}': '{' };
 
 /** Visitors see what they typed; of it, only links come alive. */
@@ -9,6 +11,7 @@ export function plain(text) {
   const nodes = document.createDocumentFragment();
   let end = 0;
   for (const match of text.matchAll(LINK)) {
+    if (match[0].length > MAX_LINK_CHARS) continue;
     const address = withoutTail(match[0]);
     const url = tryUrl(address);
     if (!url) continue;

@@ -149,6 +149,7 @@ export class Transport {
     };
     link.send = async (message) => {
       const answer = await this.#post(message);
+      clearTimeout(timer);
       timer = setTimeout(poll, POLL_BUSY_MS);
       return answer;
     };
