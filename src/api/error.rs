@@ -16,11 +16,18 @@ pub(super) enum ApiError {
     WrongKey,
     TooLarge,
     Method,
+    /// No such agent, or none that this key may ask: a key learns of its own only.
+    Model(String),
     NotFound(String),
-    Invalid { message: String, param: Option<String> },
+    Invalid {
+        message: String,
+        param: Option<String>,
+    },
     Forbidden(&'static str),
     Conflict(&'static str),
-    Unavailable { retry_after: Option<Duration> },
+    Unavailable {
+        retry_after: Option<Duration>,
+    },
     Upstream,
 }
 
@@ -33,7 +40,7 @@ impl ApiError {
         match self {
             Self::NoKey => (
                 StatusCode::UNAUTHORIZED,
-                "authentication_error",
+                "invalid_request_error",
                 "missing_api_key",
                 "send an API key in the header `Authorization: Bearer …`".into(),
             ),
@@ -54,6 +61,14 @@ impl ApiError {
                 "invalid_request_error",
                 "method_not_allowed",
                 "use another method".into(),
+            ),
+            Self::Model(model) => (
+                StatusCode::NOT_FOUND,
+                "invalid_request_error",
+                "model_not_found",
+                format!(
+                    "there is no model {model:?}; a model is the name of an agent that this key may ask, or \"default\""
+                ),
             ),
             Self::NotFound(what) => {
                 (StatusCode::NOT_FOUND, "invalid_request_error", "not_found", format!("there is no such thing: {what}"))

@@ -188,9 +188,6 @@ fn choose(caller: &dyn Caller, model: &str) -> Result<Option<AgentId>, ApiError>
     if model == "default" {
         return Ok(None);
     }
-    let agents = caller.agents();
-    let found = agents.iter().find(|agent| agent.as_str() == model).cloned();
-    found
-        .map(Some)
-        .ok_or_else(|| ApiError::NotFound(format!("the model {model:?}; it is the name of an agent, or \"default\"")))
+    let found = caller.agents().into_iter().find(|agent| agent.as_str() == model);
+    found.map(Some).ok_or_else(|| ApiError::Model(model.to_owned()))
 }

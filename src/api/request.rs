@@ -167,6 +167,13 @@ impl Body {
         if request.messages.is_empty() {
             return Err(ApiError::invalid("messages must hold at least one message of the user", "messages"));
         }
+        if request.messages.last().is_some_and(|last| last.role == Role::Assistant) {
+            return Err(ApiError::invalid("the last message must be the user's or a tool's", "messages"));
+        }
+        request.stop = match self.get("stop") {
+            None => Vec::new(),
+            Some(stop) => texts_of_stop(stop).ok_or_else(|| ApiError::invalid("stop must be up to 4 texts", "stop"))?,
+        };
         let tools = self.list("tools")?.iter().map(tool).collect::<Option<Vec<_>>>();
         request.tools = tools.ok_or_else(|| ApiError::invalid("tools must be functions with a name", "tools"))?;
         let max_tokens = self.number("max_completion_tokens")?.or(self.number("max_tokens")?);
@@ -184,6 +191,14 @@ impl Body {
             Some(_) => return Err(ApiError::invalid("temperature must be between 0 and 2", "temperature")),
         };
         Ok(request)
+    }
+}
+
+fn texts_of_stop(stop: &Value) -> Option<Vec<String>> {
+    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    match stop {
+        Value::Array(list) if list.len() <= 4 => list.iter().map(text).collect(),
+        stop => text(stop).map(|text| vec![text]),
     }
 }
 

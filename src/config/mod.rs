@@ -62,6 +62,14 @@ pub fn load_file(file: &Path, home: &Path, variables: &dyn Variables) -> Result<
     load_located(&Located::at(file)?, home, variables)
 }
 
+/// Where the gateway should listen, out of a file that may be wrong elsewhere: so that safe mode is found at
+/// the usual address.
+#[must_use]
+pub fn address_of(home: &Path, variables: &dyn Variables) -> Gateway {
+    let document = locate(home).ok().flatten().and_then(|located| located.parse(&located.read().ok()?).ok());
+    document.map_or_else(|| Settings::embedded().gateway, |document| Gateway::alone(&document, variables))
+}
+
 fn load_located(located: &Located, home: &Path, variables: &dyn Variables) -> Result<Loaded, Error> {
     let text = located.read()?;
     let document = located.parse(&text).map_err(Error::Invalid)?;

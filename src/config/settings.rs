@@ -195,6 +195,14 @@ fn notes(session: &session::Config, channels: &[Entry]) -> Vec<String> {
 }
 
 impl Gateway {
+    /// The section alone, whatever else is wrong with the file.
+    pub(super) fn alone(document: &Document, variables: &dyn Variables) -> Self {
+        let mut root = document.root(variables);
+        let gateway = root.take_section("gateway").map(|mut section| Self::read(&mut section));
+        root.abandon();
+        gateway.unwrap_or_else(|| Settings::embedded().gateway)
+    }
+
     fn read(section: &mut Section<'_>) -> Self {
         let embedded = Settings::embedded().gateway;
         let number = |n: u64| u16::try_from(n).ok();

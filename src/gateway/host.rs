@@ -52,6 +52,9 @@ impl Bound {
         let session = self.gateway.0.store.tenant(identity.tenant.as_ref()).session(&resolved.session_key);
         let address = ReplyAddress::new(self.entry.id.clone(), event.reply_target.as_str());
         let mut shown = Vec::new();
+        // Read first: what a turn moves into the transcript between the two reads is then seen twice, which a
+        // page notices, and not left out.
+        let waiting = session.waiting(WAITING_SHOWN)?;
         // Others may share the conversation; a page shows its own visitor's lines only. Newest first, so
         // that a long absence ends with the newest lines and not with the oldest.
         let lines = match after_seq {
@@ -69,7 +72,7 @@ impl Bound {
             };
             shown.push(HistoryLine { seq: Some(line.seq), from_agent, message_id, at: line.at, text: line.text });
         }
-        for waiting in session.waiting(WAITING_SHOWN)?.into_iter().filter(|w| w.inbound.reply_to == address) {
+        for waiting in waiting.into_iter().filter(|waiting| waiting.inbound.reply_to == address) {
             shown.push(HistoryLine {
                 seq: None,
                 from_agent: false,

@@ -12,7 +12,7 @@ use crate::agent::Agent;
 use crate::channel::registry::Setup;
 use crate::channel::{Channel, Descriptor};
 use crate::clock::Timestamp;
-use crate::config::{Entry, Loaded, Settings};
+use crate::config::{self, Entry, Loaded, Settings};
 use crate::document::Problem;
 use crate::id::{AgentId, ChannelType, EntryId, OpaqueId, TenantId};
 use crate::identity::Policy;
@@ -130,8 +130,10 @@ impl Live {
     }
 
     /// A gateway that only says what is wrong with its configuration.
-    pub(super) fn safe_mode(error: String) -> Self {
-        Self { safe_mode: Some(error), ..Self::none() }
+    pub(super) fn safe_mode(error: String, address: config::Gateway) -> Self {
+        let mut live = Self::none();
+        live.settings.gateway = address;
+        Self { safe_mode: Some(error), ..live }
     }
 
     /// Nothing at all.

@@ -166,7 +166,7 @@ impl Gateway {
             Ok(loaded) => Live::new(loaded, &Live::none(), &home, &http),
             Err(error) => {
                 tracing::error!(error = %error, "the configuration cannot be used: starting in safe mode");
-                Live::safe_mode(error.to_string())
+                Live::safe_mode(error.to_string(), config::address_of(home.path(), &*variables))
             }
         };
         let max_turns = live.settings.gateway.max_turns;

@@ -212,6 +212,7 @@ fn router(gateway: Gateway) -> Router {
         .route("/", get(front))
         .route("/hooks/{entry}", any(hook))
         .route("/chat/{entry}", any(page))
+        .route("/chat/{entry}/", any(page))
         .route("/chat/{entry}/{*path}", any(page_path))
         .with_state(gateway.clone())
         .nest("/v1", crate::api::router(Arc::new(gateway)))

@@ -102,6 +102,8 @@ pub struct Request {
     pub tools: Vec<Tool>,
     /// Longest answer, in tokens; `None`: the provider's default.
     pub max_tokens: Option<u32>,
+    /// Texts at which the model stops; they are not part of the answer.
+    pub stop: Vec<String>,
     /// 0 to 2, where the dialect takes it; `None`: the model's default.
     pub temperature: Option<f32>,
 }

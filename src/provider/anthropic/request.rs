@@ -36,6 +36,9 @@ pub(super) fn body(request: &Request, api: &Api, version: &ApiVersion, markers: 
     if !request.tools.is_empty() {
         body.insert("tools".into(), request.tools.iter().map(tool).collect());
     }
+    if !request.stop.is_empty() {
+        body.insert("stop_sequences".into(), json!(request.stop));
+    }
     // Newer versions refuse sampling parameters, even at their default.
     if let Some(temperature) = request.temperature.or(api.temperature).filter(|_| version.is_classic()) {
         // Up to 1 here, where other dialects go to 2.

@@ -31,6 +31,9 @@ pub(super) fn body(request: &Request, api: &Api, limit_key: LimitKey) -> Value {
         };
         body.insert(key.into(), json!(max_tokens));
     }
+    if !request.stop.is_empty() {
+        body.insert("stop".into(), json!(request.stop));
+    }
     if let Some(temperature) = request.temperature.or(api.temperature) {
         body.insert("temperature".into(), json!(temperature));
     }
