@@ -1,6 +1,7 @@
 //! Keeps a Socket Mode connection where the entry has an app token, and asks who the bot is.
 //!
-//! Health has two halves, the bot token and the connection; the channel is well when both are.
+//! Health has three parts: the bot token, the connection, and whether Slack lets the bot speak. The
+//! channel is well when all are.
 
 use std::time::Duration;
 
@@ -11,12 +12,13 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_tungstenite::MaybeTlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Slack;
-use super::api::{CallError, is_auth_error};
+use super::api::CallError;
 use super::event::Me;
 use super::socket::{DialError, Ended, Socket, dial, drain, serve};
 use crate::channel::Host;
@@ -69,11 +71,13 @@ enum Happened<S> {
     Dialled(Result<Socket<S>, DialError>),
     Ended(Ended<S>, Duration),
     Drained,
+    /// Slack refused an answer for want of a permission, or took one again.
+    Heard(watch::Receiver<Option<String>>),
 }
 
 async fn supervise<U: Upstream>(slack: &Slack, host: &dyn Host, upstream: &U) {
     let uses_socket = slack.settings.app_token.is_some();
-    let mut health = Health { host, token: None, link: (!uses_socket).then_some(Ok(())) };
+    let mut health = Health { host, token: None, link: (!uses_socket).then_some(Ok(())), voice: Ok(()) };
     let mut introduction = Backoff::default();
     let mut connection = Backoff::default();
     let mut replaced = CancellationToken::new();
@@ -81,6 +85,7 @@ async fn supervise<U: Upstream>(slack: &Slack, host: &dyn Host, upstream: &U) {
     // In Socket Mode there is at any time one attempt to connect, or one connection that is not being drained.
     let mut tasks = FuturesUnordered::<BoxFuture<'_, Happened<U::Stream>>>::new();
     tasks.push(introduce(upstream, Duration::ZERO).boxed());
+    tasks.push(hear(slack.refusal.subscribe()).boxed());
     if uses_socket {
         tasks.push(connect(upstream, Duration::ZERO).boxed());
     }
@@ -94,6 +99,12 @@ async fn supervise<U: Upstream>(slack: &Slack, host: &dyn Host, upstream: &U) {
             Happened::Introduced(Err(error)) => {
                 health.token(Err(error.to_string()));
                 tasks.push(introduce(upstream, introduction.after_error(&error)).boxed());
+                continue;
+            }
+            Happened::Heard(mut refusal) => {
+                let heard = refusal.borrow_and_update().clone();
+                health.voice(heard.map_or(Ok(()), Err));
+                tasks.push(hear(refusal).boxed());
                 continue;
             }
             Happened::Drained => continue,
@@ -128,8 +139,6 @@ async fn supervise<U: Upstream>(slack: &Slack, host: &dyn Host, upstream: &U) {
         };
         tasks.push(connect(upstream, wait).boxed());
     }
-    // Without Socket Mode, and introduced: nothing is left to do.
-    std::future::pending::<()>().await;
 }
 
 async fn introduce<U: Upstream>(upstream: &U, wait: Duration) -> Happened<U::Stream> {
@@ -140,6 +149,14 @@ async fn introduce<U: Upstream>(upstream: &U, wait: Duration) -> Happened<U::Str
 async fn connect<U: Upstream>(upstream: &U, wait: Duration) -> Happened<U::Stream> {
     sleep(wait).await;
     Happened::Dialled(upstream.dial().await)
+}
+
+async fn hear<S>(mut refusal: watch::Receiver<Option<String>>) -> Happened<S> {
+    if refusal.changed().await.is_err() {
+        // The adapter is gone, and this with it.
+        std::future::pending::<()>().await;
+    }
+    Happened::Heard(refusal)
 }
 
 async fn stay<S>(slack: &Slack, host: &dyn Host, socket: Socket<S>) -> Happened<S>
@@ -156,6 +173,8 @@ struct Health<'h> {
     host: &'h dyn Host,
     token: Option<Result<(), String>>,
     link: Option<Result<(), String>>,
+    /// Well until Slack says otherwise.
+    voice: Result<(), String>,
 }
 
 impl Health<'_> {
@@ -169,10 +188,17 @@ impl Health<'_> {
         self.report();
     }
 
+    fn voice(&mut self, voice: Result<(), String>) {
+        self.voice = voice;
+        self.report();
+    }
+
     fn report(&self) {
-        match (&self.token, &self.link) {
-            (Some(Err(reason)), _) | (_, Some(Err(reason))) => self.host.report(Err(reason.clone())),
-            (Some(Ok(())), Some(Ok(()))) => self.host.report(Ok(())),
+        match (&self.token, &self.link, &self.voice) {
+            (Some(Err(reason)), _, _) | (_, Some(Err(reason)), _) | (_, _, Err(reason)) => {
+                self.host.report(Err(reason.clone()));
+            }
+            (Some(Ok(())), Some(Ok(())), Ok(())) => self.host.report(Ok(())),
             _ => {}
         }
     }
@@ -204,7 +230,7 @@ impl Backoff {
     fn after_error(&mut self, error: &CallError) -> Duration {
         match error {
             CallError::Throttled { retry_after: Some(wait) } => (*wait).max(MIN_BACKOFF),
-            CallError::Refused(error) if is_auth_error(error) => AUTH_RETRY,
+            refused if refused.is_auth() => AUTH_RETRY,
             CallError::Unreachable(_)
             | CallError::Broken(_)
             | CallError::Throttled { .. }
@@ -445,6 +471,27 @@ mod tests {
         assert_eq!(host.health(), [Ok(())]);
         assert!(dialled.try_recv().is_err(), "nothing was dialled");
         assert_eq!(slack.me.get().unwrap().user_id, "UBOT");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_slack_forbids_is_reported_until_one_is_taken() {
+        let slack = slack_over_http();
+        let host = TestHost::answering([]);
+        let (peers, _dialled) = mpsc::unbounded_channel();
+        let upstream = TestUpstream { failures: Mutex::default(), peers };
+        let refused = || CallError::Refused("missing_scope".to_owned());
+        let said = async {
+            for outcome in [Err(refused()), Err(refused()), Ok(())] {
+                sleep(Duration::from_secs(1)).await;
+                slack.note_refusal(&outcome);
+            }
+            sleep(Duration::from_secs(1)).await;
+        };
+        tokio::select! {
+            () = supervise(&slack, &host, &upstream) => {}
+            () = said => {}
+        }
+        assert_eq!(host.health(), [Ok(()), Err(refused().to_string()), Ok(())]);
     }
 
     #[test]

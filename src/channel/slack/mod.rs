@@ -41,11 +41,12 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use http::{Method, StatusCode};
 use serde_json::json;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::settings::TYPE;
 
-use self::api::Api;
+use self::api::{Api, CallError};
 use self::event::{Me, Reading, Target};
 use self::settings::SlackSettings;
 use self::wire::Callback;
@@ -70,6 +71,8 @@ struct Slack {
     api: Api,
     /// Set when `auth.test` has answered.
     me: OnceLock<Me>,
+    /// Why Slack does not let the bot speak, when it said so last.
+    refusal: watch::Sender<Option<String>>,
     refusal_was_logged: AtomicBool,
     other_was_logged: AtomicBool,
 }
@@ -81,6 +84,7 @@ impl Slack {
             api: Api::new(setup.http, settings.base_url.clone()),
             settings,
             me: OnceLock::new(),
+            refusal: watch::Sender::new(None),
             refusal_was_logged: AtomicBool::new(false),
             other_was_logged: AtomicBool::new(false),
         }
@@ -99,6 +103,20 @@ impl Slack {
                 Ok(None)
             }
         }
+    }
+
+    /// Remembers whether Slack lets the bot speak, for the health of the channel.
+    fn note_refusal(&self, outcome: &Result<(), CallError>) {
+        let refusal = match outcome {
+            Ok(()) => None,
+            Err(error) if error.is_auth() => Some(error.to_string()),
+            Err(_) => return,
+        };
+        self.refusal.send_if_modified(|known| {
+            let is_news = *known != refusal;
+            *known = refusal;
+            is_news
+        });
     }
 
     /// Once: an app that is subscribed to more than messages sends such events all day.
@@ -163,9 +181,11 @@ impl Channel for Slack {
     }
 
     async fn send(&self, reply: &Reply) -> Sent {
-        match serde_json::from_str::<Target>(&reply.target) {
-            Ok(target) => self.api.post_message(&self.settings.bot_token, &target, &reply.text).await,
-            Err(_) => Sent::Never { reason: "the reply address cannot be read".to_owned() },
-        }
+        let Ok(target) = serde_json::from_str::<Target>(&reply.target) else {
+            return Sent::Never { reason: "the reply address cannot be read".to_owned() };
+        };
+        let outcome = self.api.post_message(&self.settings.bot_token, &target, &reply.text).await;
+        self.note_refusal(&outcome);
+        outcome.map_or_else(api::not_sent, |()| Sent::Delivered)
     }
 }
