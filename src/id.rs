@@ -1,8 +1,7 @@
 //! Validated identifiers.
 //!
 //! Ids that a vendor chose ([`OpaqueId`]) are bytes to us: never folded, trimmed or "cleaned".
-//! Names that the operator chose ([`TenantId`], [`AgentId`], [`EntryId`], [`ChannelType`]) are parsed
-//! once, when the configuration is read. Nothing here knows a channel, a session or the store.
+//! Names that the operator chose ([`AgentId`], [`EntryId`], [`ChannelType`]) are parsed once, when the configuration is read. Nothing here knows a channel, a session or the store.
 
 use std::fmt;
 
@@ -11,13 +10,30 @@ use std::fmt;
 pub enum Error {
     /// An empty id would file a message under a shared key.
     #[error("{what} is empty")]
-    Empty { what: &'static str },
+    Empty {
+        /// Which id.
+        what: &'static str,
+    },
     /// Longer than any real id; refused before it costs memory.
     #[error("{what} is {len_bytes} bytes long; at most {max_bytes} are allowed")]
-    TooLong { what: &'static str, len_bytes: usize, max_bytes: usize },
+    TooLong {
+        /// Which id.
+        what: &'static str,
+        /// Its length.
+        len_bytes: usize,
+        /// What is allowed.
+        max_bytes: usize,
+    },
     /// A name that the operator chose contains a character that names may not have.
     #[error("{what} {value:?} contains {found:?}; letters, digits, `-`, `_` and `.` are allowed")]
-    Character { what: &'static str, value: String, found: char },
+    Character {
+        /// Which name.
+        what: &'static str,
+        /// The text.
+        value: String,
+        /// The character.
+        found: char,
+    },
 }
 
 /// Longest id a vendor may send us, in bytes.
@@ -68,8 +84,8 @@ string_id!(
     OpaqueId, "the id", check_opaque
 );
 string_id!(
-    /// A client business.
-    TenantId, "the tenant id", check_name
+    /// A client business. Any text: agencies number, name or look up their clients as they like.
+    TenantId, "the tenant id", check_opaque
 );
 string_id!(
     /// An agent, as named in the configuration.
@@ -84,18 +100,15 @@ string_id!(
     ChannelType, "the channel type", check_name
 );
 
-/// The name of a conversation. Made by `session::key`, parsed here.
-///
-/// Grammar (RFC 5234; the tenant segment has no `=`, so the first `-workspace=` ends it):
+/// The name of a conversation. Put together by `session::Resolver`, which documents what its segments mean.
 ///
 /// ```text
-/// key       = [ "tenant-" name "-" ] body
-/// body      = 1*( safe / escape / ":" / "=" )
+/// key       = 1*( safe / escape / ":" / "=" )
 /// safe      = ALPHA / DIGIT / "-" / "_" / "." / "~" / "+" / "!" / "@"
-/// escape    = "%" 2HEXUPPER          ; a byte that is not itself `safe`, or a reserved word's first byte
+/// escape    = "%" 2HEXUPPER
 /// ```
 ///
-/// `:` separates segments and `=` marks a segment that is named (`thread=…`); inside an id both are
+/// `:` separates segments and `=` follows the name of a named one (`thread=…`); inside an id both are
 /// escaped. So a key is plain ASCII without spaces, quotes, slashes or control characters: it
 /// survives log lines, URLs and quoted shell words.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -137,6 +150,12 @@ impl SessionKey {
             }
         }
         Ok(Self(text.into()))
+    }
+
+    /// A key that the resolver has just put together, so its characters need no second look.
+    pub(crate) fn from_resolver(text: String) -> Self {
+        debug_assert!(Self::parse(&text).is_ok(), "the resolver made {text:?}");
+        Self(text.into())
     }
 
     /// The key as printed.
@@ -199,9 +218,9 @@ mod tests {
 
     #[test]
     fn names_refuse_what_would_need_escaping() {
-        assert!(TenantId::new("acme-dental_2.0").is_ok());
+        assert!(AgentId::new("acme-dental_2.0").is_ok());
         for text in ["a:b", "a/b", "a b", "ä", "a%"] {
-            assert!(matches!(TenantId::new(text), Err(Error::Character { .. })), "{text}");
+            assert!(matches!(AgentId::new(text), Err(Error::Character { .. })), "{text}");
         }
     }
 

@@ -1,9 +1,24 @@
-//! Frontdesk: the AI worker of a small business.
+//! Frontdesk: the AI worker of a small business. The modules in the order in which a message flows.
 
 pub mod channel;
+pub mod identity;
+pub mod session;
+pub mod route;
+// A turn.
+pub mod agent;
+pub mod provider;
+// The one place that keeps anything, and the one where everything meets.
+pub mod store;
+pub mod gateway;
+// Beside the flow.
+pub mod admin;
+pub mod api;
+pub mod cli;
+pub mod config;
+// Under everything.
 pub mod clock;
 pub mod document;
 pub mod id;
 pub mod message;
-pub mod provider;
-pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -4,7 +4,7 @@
 //! beside `id` and `clock`, so that the store can keep them without knowing a channel.
 
 use crate::clock::Timestamp;
-use crate::id::{ChannelType, EntryId, OpaqueId, TenantId};
+use crate::id::{AgentId, ChannelType, EntryId, OpaqueId, TenantId};
 
 /// The kind of place a message was written in. The adapter decides it; nobody guesses later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -127,6 +127,8 @@ pub struct Inbound {
     pub message_id: OpaqueId,
     /// When it was received here.
     pub received_at: Timestamp,
+    /// Who was asked for by name; otherwise the routes decide.
+    pub agent: Option<AgentId>,
     /// What was written.
     pub text: String,
     /// What was attached.

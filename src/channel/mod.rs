@@ -12,6 +12,8 @@
 
 pub mod registry;
 mod slack;
+mod webchat;
+mod webhook;
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,6 +35,10 @@ pub struct Descriptor {
     pub key_tag: &'static str,
     /// Longest text of one message, in Unicode scalar values; longer replies are split. `None`: no limit.
     pub max_text_chars: Option<usize>,
+    /// Does it serve a page at `/chat/<entry id>`?
+    pub has_page: bool,
+    /// Does the peer wait on an open request? Then a failed turn is told at once and not tried again.
+    pub is_inline: bool,
     /// Does sending the same delivery id twice deliver once? Decides what an ambiguous send means.
     pub send_is_idempotent: bool,
     /// Are the vendor's ids unique over all accounts, so that two entries can never share a key?
@@ -201,6 +207,11 @@ pub enum Preview {
     Delta(String),
     /// Forget the text so far: the attempt failed and another follows.
     Reset,
+    /// There will be no answer. Said to [`Descriptor::is_inline`] channels only.
+    Failed {
+        /// The same request may work after this long.
+        retry_after: Option<Duration>,
+    },
 }
 
 /// One line of a conversation, as a page shows it.
@@ -281,4 +292,15 @@ pub trait Channel: Send + Sync + fmt::Debug {
 
     /// Shows progress at a [`Reply::target`]; must not block.
     fn preview(&self, _target: &str, _preview: Preview) {}
+}
+
+/// How long a vendor asks us to wait: `Retry-After` in seconds or as a date (RFC 9110 §10.2.3).
+#[must_use]
+pub fn retry_after(headers: &http::HeaderMap, now: Timestamp) -> Option<Duration> {
+    let value = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(value).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(until.saturating_sub(Duration::from_millis(now.0)))
 }

@@ -1,6 +1,6 @@
 //! The channel types there are. A new one is one line in [`TYPES`].
 
-use super::{Channel, Descriptor, slack};
+use super::{Channel, Descriptor, slack, webchat, webhook};
 use crate::document::Section;
 use crate::id::EntryId;
 use std::fmt;
@@ -33,10 +33,21 @@ pub trait Settings: Send + Sync + fmt::Debug {
 }
 
 /// All channel types, in the order of the documents.
-pub static TYPES: &[Type] = &[slack::TYPE];
+pub static TYPES: &[&Type] = &[&webchat::TYPE, &slack::TYPE, &webhook::TYPE];
 
 /// The type that the configuration calls `name`, by its name or its key tag.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Type> {
-    TYPES.iter().find(|t| t.descriptor.type_name == name || t.descriptor.key_tag == name)
+    TYPES.iter().copied().find(|t| t.descriptor.type_name == name || t.descriptor.key_tag == name)
+}
+
+/// How session keys call a type, whether or not this build has an adapter for it.
+#[must_use]
+pub fn key_tag(type_name: &str) -> &str {
+    match find(type_name) {
+        Some(found) => found.descriptor.key_tag,
+        // Customary in keys before there is an adapter here.
+        None if type_name == "whatsapp" => "wa",
+        None => type_name,
+    }
 }

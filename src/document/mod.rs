@@ -1,12 +1,32 @@
 //! Configuration text, read with positions: TOML and YAML become one tree, and components read their
 //! own [`Section`] of it.
 //!
-//! Not a schema: each component names its keys when it takes them. Keys may be written in snake_case
-//! or camelCase in either syntax. `${NAME}` inside a string is replaced from [`Variables`]; `$${` is a
+//! Not a schema: each component names its keys when it takes them. Keys may be written in `snake_case`
+//! or `camelCase` in either syntax. `${NAME}` inside a string is replaced from [`Variables`]; `$${` is a
 //! literal `${`. Every problem is collected with file, line and path, so that a person sees all of
 //! them at once. Called by `config/` and by every component that has settings. Knows nothing of them.
 
+mod expand;
+mod fingerprint;
+mod problem;
+mod section;
+mod slot;
+mod spelling;
+mod toml;
+mod tree;
+mod variables;
+mod yaml;
+
+use std::cell::RefCell;
 use std::fmt;
+
+use problem::Fault;
+use tree::{Position, Table};
+
+pub use problem::{Problem, Severity};
+pub use section::{Place, Section};
+pub use tree::MAX_BYTES;
+pub use variables::{Absence, SystemVariables, Variables};
 
 /// A text that must not be shown: tokens, keys, passwords.
 #[derive(Clone, PartialEq, Eq)]
@@ -31,44 +51,11 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where `${NAME}` is looked up.
-pub trait Variables {
-    /// The value of `NAME`, or `None` if there is none.
-    fn get(&self, name: &str) -> Option<String>;
-}
-
-/// One thing wrong with a configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// File as the operator named it.
-    pub file: String,
-    /// Line, from 1.
-    pub line: usize,
-    /// Column, from 1.
-    pub column: usize,
-    /// `channels[1].bot_token`; empty for the whole file.
-    pub path: String,
-    /// What is wrong.
-    pub message: String,
-    /// What to do about it.
-    pub help: Option<String>,
-    /// A warning does not stop the file from being used.
-    pub severity: Severity,
-}
-
-/// Does a problem stop the file from being used?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// It does.
-    Error,
-    /// It does not.
-    Warning,
-}
-
 /// A parsed file. Read it through [`Document::root`], then ask for [`Document::problems`].
-#[derive(Debug)]
 pub struct Document {
-    _todo: (),
+    file: String,
+    table: Table,
+    problems: RefCell<Vec<Problem>>,
 }
 
 impl Document {
@@ -76,110 +63,87 @@ impl Document {
     ///
     /// # Errors
     /// The syntax errors, with positions.
-    pub fn parse_toml(_file: &str, _text: &str) -> Result<Self, Vec<Problem>> {
-        unimplemented!()
+    pub fn parse_toml(file: &str, text: &str) -> Result<Self, Vec<Problem>> {
+        Self::parse(file, text, toml::parse)
     }
 
     /// Parses YAML 1.2.
     ///
     /// # Errors
     /// The syntax errors, with positions.
-    pub fn parse_yaml(_file: &str, _text: &str) -> Result<Self, Vec<Problem>> {
-        unimplemented!()
-    }
-}
-
-/// One table of the file, while a component reads it.
-///
-/// Every `take_…` answers `None` when the key is absent *or* wrong; the second case has been noted as a
-/// problem. A key that nobody took is a problem of its own when the section is finished.
-#[derive(Debug)]
-pub struct Section<'d> {
-    _todo: std::marker::PhantomData<&'d ()>,
-}
-
-impl<'d> Section<'d> {
-    /// A text, `${NAME}` replaced. An empty text is a problem.
-    pub fn take_string(&mut self, _key: &str) -> Option<String> {
-        unimplemented!()
+    pub fn parse_yaml(file: &str, text: &str) -> Result<Self, Vec<Problem>> {
+        Self::parse(file, text, yaml::parse)
     }
 
-    /// A text that must not be shown. An empty text is a problem.
-    pub fn take_secret(&mut self, _key: &str) -> Option<Secret> {
-        unimplemented!()
+    fn parse(
+        file: &str,
+        text: &str,
+        parse: impl FnOnce(&str) -> Result<Table, Vec<Fault>>,
+    ) -> Result<Self, Vec<Problem>> {
+        let table = if text.len() > MAX_BYTES {
+            let message = format!("the file is {} bytes long; at most {MAX_BYTES} are read", text.len());
+            Err(vec![Fault::new(Position::START, message, None)])
+        } else {
+            parse(text)
+        };
+        match table {
+            Ok(table) => Ok(Self { file: file.to_owned(), table, problems: RefCell::default() }),
+            Err(faults) => {
+                let mut problems: Vec<_> = faults.into_iter().map(|fault| Problem::syntax(file, fault)).collect();
+                sort(&mut problems);
+                Err(problems)
+            }
+        }
     }
 
-    /// A text through `parse`; its error becomes the problem's message.
-    pub fn take_parsed<T, E: fmt::Display>(
-        &mut self,
-        _key: &str,
-        _parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<T> {
-        unimplemented!()
-    }
-
-    /// One of the listed words; any other is a problem that lists them and names the nearest.
-    pub fn take_choice<T: Copy>(&mut self, _key: &str, _choices: &[(&str, T)]) -> Option<T> {
-        unimplemented!()
-    }
-
-    /// True or false.
-    pub fn take_bool(&mut self, _key: &str) -> Option<bool> {
-        unimplemented!()
-    }
-
-    /// A whole number within `range`.
-    pub fn take_integer(&mut self, _key: &str, _range: std::ops::RangeInclusive<u64>) -> Option<u64> {
-        unimplemented!()
-    }
-
-    /// A list of texts. Absent: empty.
-    pub fn take_strings(&mut self, _key: &str) -> Vec<String> {
-        unimplemented!()
-    }
-
-    /// A list of texts, each through `parse`; problems name the index.
-    pub fn take_parsed_list<T, E: fmt::Display>(
-        &mut self,
-        _key: &str,
-        _parse: impl FnMut(&str) -> Result<T, E>,
-    ) -> Vec<T> {
-        unimplemented!()
-    }
-
-    /// A table below this one.
-    pub fn take_section(&mut self, _key: &str) -> Option<Section<'d>> {
-        unimplemented!()
-    }
-
-    /// A list of tables. Absent: empty.
-    pub fn take_sections(&mut self, _key: &str) -> Vec<Section<'d>> {
-        unimplemented!()
-    }
-
-    /// A table whose keys the operator chose, each with a list of texts (`identityLinks`): the keys as written.
-    pub fn take_lists_by_name(&mut self, _key: &str) -> Vec<(String, Vec<String>)> {
-        unimplemented!()
-    }
-
-    /// Notes that `key`, which this section cannot do without, is absent. `help` says what to write.
-    pub fn missing(&mut self, _key: &str, _help: &str) {
-        unimplemented!()
-    }
-
-    /// Notes a problem at `key` (present or not), or at the section itself when `key` is empty.
-    pub fn problem(&mut self, _severity: Severity, _key: &str, _message: impl Into<String>, _help: Option<String>) {
-        unimplemented!()
-    }
-
-    /// A digest of all that this section says, variables replaced: equal digests mean nothing changed.
+    /// The whole file as a section. Each reading has its own: variables are looked up once in each.
     #[must_use]
-    pub fn fingerprint(&self) -> [u8; 32] {
-        unimplemented!()
+    pub fn root<'d>(&'d self, variables: &'d dyn Variables) -> Section<'d> {
+        Section::root(self, variables)
     }
 
-    /// Ends reading: every key that nobody took is a problem that names the nearest key somebody asked for.
-    pub fn finish(self) {
-        unimplemented!()
+    /// Notes a problem that was found when the sections had been read.
+    pub fn note(&self, place: &Place, severity: Severity, message: impl Into<String>, help: Option<String>) {
+        self.note_at(place.position, &place.path, severity, message.into(), help);
+    }
+
+    /// What is wrong so far, in the order of the file. Complete when all sections are finished.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems = self.problems.borrow().clone();
+        sort(&mut problems);
+        problems
+    }
+
+    fn table(&self) -> &Table {
+        &self.table
+    }
+
+    fn note_at(&self, position: Position, path: &str, severity: Severity, message: String, help: Option<String>) {
+        self.problems.borrow_mut().push(Problem {
+            file: self.file.clone(),
+            line: position.line,
+            column: position.column,
+            path: path.to_owned(),
+            message,
+            help,
+            severity,
+        });
     }
 }
+
+/// Without the values: among them are secrets.
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+/// By place; what was noted twice is said once.
+fn sort(problems: &mut Vec<Problem>) {
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    problems.dedup();
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,23 @@
 //!
 //! Called by `agent/`. Knows `document` (its own section) and an HTTP client.
 
+mod anthropic;
+mod config;
+mod conversation;
+mod demo;
+mod openai;
+mod plain;
+mod refusal;
+pub mod retry;
+mod sse;
+#[cfg(test)]
+mod tests;
+mod tool_call;
+mod transport;
+
+pub use config::Config;
+pub use demo::Demo;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -163,6 +180,14 @@ pub type Answer = BoxStream<'static, Result<Chunk, Error>>;
 /// A model's API.
 #[async_trait]
 pub trait Provider: Send + Sync + fmt::Debug {
-    /// Asks for an answer. One attempt: [`retry`](crate::provider) decides over more.
+    /// Asks for an answer. One attempt: [`retry`] decides over more.
     async fn stream(&self, request: &Request) -> Result<Answer, Error>;
+}
+
+/// `text` in at most `max_chars` characters, the last one an ellipsis if something is missing.
+fn shortened(text: &str, max_chars: usize) -> String {
+    if text.chars().count() <= max_chars {
+        return text.to_owned();
+    }
+    text.chars().take(max_chars.saturating_sub(1)).chain(['…']).collect()
 }

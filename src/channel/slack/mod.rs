@@ -59,6 +59,8 @@ static DESCRIPTOR: Descriptor = Descriptor {
     key_tag: "slack",
     // Slack's advice. It cuts at 40,000 characters, which escaping cannot reach from here.
     max_text_chars: Some(4000),
+    has_page: false,
+    is_inline: false,
     send_is_idempotent: false,
     ids_are_global: true,
 };

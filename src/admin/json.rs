@@ -1,0 +1,141 @@
+//! What the admin API answers, as JSON.
+
+use serde_json::{Value, json};
+
+use crate::clock::Timestamp;
+use crate::document::{Problem, Severity};
+use crate::gateway::{ChannelStatus, Reloaded, Status};
+use crate::id::{OpaqueId, SessionKey, TenantId};
+use crate::store::{Delivery, Line, Parked, ParkedItem, SessionRow, Speaker, Waiting};
+
+pub(super) fn status(status: &Status) -> Value {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "port": status.port,
+        "address": status.address,
+        "uptime_ms": status.uptime_ms,
+        "config": status.config,
+        "safe_mode": status.safe_mode,
+        "sessions": { "active": status.counts.sessions },
+        "queue": {
+            "waiting": status.counts.waiting,
+            "turns": status.n_lanes,
+            "undelivered": status.counts.undelivered,
+            "parked": status.counts.parked,
+        },
+        "store": { "path": status.store, "bytes": status.store_bytes },
+        "channels": status.channels.iter().map(channel).collect::<Vec<_>>(),
+        "notes": status.notes,
+        "warnings": status.warnings,
+    })
+}
+
+fn channel(channel: &ChannelStatus) -> Value {
+    json!({
+        "id": channel.id,
+        "type": channel.channel,
+        "tenant": channel.tenant,
+        "path": channel.path,
+        "last_in": channel.last_in.map(time),
+        "last_out": channel.last_out.map(time),
+        "problem": channel.problem,
+    })
+}
+
+pub(super) fn reloaded(reloaded: &Reloaded) -> Value {
+    json!({
+        "config": reloaded.file.as_ref().map(|file| file.display().to_string()),
+        "started": reloaded.started,
+        "stopped": reloaded.stopped,
+        "kept": reloaded.kept,
+        "warnings": reloaded.warnings.iter().map(problem).collect::<Vec<_>>(),
+    })
+}
+
+pub(super) fn problem(problem: &Problem) -> Value {
+    let severity = match problem.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    json!({
+        "severity": severity,
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "path": problem.path,
+        "message": problem.message,
+        "help": problem.help,
+    })
+}
+
+pub(super) fn row(row: &SessionRow) -> Value {
+    json!({
+        "key": row.key.as_str(),
+        "tenant": row.tenant.as_ref().map(TenantId::as_str),
+        "agent": row.agent.as_ref().map(ToString::to_string),
+        "channel": row.channel.as_str(),
+        "entry": row.entry.as_str(),
+        "kind": row.kind.as_str(),
+        "server_id": text(row.server.as_ref()),
+        "channel_id": text(row.room.as_ref()),
+        "thread_id": text(row.thread.as_ref()),
+        "user_id": text(row.user.as_ref()),
+        "peer": row.user_name.as_deref().or(row.user.as_ref().map(OpaqueId::as_str)),
+        "messages": row.n_messages,
+        "created": time(row.created_at),
+        "last_active": time(row.last_active_at),
+    })
+}
+
+/// Where a page ends: the tenant and the key of its last row, as one text.
+pub(super) fn cursor(row: &SessionRow) -> Value {
+    json!([row.tenant.as_ref().map(TenantId::as_str), row.key.as_str()]).to_string().into()
+}
+
+pub(super) fn parse_cursor(text: &str) -> Option<(Option<TenantId>, SessionKey)> {
+    let (tenant, key): (Option<String>, String) = serde_json::from_str(text).ok()?;
+    Some((tenant.map(TenantId::new).transpose().ok()?, SessionKey::parse(&key).ok()?))
+}
+
+pub(super) fn line(line: &Line) -> Value {
+    let (role, name, user) = match &line.speaker {
+        Speaker::Agent(agent) => ("agent", Some(agent.as_str()), None),
+        Speaker::Peer { user, name, .. } => ("peer", name.as_deref(), text(user.as_ref())),
+    };
+    json!({ "seq": line.seq, "at": time(line.at), "role": role, "name": name, "user_id": user, "text": line.text })
+}
+
+pub(super) fn waiting(waiting: &Waiting) -> Value {
+    let inbound = &waiting.inbound;
+    json!({
+        "at": time(inbound.received_at),
+        "user_id": text(inbound.identity.user.as_ref()),
+        "tries": waiting.n_tries,
+        "text": inbound.text,
+    })
+}
+
+pub(super) fn delivery(delivery: &Delivery) -> Value {
+    json!({
+        "id": delivery.id,
+        "at": time(delivery.created_at),
+        "channel": delivery.content.address.entry().as_str(),
+        "text": delivery.content.text,
+    })
+}
+
+pub(super) fn parked(parked: &Parked) -> Value {
+    let (what, text) = match &parked.what {
+        ParkedItem::Message(inbound) => ("message", &inbound.text),
+        ParkedItem::Delivery(delivery) => ("reply", &delivery.content.text),
+    };
+    json!({ "at": time(parked.at), "what": what, "reason": parked.reason, "text": text })
+}
+
+fn text(id: Option<&OpaqueId>) -> Option<&str> {
+    id.map(OpaqueId::as_str)
+}
+
+fn time(at: Timestamp) -> String {
+    at.to_string()
+}

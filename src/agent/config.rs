@@ -1,0 +1,82 @@
+//! An `[[agents]]` entry and the agent it becomes.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::document::{Section, Severity};
+use crate::id::AgentId;
+use crate::provider::Provider;
+
+/// The persona of an agent whose entry names no file.
+const DEFAULT_SOUL: &str = include_str!("SOUL.md");
+
+/// Longest persona, in bytes: every message pays for it.
+const MAX_SOUL_BYTES: u64 = 64 * 1024;
+
+/// An `[[agents]]` entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// How routes and API requests call it.
+    pub name: AgentId,
+    /// The name of its provider; `None`: the first one.
+    pub provider: Option<String>,
+    /// Its persona.
+    pub soul: Arc<str>,
+}
+
+impl Config {
+    /// Takes an entry's keys and reads the persona's file, relative to `home`.
+    pub fn read(section: &mut Section<'_>, home: &Path) -> Option<Self> {
+        let name = section.take_parsed("name", |text: &str| AgentId::new(text));
+        let provider = section.take_string("provider");
+        let soul = section.take_string("soul").map(|path| (home.join(&path), path));
+        let soul = match soul {
+            None => DEFAULT_SOUL.into(),
+            Some((file, path)) => match read_soul(&file) {
+                Ok(soul) => soul.into(),
+                Err(reason) => {
+                    let help = format!("write the persona into {}, or leave `soul` out", file.display());
+                    section.problem(Severity::Error, "soul", format!("{path:?} {reason}"), Some(help));
+                    return None;
+                }
+            },
+        };
+        if name.is_none() {
+            section.missing("name", "name = \"reception\"");
+        }
+        Some(Self { name: name?, provider, soul })
+    }
+
+    /// The agent of a gateway that configures none.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a constant")]
+    pub fn embedded() -> Self {
+        Self { name: AgentId::new("default").expect("a name"), provider: None, soul: DEFAULT_SOUL.into() }
+    }
+}
+
+fn read_soul(file: &PathBuf) -> Result<String, String> {
+    let size = std::fs::metadata(file).map_err(|error| format!("cannot be read: {error}"))?.len();
+    if size > MAX_SOUL_BYTES {
+        return Err(format!("is {size} bytes long; at most {MAX_SOUL_BYTES} are read for every message"));
+    }
+    std::fs::read_to_string(file).map_err(|error| format!("cannot be read: {error}"))
+}
+
+/// An agent that can answer.
+#[derive(Clone)]
+pub struct Agent {
+    /// Its name.
+    pub name: AgentId,
+    /// Its persona.
+    pub soul: Arc<str>,
+    /// What it thinks with.
+    pub provider: Arc<dyn Provider>,
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Agent").field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,237 @@
+//! Answers in the shape that OpenAI's clients read: one object, or a stream of chunks.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::stream::{self, BoxStream, Stream, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::error::ApiError;
+use super::request::{ChatRequest, Shape};
+use super::{Caller, Part};
+use crate::clock::Timestamp;
+use crate::id::AgentId;
+use crate::provider::{Chunk, StopReason, Usage};
+
+/// A comment in a silent stream, so that nobody in between closes it.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// One step of an answer, wherever it comes from.
+enum Step {
+    Chunk(Chunk),
+    Failed(ApiError),
+}
+
+pub(super) fn json(value: &Value) -> Response {
+    let mut response = value.to_string().into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Answers from the request's own messages.
+pub(super) async fn stateless(
+    caller: &dyn Caller,
+    agent: Option<AgentId>,
+    request: ChatRequest,
+    now: Timestamp,
+) -> Result<Response, ApiError> {
+    let agent = agent.unwrap_or_else(|| caller.default_agent());
+    let answer = caller.complete(&agent, request.request).await?;
+    let steps = answer.map(|chunk| match chunk {
+        Ok(chunk) => Step::Chunk(chunk),
+        Err(error) => Step::Failed(error.into()),
+    });
+    respond(steps.boxed(), &request.shape, now).await
+}
+
+/// Answers with what a conversation gives.
+pub(super) async fn in_conversation(
+    parts: mpsc::Receiver<Part>,
+    shape: &Shape,
+    now: Timestamp,
+) -> Result<Response, ApiError> {
+    respond(steps(parts).boxed(), shape, now).await
+}
+
+/// What has been said so far, and what comes.
+fn steps(parts: mpsc::Receiver<Part>) -> impl Stream<Item = Step> {
+    stream::unfold((parts, String::new(), false), |(mut parts, said, is_over)| async move {
+        if is_over {
+            return None;
+        }
+        let failed =
+            |retry_after| Some((vec![Step::Failed(ApiError::Unavailable { retry_after })], true, String::new()));
+        let next = match parts.recv().await {
+            Some(Part::Delta(text)) => {
+                let said = said + &text;
+                Some((vec![Step::Chunk(Chunk::Text(text))], false, said))
+            }
+            // Words that were sent cannot be taken back; a client that was promised others must hear of it.
+            Some(Part::Reset) if !said.is_empty() => failed(None),
+            Some(Part::Reset) => Some((Vec::new(), false, said)),
+            Some(Part::Answer(text)) => {
+                // The commit trims the words; what was streamed is the same but for that.
+                let rest = text.strip_prefix(said.trim_start()).unwrap_or(if said.is_empty() { &text } else { "" });
+                let rest = Step::Chunk(Chunk::Text(rest.to_owned()));
+                Some((vec![rest, Step::Chunk(Chunk::Stop(StopReason::EndTurn))], true, String::new()))
+            }
+            Some(Part::Failed { retry_after }) => failed(retry_after),
+            None => failed(None),
+        };
+        let (steps, is_over, said) = next?;
+        Some((stream::iter(steps), (parts, said, is_over)))
+    })
+    .flatten()
+}
+
+async fn respond(steps: BoxStream<'static, Step>, shape: &Shape, now: Timestamp) -> Result<Response, ApiError> {
+    if shape.is_streamed { streamed(steps, shape.clone(), now).await } else { whole(steps, shape, now).await }
+}
+
+async fn whole(mut steps: BoxStream<'static, Step>, shape: &Shape, now: Timestamp) -> Result<Response, ApiError> {
+    let (mut text, mut calls, mut usage) = (String::new(), Vec::new(), Usage::default());
+    while let Some(step) = steps.next().await {
+        match step {
+            Step::Failed(error) => return Err(error),
+            Step::Chunk(Chunk::Text(more)) => text.push_str(&more),
+            Step::Chunk(Chunk::ToolUse { id, name, input }) => calls.push(call_json(&id, &name, &input)),
+            Step::Chunk(Chunk::Usage(spent)) => usage = spent,
+            Step::Chunk(Chunk::Stop(stop)) => {
+                let mut message = json!({ "role": "assistant", "content": text, "refusal": null });
+                if !calls.is_empty() {
+                    message["tool_calls"] = Value::Array(calls);
+                }
+                return Ok(json(&json!({
+                    "id": shape.id,
+                    "object": "chat.completion",
+                    "created": now.as_secs(),
+                    "model": shape.model,
+                    "choices": [{ "index": 0, "message": message, "logprobs": null, "finish_reason": finish_reason(stop) }],
+                    "usage": usage_json(usage),
+                })));
+            }
+        }
+    }
+    Err(ApiError::Unavailable { retry_after: None })
+}
+
+async fn streamed(mut steps: BoxStream<'static, Step>, shape: Shape, now: Timestamp) -> Result<Response, ApiError> {
+    // The first step decides between an error with a status and a stream.
+    let first = match steps.next().await {
+        Some(Step::Failed(error)) => return Err(error),
+        Some(step) => step,
+        None => return Err(ApiError::Unavailable { retry_after: None }),
+    };
+    let mut writer = Writer { shape, now, n_calls: 0, usage: Usage::default(), is_over: false };
+    let head = writer.event(&json!({ "role": "assistant", "content": "" }), None);
+    let steps = stream::once(async move { first }).chain(steps);
+    let events = steps.map(move |step| writer.write(step));
+    // A stream that ends without a stop was cut off: no `[DONE]`, so that clients see it.
+    let events = with_keep_alive(stream::once(async move { head }).chain(events).boxed());
+    let mut response = Response::new(Body::from_stream(events.map(Ok::<_, Infallible>)));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+fn with_keep_alive(events: BoxStream<'static, String>) -> impl Stream<Item = String> {
+    stream::unfold(events, |mut events| async move {
+        match tokio::time::timeout(KEEP_ALIVE, events.next()).await {
+            Ok(event) => Some((event?, events)),
+            Err(_elapsed) => Some((": still working\n\n".to_owned(), events)),
+        }
+    })
+}
+
+/// Writes steps as server-sent events.
+struct Writer {
+    shape: Shape,
+    now: Timestamp,
+    n_calls: usize,
+    usage: Usage,
+    is_over: bool,
+}
+
+impl Writer {
+    fn write(&mut self, step: Step) -> String {
+        if self.is_over {
+            return String::new();
+        }
+        match step {
+            Step::Chunk(Chunk::Text(text)) if text.is_empty() => String::new(),
+            Step::Chunk(Chunk::Text(text)) => self.event(&json!({ "content": text }), None),
+            Step::Chunk(Chunk::ToolUse { id, name, input }) => {
+                let mut call = call_json(&id, &name, &input);
+                call["index"] = json!(self.n_calls);
+                self.n_calls += 1;
+                self.event(&json!({ "tool_calls": [call] }), None)
+            }
+            Step::Chunk(Chunk::Usage(usage)) => {
+                self.usage = usage;
+                String::new()
+            }
+            Step::Chunk(Chunk::Stop(stop)) => {
+                self.is_over = true;
+                let mut end = self.event(&json!({}), Some(finish_reason(stop)));
+                if self.shape.includes_usage {
+                    let mut chunk = self.chunk();
+                    chunk["choices"] = json!([]);
+                    chunk["usage"] = usage_json(self.usage);
+                    end.push_str(&format!("data: {chunk}\n\n"));
+                }
+                end + "data: [DONE]\n\n"
+            }
+            Step::Failed(error) => {
+                self.is_over = true;
+                format!("data: {}\n\n", error.body())
+            }
+        }
+    }
+
+    fn event(&self, delta: &Value, finish_reason: Option<&str>) -> String {
+        let mut chunk = self.chunk();
+        chunk["choices"] = json!([{ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason }]);
+        format!("data: {chunk}\n\n")
+    }
+
+    fn chunk(&self) -> Value {
+        let mut chunk = json!({
+            "id": self.shape.id,
+            "object": "chat.completion.chunk",
+            "created": self.now.as_secs(),
+            "model": self.shape.model,
+        });
+        if self.shape.includes_usage {
+            chunk["usage"] = Value::Null;
+        }
+        chunk
+    }
+}
+
+fn call_json(id: &str, name: &str, input: &Value) -> Value {
+    json!({ "id": id, "type": "function", "function": { "name": name, "arguments": input.to_string() } })
+}
+
+fn finish_reason(stop: StopReason) -> &'static str {
+    match stop {
+        StopReason::EndTurn => "stop",
+        StopReason::MaxTokens => "length",
+        StopReason::ToolUse => "tool_calls",
+        StopReason::Refusal => "content_filter",
+    }
+}
+
+fn usage_json(usage: Usage) -> Value {
+    json!({
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "prompt_tokens_details": { "cached_tokens": usage.cached_tokens },
+    })
+}

@@ -1,0 +1,336 @@
+//! What a client asks, read out of its JSON.
+
+use axum::http::HeaderMap;
+use serde_json::{Map, Value};
+
+use super::Conversation;
+use super::error::ApiError;
+use crate::id::{OpaqueId, SessionKey};
+use crate::provider::{Content, Message, Request, Role, Tool};
+
+/// Headers that name a conversation; the second is what OpenClaw calls it.
+const SESSION_HEADERS: [&str; 2] = ["x-frontdesk-session-key", "x-openclaw-session-key"];
+
+/// How the answer should look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) id: String,
+    /// The model as the client named it: answers repeat it.
+    pub(super) model: String,
+    pub(super) is_streamed: bool,
+    pub(super) includes_usage: bool,
+}
+
+/// A message for a conversation.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) conversation: Conversation,
+    pub(super) text: String,
+    pub(super) message_id: OpaqueId,
+}
+
+/// A checked request.
+#[derive(Debug)]
+pub(super) struct ChatRequest {
+    pub(super) model: String,
+    pub(super) shape: Shape,
+    /// `None`: stateless.
+    pub(super) session: Option<Session>,
+    /// For a stateless answer; `system` holds the client's own instructions.
+    pub(super) request: Request,
+}
+
+impl ChatRequest {
+    pub(super) fn parse(body: &[u8], headers: &HeaderMap) -> Result<Self, ApiError> {
+        let body: Value = serde_json::from_slice(body)
+            .map_err(|error| ApiError::Invalid { message: format!("the body is not JSON: {error}"), param: None })?;
+        let Value::Object(body) = body else {
+            return Err(ApiError::Invalid { message: "the body is not a JSON object".to_owned(), param: None });
+        };
+        let body = Body(body);
+        let model = body.text("model")?.ok_or_else(|| ApiError::invalid("model is missing", "model"))?;
+        if body.number("n")?.is_some_and(|n| n != 1.0) {
+            return Err(ApiError::invalid("only one answer can be given: n must be 1", "n"));
+        }
+        let request = body.request()?;
+        let id = random_id().map_err(|()| ApiError::Unavailable { retry_after: None })?;
+        let session = session(&body, headers, &request, &id)?;
+        let includes_usage = match body.get("stream_options") {
+            Some(Value::Object(options)) => options.get("include_usage") == Some(&Value::Bool(true)),
+            _ => false,
+        };
+        let shape = Shape {
+            id: format!("chatcmpl-{id}"),
+            model: model.clone(),
+            is_streamed: body.flag("stream")?.unwrap_or(false),
+            includes_usage,
+        };
+        Ok(Self { model, shape, session, request })
+    }
+}
+
+fn session(body: &Body, headers: &HeaderMap, request: &Request, id: &str) -> Result<Option<Session>, ApiError> {
+    let header = SESSION_HEADERS.into_iter().find_map(|name| Some((name, headers.get(name)?)));
+    let conversation = match (header, body.text("user")?) {
+        (Some((name, value)), _) => {
+            let key = value.to_str().ok().and_then(|text| SessionKey::parse(text).ok());
+            Conversation::Key(key.ok_or_else(|| ApiError::invalid("the header is not a session key", name))?)
+        }
+        (None, Some(user)) => {
+            let user = OpaqueId::new(format!("user_{user}"));
+            Conversation::User(user.map_err(|error| ApiError::invalid(error.to_string(), "user"))?)
+        }
+        (None, None) => return Ok(None),
+    };
+    // The history is ours: what the client repeats of it is left out, what it would add to it is refused.
+    if !request.system.is_empty() {
+        let message = "a conversation has the persona of its agent; leave system messages out, or leave `user` out";
+        return Err(ApiError::invalid(message, "messages"));
+    }
+    if !request.tools.is_empty() {
+        return Err(ApiError::invalid("tools work without `user` only", "tools"));
+    }
+    let new = request.messages.iter().rev().take_while(|message| message.role == Role::User);
+    let mut texts: Vec<&str> = new.flat_map(|message| message.content.iter().rev()).filter_map(text_of).collect();
+    texts.reverse();
+    let text = texts.join("\n");
+    if text.trim().is_empty() {
+        return Err(ApiError::invalid("the last message must be the user's, with a text", "messages"));
+    }
+    let idempotency = headers.get("idempotency-key").and_then(|value| value.to_str().ok());
+    let message_id = OpaqueId::new(idempotency.unwrap_or(id));
+    let message_id = message_id.map_err(|error| ApiError::invalid(error.to_string(), "idempotency-key"))?;
+    Ok(Some(Session { conversation, text, message_id }))
+}
+
+fn text_of(content: &Content) -> Option<&str> {
+    match content {
+        Content::Text(text) => Some(text),
+        Content::ToolUse { .. } | Content::ToolResult { .. } => None,
+    }
+}
+
+/// 128 random bits as hex.
+fn random_id() -> Result<String, ()> {
+    let mut bytes = [0_u8; 16];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_unspecified| ())?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+struct Body(Map<String, Value>);
+
+impl Body {
+    fn get(&self, field: &str) -> Option<&Value> {
+        self.0.get(field).filter(|value| !value.is_null())
+    }
+
+    fn text(&self, field: &str) -> Result<Option<String>, ApiError> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
+            Some(_) => Err(ApiError::invalid(format!("{field} must be a text"), field)),
+        }
+    }
+
+    fn flag(&self, field: &str) -> Result<Option<bool>, ApiError> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(_) => Err(ApiError::invalid(format!("{field} must be true or false"), field)),
+        }
+    }
+
+    fn number(&self, field: &str) -> Result<Option<f64>, ApiError> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(value) => {
+                let number = value.as_f64();
+                number.map(Some).ok_or_else(|| ApiError::invalid(format!("{field} must be a number"), field))
+            }
+        }
+    }
+
+    fn list(&self, field: &str) -> Result<&[Value], ApiError> {
+        match self.get(field) {
+            None => Ok(&[]),
+            Some(Value::Array(list)) => Ok(list),
+            Some(_) => Err(ApiError::invalid(format!("{field} must be a list"), field)),
+        }
+    }
+
+    fn request(&self) -> Result<Request, ApiError> {
+        let mut request = Request::default();
+        for (n, message) in self.list("messages")?.iter().enumerate() {
+            add_message(&mut request, message)
+                .map_err(|reason| ApiError::invalid(format!("messages[{n}]: {reason}"), "messages"))?;
+        }
+        if request.messages.is_empty() {
+            return Err(ApiError::invalid("messages must hold at least one message of the user", "messages"));
+        }
+        let tools = self.list("tools")?.iter().map(tool).collect::<Option<Vec<_>>>();
+        request.tools = tools.ok_or_else(|| ApiError::invalid("tools must be functions with a name", "tools"))?;
+        let max_tokens = self.number("max_completion_tokens")?.or(self.number("max_tokens")?);
+        request.max_tokens = match max_tokens {
+            None => None,
+            // A cast of a float saturates, and the range is checked.
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the range of u32")]
+            Some(n) if (1.0..=f64::from(u32::MAX)).contains(&n) => Some(n as u32),
+            Some(_) => return Err(ApiError::invalid("max_tokens must be at least 1", "max_tokens")),
+        };
+        request.temperature = match self.number("temperature")? {
+            None => None,
+            #[expect(clippy::cast_possible_truncation, reason = "a temperature needs no more digits")]
+            Some(t) if (0.0..=2.0).contains(&t) => Some(t as f32),
+            Some(_) => return Err(ApiError::invalid("temperature must be between 0 and 2", "temperature")),
+        };
+        Ok(request)
+    }
+}
+
+fn add_message(request: &mut Request, message: &Value) -> Result<(), String> {
+    let role = message.get("role").and_then(Value::as_str).ok_or("the role is missing")?;
+    let content = message.get("content").unwrap_or(&Value::Null);
+    match role {
+        "system" | "developer" => {
+            let separator = if request.system.is_empty() { "" } else { "\n\n" };
+            request.system = format!("{}{separator}{}", request.system, texts(content)?.join("\n"));
+        }
+        "user" => {
+            let texts = texts(content)?;
+            if texts.is_empty() {
+                return Err("the content is missing".to_owned());
+            }
+            push(request, Role::User, texts.into_iter().map(Content::Text).collect());
+        }
+        "assistant" => {
+            let mut parts: Vec<Content> = texts(content)?.into_iter().map(Content::Text).collect();
+            for call in message.get("tool_calls").and_then(Value::as_array).into_iter().flatten() {
+                parts.push(tool_call(call).ok_or("a tool call needs an id, a function name and arguments")?);
+            }
+            if parts.is_empty() {
+                return Err("the content is missing".to_owned());
+            }
+            push(request, Role::Assistant, parts);
+        }
+        "tool" => {
+            let id = message.get("tool_call_id").and_then(Value::as_str).ok_or("tool_call_id is missing")?;
+            let text = texts(content)?.join("\n");
+            push(request, Role::User, vec![Content::ToolResult { id: id.to_owned(), text, is_error: false }]);
+        }
+        other => return Err(format!("{other:?} is not a role")),
+    }
+    Ok(())
+}
+
+/// The results of one round of tools belong together.
+fn push(request: &mut Request, role: Role, mut content: Vec<Content>) {
+    let is_result = matches!(content.first(), Some(Content::ToolResult { .. }));
+    match request.messages.last_mut() {
+        Some(last) if is_result && matches!(last.content.first(), Some(Content::ToolResult { .. })) => {
+            last.content.append(&mut content);
+        }
+        _ => request.messages.push(Message { role, content }),
+    }
+}
+
+fn texts(content: &Value) -> Result<Vec<String>, String> {
+    match content {
+        Value::Null => Ok(Vec::new()),
+        Value::String(text) => Ok(vec![text.clone()]),
+        Value::Array(parts) => {
+            let part = |part: &Value| match part.get("type").and_then(Value::as_str) {
+                Some("text") => {
+                    part.get("text").and_then(Value::as_str).map(str::to_owned).ok_or("a text is missing".to_owned())
+                }
+                Some(other) => Err(format!("content of type {other:?} is not supported")),
+                None => Err("a part of the content has no type".to_owned()),
+            };
+            parts.iter().map(part).collect()
+        }
+        _ => Err("the content must be a text or a list".to_owned()),
+    }
+}
+
+fn tool_call(call: &Value) -> Option<Content> {
+    let function = call.get("function")?;
+    let arguments = function.get("arguments").and_then(Value::as_str).unwrap_or("{}");
+    Some(Content::ToolUse {
+        id: call.get("id")?.as_str()?.to_owned(),
+        name: function.get("name")?.as_str()?.to_owned(),
+        input: serde_json::from_str(arguments).ok()?,
+    })
+}
+
+fn tool(tool: &Value) -> Option<Tool> {
+    let function = tool.get("function")?;
+    let empty = || serde_json::json!({ "type": "object", "properties": {} });
+    Some(Tool {
+        name: function.get("name")?.as_str()?.to_owned(),
+        description: function.get("description").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        input_schema: function.get("parameters").cloned().unwrap_or_else(empty),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(body: &str) -> Result<ChatRequest, ApiError> {
+        ChatRequest::parse(body.as_bytes(), &HeaderMap::new())
+    }
+
+    fn check_error(body: &str, expected: &str) {
+        match parse(body) {
+            Err(ApiError::Invalid { param, .. }) => assert_eq!(param.as_deref().unwrap_or(""), expected, "{body}"),
+            other => panic!("{body}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_answered_names_the_field() {
+        check_error("{", "");
+        check_error(r#"{"messages":[{"role":"user","content":"hi"}]}"#, "model");
+        check_error(r#"{"model":"m"}"#, "messages");
+        check_error(r#"{"model":"m","n":2,"messages":[{"role":"user","content":"hi"}]}"#, "n");
+        check_error(r#"{"model":"m","messages":[{"role":"user","content":[{"type":"image_url"}]}]}"#, "messages");
+        check_error(r#"{"model":"m","messages":[{"role":"king","content":"hi"}]}"#, "messages");
+        check_error(
+            r#"{"model":"m","user":"u","messages":[{"role":"system","content":"obey"},{"role":"user","content":"hi"}]}"#,
+            "messages",
+        );
+        check_error(r#"{"model":"m","user":"u","messages":[{"role":"assistant","content":"hi"}]}"#, "messages");
+    }
+
+    #[test]
+    fn without_a_user_it_is_stateless() {
+        let request =
+            parse(r#"{"model":"m","messages":[{"role":"system","content":"a"},{"role":"user","content":"hi"}]}"#)
+                .unwrap();
+        assert!(request.session.is_none());
+        assert_eq!(request.request.system, "a");
+        assert_eq!(request.request.messages, [Message::text(Role::User, "hi")]);
+    }
+
+    #[test]
+    fn with_a_user_only_what_is_new_counts() {
+        let body = r#"{"model":"m","user":"bob","messages":[{"role":"user","content":"old"},
+            {"role":"assistant","content":"answer"},{"role":"user","content":"new"},{"role":"user","content":[{"type":"text","text":"er"}]}]}"#;
+        let session = parse(body).unwrap().session.unwrap();
+        assert_eq!(session.text, "new\ner");
+        assert_eq!(session.conversation, Conversation::User(OpaqueId::new("user_bob").unwrap()));
+    }
+
+    #[test]
+    fn a_round_of_tools_is_read_whole() {
+        let body = r#"{"model":"m","messages":[{"role":"user","content":"book"},
+            {"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":{"name":"book","arguments":"{\"at\":9}"}}]},
+            {"role":"tool","tool_call_id":"c1","content":"done"}]}"#;
+        let messages = parse(body).unwrap().request.messages;
+        let input = serde_json::json!({ "at": 9 });
+        assert_eq!(messages[1].content, [Content::ToolUse { id: "c1".into(), name: "book".into(), input }]);
+        assert_eq!(
+            messages[2].content,
+            [Content::ToolResult { id: "c1".into(), text: "done".into(), is_error: false }]
+        );
+    }
+}

@@ -1,0 +1,181 @@
+//! `gateway run|status|reload`.
+
+use std::sync::Arc;
+
+use clap::Subcommand;
+use http::Method;
+use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::output::{field, json, line, table};
+use super::{Context, Exit, Failure, client, log};
+use crate::clock::SystemClock;
+use crate::gateway::{self, Options, StartError};
+use crate::store;
+use crate::{admin, config};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Gateway {
+    /// Run the gateway in the foreground
+    Run,
+    /// Say how the running gateway is
+    Status,
+    /// Read the configuration again, without dropping a conversation
+    Reload,
+}
+
+pub(super) fn run(context: &Context, command: Gateway) -> Result<(), Failure> {
+    match command {
+        Gateway::Run => start(context),
+        Gateway::Status => status(context),
+        Gateway::Reload => reload(context),
+    }
+}
+
+fn start(context: &Context) -> Result<(), Failure> {
+    log::start(context)?;
+    let n_threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 4);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(n_threads).enable_all().build();
+    let runtime = runtime.map_err(anyhow::Error::from)?;
+    let ended = runtime.block_on(serve(context));
+    // What did not end in time is taken up at the next start.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn serve(context: &Context) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(anyhow::Error::from)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(anyhow::Error::from)?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(anyhow::Error::from)?;
+    let options =
+        Options { home: context.home.clone(), variables: Arc::new(context.variables()), clock: Arc::new(SystemClock) };
+    let gateway = gateway::Gateway::start(options).await.map_err(start_failure)?;
+    admin::listen(&gateway).map_err(start_failure)?;
+    greet(&gateway);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => match gateway.reload().await {
+                Ok(_) => {}
+                Err(error) => tracing::error!(%error, "the configuration was not reloaded; the running one stays"),
+            },
+        }
+    }
+    gateway.shut_down().await;
+    Ok(())
+}
+
+fn greet(gateway: &gateway::Gateway) {
+    let address = gateway.address().map(|address| address.to_string()).unwrap_or_default();
+    line(&format!("Frontdesk {} is listening on http://{address}", env!("CARGO_PKG_VERSION")));
+    for page in gateway.chat_pages() {
+        line(&format!("web chat: http://{address}{page}"));
+    }
+    for note in gateway.notes() {
+        line(&format!("note: {note}"));
+    }
+    if let Ok(status) = gateway.status() {
+        let config = status.config.unwrap_or_else(|| "none, the embedded defaults are used".to_owned());
+        line(&format!("home: {}, configuration: {config}", gateway.home().display()));
+        for warning in status.warnings {
+            line(&format!("warning: {warning}"));
+        }
+    }
+}
+
+fn start_failure(error: StartError) -> Failure {
+    let (exit, help) = match &error {
+        StartError::Store(store::Error::Locked { .. }) => {
+            (Exit::TryAgain, "a gateway is running in this home already; stop it, or choose another with --home DIR")
+        }
+        StartError::Listen(_) => (Exit::TryAgain, "stop what listens there, or set gateway.port and gateway.bind"),
+        StartError::Home(_) => {
+            (Exit::Config, "make it a directory that this user may write, or choose another with --home DIR")
+        }
+        StartError::Store(store::Error::TooNew { .. }) => (Exit::Config, "install that version again"),
+        StartError::Store(store::Error::Open { .. }) => {
+            (Exit::Config, "see that this user may write it and that it is a store of Frontdesk")
+        }
+        StartError::Store(_) | StartError::Client(_) => (Exit::Internal, "see the log above"),
+    };
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    exit.say(format!("{text}; {help}"))
+}
+
+fn status(context: &Context) -> Result<(), Failure> {
+    let status = client::ask(context, Method::GET, "/api/v1/status")?.success()?;
+    if context.json {
+        json(&status);
+        return Ok(());
+    }
+    let number = |path: &str| status.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+    line(&format!("listening on :{}, {} active sessions", field(&status, "port"), number("/sessions/active")));
+    line(&format!(
+        "queue: {} waiting, {} turns, {} undelivered, {} set aside",
+        number("/queue/waiting"),
+        number("/queue/turns"),
+        number("/queue/undelivered"),
+        number("/queue/parked")
+    ));
+    let store = status.get("store").unwrap_or(&Value::Null);
+    line(&format!("store: {} ({} KiB)", field(store, "path"), number("/store/bytes") / 1024));
+    line(&format!("configuration: {}", field(&status, "config").replace('-', "none, the embedded defaults are used")));
+    let texts = |name: &str| status.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let columns = ["id", "type", "tenant", "path", "last_in", "last_out", "problem"];
+    let channels: Vec<Vec<String>> =
+        texts("channels").iter().map(|channel| columns.iter().map(|name| field(channel, name)).collect()).collect();
+    if !channels.is_empty() {
+        line("");
+        table(&["channel", "type", "tenant", "path", "last in", "last out", "problem"], &channels);
+    }
+    for (name, label) in [("notes", "note"), ("warnings", "warning")] {
+        for text in texts(name) {
+            line(&format!("{label}: {}", text.as_str().unwrap_or_default()));
+        }
+    }
+    Ok(())
+}
+
+fn reload(context: &Context) -> Result<(), Failure> {
+    let answer = client::ask(context, Method::POST, "/api/v1/reload")?;
+    if context.json && answer.body.is_object() {
+        json(&answer.body);
+    }
+    let reloaded = match answer.success() {
+        Ok(reloaded) => reloaded,
+        Err(failure) => {
+            let error = failure.error.context("the configuration was not reloaded; the running one stays");
+            return Err(Failure { error, ..failure });
+        }
+    };
+    if !context.json {
+        let n = |name: &str| reloaded.get(name).and_then(Value::as_array).map_or(0, Vec::len);
+        let (started, stopped, kept) = (n("started"), n("stopped"), n("kept"));
+        line(&format!("reloaded: channels {started} started, {stopped} stopped, {kept} unchanged"));
+        for warning in reloaded.get("warnings").and_then(Value::as_array).into_iter().flatten() {
+            line(&format!(
+                "warning: {}:{}: {}: {}",
+                field(warning, "file"),
+                field(warning, "line"),
+                field(warning, "path"),
+                field(warning, "message")
+            ));
+        }
+    }
+    Ok(())
+}
+
+impl From<config::Error> for Failure {
+    fn from(error: config::Error) -> Self {
+        Exit::Config.because(error)
+    }
+}

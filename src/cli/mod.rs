@@ -1,0 +1,148 @@
+//! The command line (SPEC §5). Commands talk to the running gateway over its local socket; they never open
+//! the store behind its back. What needs no gateway (`config check`, `route explain`) needs none.
+//!
+//! Exit codes, after sysexits: 0 ok, 64 usage, 70 internal, 75 try again, 78 bad configuration.
+
+mod client;
+mod config;
+mod gateway;
+mod log;
+mod output;
+mod route;
+mod sessions;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::document::SystemVariables;
+
+/// The AI worker of a small business.
+#[derive(Debug, Parser)]
+#[command(name = "frontdesk", version, about, max_term_width = 100)]
+struct Arguments {
+    /// Directory in which the gateway keeps everything [default: $FRONTDESK_HOME, else ~/.frontdesk]
+    #[arg(long, global = true, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway, or ask it how it is (without a subcommand: run)
+    #[command(subcommand)]
+    Gateway(gateway::Gateway),
+    /// Look at conversations
+    #[command(subcommand)]
+    Sessions(sessions::Sessions),
+    /// See why a message goes to an agent
+    #[command(subcommand)]
+    Route(route::Route),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(config::Config),
+}
+
+/// What every command gets.
+#[derive(Debug)]
+struct Context {
+    home: PathBuf,
+    environment: BTreeMap<String, String>,
+    json: bool,
+}
+
+impl Context {
+    fn variables(&self) -> SystemVariables {
+        SystemVariables::new(self.environment.clone(), &self.home)
+    }
+}
+
+/// How a command ended badly.
+#[derive(Debug)]
+struct Failure {
+    exit: Exit,
+    error: anyhow::Error,
+}
+
+/// Exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Usage = 64,
+    Internal = 70,
+    TryAgain = 75,
+    Config = 78,
+}
+
+impl Exit {
+    fn because(self, error: impl Into<anyhow::Error>) -> Failure {
+        Failure { exit: self, error: error.into() }
+    }
+
+    fn say(self, sentence: impl std::fmt::Display) -> Failure {
+        Failure { exit: self, error: anyhow::anyhow!("{sentence}") }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self { exit: Exit::Internal, error }
+    }
+}
+
+/// Runs the program.
+pub fn main(
+    arguments: impl Iterator<Item = OsString>,
+    environment: impl Iterator<Item = (String, String)>,
+) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.collect();
+    let environment: BTreeMap<String, String> = environment.collect();
+    let is_openclaw =
+        arguments.first().is_some_and(|name| Path::new(name).file_stem().is_some_and(|n| n == "openclaw"));
+    let parsed = match Arguments::try_parse_from(&arguments) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let is_wanted = !error.use_stderr();
+            // Nobody is left to tell when the terminal is gone.
+            let _ = error.print();
+            return if is_wanted { ExitCode::SUCCESS } else { ExitCode::from(Exit::Usage as u8) };
+        }
+    };
+    let result = run(parsed, environment, is_openclaw);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::error(&failure.error);
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+fn run(arguments: Arguments, environment: BTreeMap<String, String>, is_openclaw: bool) -> Result<(), Failure> {
+    let home = home(arguments.home, &environment, is_openclaw)?;
+    let context = Context { home, environment, json: arguments.json };
+    match arguments.command.unwrap_or(Command::Gateway(gateway::Gateway::Run)) {
+        Command::Gateway(command) => gateway::run(&context, command),
+        Command::Sessions(command) => sessions::run(&context, command),
+        Command::Route(command) => route::run(&context, command),
+        Command::Config(command) => config::run(&context, command),
+    }
+}
+
+fn home(given: Option<PathBuf>, environment: &BTreeMap<String, String>, is_openclaw: bool) -> Result<PathBuf, Failure> {
+    let set = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+    if let Some(home) = given.or_else(|| set("FRONTDESK_HOME").map(PathBuf::from)) {
+        return Ok(home);
+    }
+    let name = if is_openclaw { ".openclaw" } else { ".frontdesk" };
+    let user = set("HOME").ok_or_else(|| {
+        Exit::Usage.say("there is no home directory: HOME is not set; say where to keep everything with --home DIR")
+    })?;
+    Ok(Path::new(user).join(name))
+}

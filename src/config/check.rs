@@ -1,0 +1,116 @@
+//! What only the whole file can show: names that nobody has, and entries that would meet.
+
+use super::entry::Entry;
+use super::settings::{ApiKey, Tenant};
+use crate::agent;
+use crate::document::{Document, Place, Section, Severity};
+use crate::id::AgentId;
+use crate::provider;
+use crate::route::Route;
+use crate::session::{self, DmScope, Field};
+
+/// Every agent that something names exists, and so does every provider that an agent names.
+#[expect(clippy::too_many_arguments, reason = "one check over all sections that name agents")]
+pub(super) fn agents(
+    document: &Document,
+    root: &Section<'_>,
+    agents: &[(agent::Config, Place)],
+    providers: &[provider::Config],
+    default_agent: Option<&AgentId>,
+    routes: &[Route],
+    tenants: &[Tenant],
+    api_keys: &[ApiKey],
+) {
+    let mut known: Vec<&str> = agents.iter().map(|(agent, _)| agent.name.as_str()).collect();
+    if known.is_empty() {
+        known.push("default");
+    }
+    let check = |place: &Place, agent: &AgentId| {
+        if !known.contains(&agent.as_str()) {
+            let help = format!("the agents are {}; add it under agents, or name one of these", known.join(", "));
+            document.note(place, Severity::Error, format!("there is no agent {:?}", agent.as_str()), Some(help));
+        }
+    };
+    for (n, route) in routes.iter().enumerate() {
+        check(&root.place_in_list("routing", n), route.agent());
+    }
+    if let Some(agent) = default_agent {
+        check(&root.place("default_agent"), agent);
+    }
+    for tenant in tenants {
+        tenant.default_agent.iter().for_each(|agent| check(&tenant.place, agent));
+    }
+    for key in api_keys {
+        key.agent.iter().for_each(|agent| check(&key.place, agent));
+    }
+    for (n, (agent, place)) in agents.iter().enumerate() {
+        if agents.iter().take(n).any(|(other, _)| other.name == agent.name) {
+            document.note(place, Severity::Error, format!("there are two agents {:?}", agent.name.as_str()), None);
+        }
+        if let Some(name) = &agent.provider
+            && !providers.iter().any(|provider| provider.name == *name)
+        {
+            let names: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
+            let help = match names.is_empty() {
+                true => "add it under providers, or leave `provider` out to use the demo worker".to_owned(),
+                false => format!("the providers are {}", names.join(", ")),
+            };
+            document.note(place, Severity::Error, format!("there is no provider {name:?}"), Some(help));
+        }
+    }
+}
+
+/// A route behind one that takes all its messages never wins.
+pub(super) fn routes(document: &Document, root: &Section<'_>, routes: &[Route]) {
+    for (n, route) in routes.iter().enumerate() {
+        if let Some(wider) = routes.iter().take(n).find(|earlier| earlier.shadows(route)) {
+            let message = format!("it can never match: {:?} takes all its messages", wider.as_str());
+            let help = Some("put the narrower route first".to_owned());
+            document.note(&root.place_in_list("routing", n), Severity::Warning, message, help);
+        }
+    }
+}
+
+/// Two entries that would give two peers one key are refused, and so is a key format that needs a tenant nobody named.
+pub(super) fn entries(document: &Document, session: &session::Config, entries: &[Entry]) {
+    for (n, entry) in entries.iter().enumerate() {
+        let Some(place) = &entry.place else { continue };
+        if session.key_format.has(Field::Tenant) && entry.tenant.is_none() {
+            let message = "session.key_format names {tenant_id}, and this entry has none";
+            let help = "add tenant_id, or leave {tenant_id} out: keys of tenants have the prefix anyway";
+            document.note(place, Severity::Error, message, Some(help.to_owned()));
+        }
+        if let Some(other) = entries.iter().take(n).find(|other| share_keys(session, entry, other)) {
+            let message = format!(
+                "{:?} and {:?} would give two peers with the same id one conversation",
+                other.id.as_str(),
+                entry.id.as_str()
+            );
+            let help =
+                "give them different tenant_id or workspace_id, or an account each and {account} in session.key_format";
+            document.note(place, Severity::Error, message, Some(help.to_owned()));
+        }
+    }
+}
+
+fn share_keys(session: &session::Config, a: &Entry, b: &Entry) -> bool {
+    if a.channel_type.descriptor.ids_are_global {
+        return false;
+    }
+    // Groups always show the account. Direct messages show it if the format does; the other scopes merge them on purpose.
+    let shows_account = session.dm_scope != DmScope::PerChannelPeer || session.key_format.has(Field::Account);
+    let has_two_accounts = matches!((&a.account, &b.account), (Some(a), Some(b)) if a != b);
+    let same_place = a.channel == b.channel && a.tenant == b.tenant && a.workspace == b.workspace;
+    same_place && !(has_two_accounts && shows_account)
+}
+
+/// Two API keys with the same text could not be told apart.
+pub(super) fn api_keys(document: &Document, keys: &[ApiKey]) {
+    for (n, key) in keys.iter().enumerate() {
+        if let Some(other) = keys.iter().take(n).find(|other| other.key == key.key) {
+            let message = format!("it has the same key as {:?}", other.name);
+            let help = Some("make a key for each caller, for example with `openssl rand -hex 32`".to_owned());
+            document.note(&key.place, Severity::Error, message, help);
+        }
+    }
+}

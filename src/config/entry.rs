@@ -1,0 +1,98 @@
+//! One `[[channels]]` entry.
+
+use crate::channel::registry::{self, Settings as ChannelSettings, Type};
+use crate::document::{Document, Place, Section, Severity, Variables};
+use crate::id::{ChannelType, EntryId, OpaqueId, TenantId};
+use crate::identity::Policy;
+use crate::session::DmScope;
+
+/// A channel entry: what every entry has, and the settings of its type.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its id: as configured, or the type, numbered when it repeats.
+    pub id: EntryId,
+    /// What is true of its type.
+    pub channel_type: &'static Type,
+    /// How session keys call the type.
+    pub channel: ChannelType,
+    /// The bot's account, where the operator tells several apart.
+    pub account: Option<OpaqueId>,
+    /// Whose it is.
+    pub tenant: Option<TenantId>,
+    /// One more segment in its session keys.
+    pub workspace: Option<OpaqueId>,
+    /// Who may write.
+    pub policy: Policy,
+    /// The settings of its type.
+    pub settings: Box<dyn ChannelSettings>,
+    /// Equal for equal entries: their connections survive a reload.
+    pub fingerprint: [u8; 32],
+    pub(super) place: Option<Place>,
+}
+
+impl Entry {
+    /// Takes an entry's keys. `others` are the entries before it.
+    pub(super) fn read(section: &mut Section<'_>, scope: DmScope, others: &[Self]) -> Option<Self> {
+        let channel_type = read_type(section)?;
+        let channel = ChannelType::new(channel_type.descriptor.key_tag).ok()?;
+        let id = section.take_parsed("id", |text: &str| EntryId::new(text));
+        let account = section.take_parsed("account", |text: &str| OpaqueId::new(text));
+        let tenant = section.take_parsed("tenant_id", |text: &str| TenantId::new(text));
+        let workspace = section.take_parsed("workspace_id", |text: &str| OpaqueId::new(text));
+        let policy = Policy::read(section, scope);
+        let settings = (channel_type.read)(section);
+        let id = match id {
+            Some(id) => id,
+            None => numbered(channel_type.descriptor.type_name, others)?,
+        };
+        if id.as_str() == crate::api::ENTRY || others.iter().any(|other| other.id == id) {
+            let message = format!("the id {:?} is taken", id.as_str());
+            section.problem(Severity::Error, "id", message, Some("give each channel an id of its own".to_owned()));
+        }
+        let fingerprint = section.fingerprint();
+        let place = Some(section.place(""));
+        Some(Self {
+            id,
+            channel_type,
+            channel,
+            account,
+            tenant,
+            workspace,
+            policy,
+            settings: settings?,
+            fingerprint,
+            place,
+        })
+    }
+
+    /// The entry of a gateway that configures none: a web chat that shows that something works.
+    pub(super) fn embedded(scope: DmScope) -> Option<Self> {
+        let document = Document::parse_toml("embedded", "type = \"webchat\"").ok()?;
+        Self::read(&mut document.root(&NoVariables), scope, &[])
+    }
+}
+
+struct NoVariables;
+
+impl Variables for NoVariables {
+    fn get(&self, _name: &str) -> Option<String> {
+        None
+    }
+}
+
+fn read_type(section: &mut Section<'_>) -> Option<&'static Type> {
+    let known = || registry::TYPES.iter().map(|t| t.descriptor.type_name).collect::<Vec<_>>().join(", ");
+    let channel_type = section.take_parsed("type", |name: &str| {
+        registry::find(name).ok_or_else(|| format!("{name:?} is not a channel type; there are {}", known()))
+    });
+    if channel_type.is_none() {
+        section.missing("type", &format!("write one of {}", known()));
+    }
+    channel_type
+}
+
+fn numbered(type_name: &str, others: &[Entry]) -> Option<EntryId> {
+    let is_free = |id: &EntryId| others.iter().all(|other| other.id != *id);
+    let names = (2..).map(|n| format!("{type_name}-{n}"));
+    std::iter::once(type_name.to_owned()).chain(names).filter_map(|name| EntryId::new(name).ok()).find(is_free)
+}

@@ -1,0 +1,76 @@
+//! The configuration of a gateway: assembles the sections that the components own.
+//!
+//! A file is read whole, checked whole and used whole, or not at all. Nothing here opens a connection
+//! or writes a file. Called by `gateway/` and `cli/`.
+
+mod check;
+mod entry;
+mod file;
+mod settings;
+
+pub use entry::Entry;
+pub use file::{Located, Syntax, locate};
+pub use settings::{ApiKey, Gateway, SessionScope, Settings, Tenant};
+
+use std::path::{Path, PathBuf};
+
+use crate::document::{Problem, Severity, Variables};
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The files themselves: two of them, not readable, too large.
+    #[error(transparent)]
+    File(#[from] file::Error),
+    /// What they say. At least one of the problems is an error.
+    #[error("{}", list(.0))]
+    Invalid(Vec<Problem>),
+}
+
+fn list(problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+/// Settings, where they came from, and what is odd about them.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    /// The file; `None`: there is none, and these are the embedded defaults.
+    pub file: Option<PathBuf>,
+    /// Warnings, in the order of the file.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads the configuration file of a home, or takes the embedded defaults if there is none.
+///
+/// # Errors
+/// When there is a file and it cannot be used as it is.
+pub fn load(home: &Path, variables: &dyn Variables) -> Result<Loaded, Error> {
+    match locate(home)? {
+        Some(located) => load_located(&located, home, variables),
+        None => Ok(Loaded { settings: Settings::embedded(), file: None, warnings: Vec::new() }),
+    }
+}
+
+/// Reads this file, whatever else lies beside it.
+///
+/// # Errors
+/// When it cannot be used as it is.
+pub fn load_file(file: &Path, home: &Path, variables: &dyn Variables) -> Result<Loaded, Error> {
+    load_located(&Located::at(file)?, home, variables)
+}
+
+fn load_located(located: &Located, home: &Path, variables: &dyn Variables) -> Result<Loaded, Error> {
+    let text = located.read()?;
+    let document = located.parse(&text).map_err(Error::Invalid)?;
+    let settings = Settings::read(&document, home, variables);
+    let problems = document.problems();
+    match settings {
+        Some(settings) if problems.iter().all(|problem| problem.severity == Severity::Warning) => {
+            Ok(Loaded { settings, file: Some(located.path.clone()), warnings: problems })
+        }
+        _ => Err(Error::Invalid(problems)),
+    }
+}

@@ -1,0 +1,240 @@
+//! All settings, as one value that is swapped whole.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+use super::check;
+use super::entry::Entry;
+use crate::agent;
+use crate::document::{Document, Place, Secret, Section, Variables};
+use crate::id::{AgentId, TenantId};
+use crate::provider;
+use crate::route::{Route, Router};
+use crate::session::{self, Resolver};
+
+/// The `[gateway]` section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateway {
+    /// Where programs and browsers reach it.
+    pub bind: IpAddr,
+    /// TCP port.
+    pub port: u16,
+    /// Turns that run at the same time, over all conversations.
+    pub max_turns: usize,
+}
+
+/// A `[[tenants]]` entry. A tenant needs none: an entry's `tenant_id` is enough.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenant {
+    /// As channel entries name it.
+    pub id: TenantId,
+    /// For people.
+    pub name: Option<String>,
+    /// Who answers what no route matches.
+    pub default_agent: Option<AgentId>,
+    pub(super) place: Place,
+}
+
+/// Which sessions an API key may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionScope {
+    /// Those that the API made.
+    Api,
+    /// Every session of its tenant.
+    Tenant,
+}
+
+/// An `[[api_keys]]` entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// For logs and lists.
+    pub name: String,
+    /// What the caller sends as a bearer token.
+    pub key: Secret,
+    /// Whose sessions it reaches; `None`: those of entries without a tenant.
+    pub tenant: Option<TenantId>,
+    /// The only agent it may ask; `None`: every one.
+    pub agent: Option<AgentId>,
+    /// Which sessions it may name.
+    pub scope: SessionScope,
+    pub(super) place: Place,
+}
+
+/// Everything that the configuration says, checked.
+#[derive(Debug)]
+pub struct Settings {
+    /// Address and limits.
+    pub gateway: Gateway,
+    /// Session keys and their life.
+    pub session: session::Config,
+    /// Models. Never empty: without any there is the demo.
+    pub providers: Vec<provider::Config>,
+    /// Never empty.
+    pub agents: Vec<agent::Config>,
+    /// Channel entries. Never empty: without any there is a web chat.
+    pub channels: Vec<Entry>,
+    /// In the order of the file.
+    pub routes: Vec<Route>,
+    /// Who answers what nobody else does.
+    pub default_agent: AgentId,
+    /// Tenants with settings of their own.
+    pub tenants: Vec<Tenant>,
+    /// Keys of the HTTP API.
+    pub api_keys: Vec<ApiKey>,
+    /// What the operator should know although nothing is wrong.
+    pub notes: Vec<String>,
+}
+
+impl Settings {
+    /// The settings of a gateway without a file.
+    #[must_use]
+    pub fn embedded() -> Self {
+        let session = session::Config::embedded();
+        let agent = agent::Config::embedded();
+        Self {
+            gateway: Gateway { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 18_789, max_turns: 16 },
+            channels: Entry::embedded(session.dm_scope).into_iter().collect(),
+            session,
+            providers: vec![provider::Config::demo()],
+            default_agent: agent.name.clone(),
+            agents: vec![agent],
+            routes: Vec::new(),
+            tenants: Vec::new(),
+            api_keys: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// What names the conversations under these settings.
+    #[must_use]
+    pub fn resolver(&self) -> Resolver {
+        Resolver::new(&self.session)
+    }
+
+    /// What finds the agents under these settings.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        let tenants = self.tenants.iter();
+        let tenants = tenants.filter_map(|tenant| Some((tenant.id.clone(), tenant.default_agent.clone()?)));
+        Router { routes: self.routes.clone(), tenants: tenants.collect(), default_agent: self.default_agent.clone() }
+    }
+
+    /// Reads a document. Problems are noted there; `None` when no settings could be made at all.
+    pub(super) fn read(document: &Document, home: &Path, variables: &dyn Variables) -> Option<Self> {
+        let mut root = document.root(variables);
+        let embedded = Self::embedded();
+        let gateway = root.take_section("gateway").map_or(embedded.gateway, |mut s| Gateway::read(&mut s));
+        let session = match root.take_section("session") {
+            Some(mut section) => session::Config::read(&mut section),
+            None => session::Config::absent(),
+        };
+        let providers = read_all(&mut root, "providers", provider::Config::read);
+        let agents = read_all(&mut root, "agents", |section| {
+            let config = agent::Config::read(section, home)?;
+            Some((config, section.place("")))
+        });
+        let mut channels: Vec<Entry> = Vec::new();
+        for mut section in root.take_sections("channels") {
+            match Entry::read(&mut section, session.dm_scope, &channels) {
+                Some(entry) => channels.push(entry),
+                None => section.abandon(),
+            }
+        }
+        if !root.has("channels") {
+            channels.extend(Entry::embedded(session.dm_scope));
+        }
+        let routes = root.take_parsed_list("routing", Route::parse);
+        let default_agent = root.take_parsed("default_agent", |text: &str| AgentId::new(text));
+        let tenants = read_all(&mut root, "tenants", Tenant::read);
+        let api_keys = read_all(&mut root, "api_keys", ApiKey::read);
+
+        check::agents(document, &root, &agents, &providers, default_agent.as_ref(), &routes, &tenants, &api_keys);
+        check::routes(document, &root, &routes);
+        check::entries(document, &session, &channels);
+        check::api_keys(document, &api_keys);
+
+        let agents: Vec<agent::Config> = match agents.is_empty() {
+            true => vec![agent::Config::embedded()],
+            false => agents.into_iter().map(|(agent, _)| agent).collect(),
+        };
+        let first = || agents.iter().find(|a| a.name.as_str() == "default").or(agents.first()).map(|a| a.name.clone());
+        let default_agent = default_agent.or_else(first)?;
+        let notes = notes(&session, &channels);
+        let providers = if providers.is_empty() { vec![provider::Config::demo()] } else { providers };
+        Some(Self { gateway, session, providers, agents, channels, routes, default_agent, tenants, api_keys, notes })
+    }
+}
+
+fn read_all<T>(root: &mut Section<'_>, key: &str, mut read: impl FnMut(&mut Section<'_>) -> Option<T>) -> Vec<T> {
+    let mut all = Vec::new();
+    for mut section in root.take_sections(key) {
+        match read(&mut section) {
+            Some(one) => all.push(one),
+            None => section.abandon(),
+        }
+    }
+    all
+}
+
+/// What the operator should know although nothing is wrong.
+fn notes(session: &session::Config, channels: &[Entry]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if session.storage == session::Storage::Sqlite {
+        notes.push(
+            "session.storage is \"sqlite\": accepted; conversations are kept in the embedded redb store".to_owned(),
+        );
+    }
+    if session.dm_scope == session::DmScope::PerChannelPeer && !session.key_format.has(session::Field::User) {
+        let ids: Vec<&str> = channels.iter().map(|entry| entry.id.as_str()).collect();
+        notes.push(format!(
+            "session.key_format leaves out {{user_id}}: the peers of a channel share one conversation ({})",
+            ids.join(", ")
+        ));
+    }
+    notes
+}
+
+impl Gateway {
+    fn read(section: &mut Section<'_>) -> Self {
+        let embedded = Settings::embedded().gateway;
+        let number = |n: u64| u16::try_from(n).ok();
+        Self {
+            bind: section.take_parsed("bind", str::parse).unwrap_or(embedded.bind),
+            port: section.take_integer("port", 0..=65_535).and_then(number).unwrap_or(embedded.port),
+            max_turns: section
+                .take_integer("max_turns", 1..=1_024)
+                .and_then(|n| usize::try_from(n).ok())
+                .unwrap_or(embedded.max_turns),
+        }
+    }
+}
+
+impl Tenant {
+    fn read(section: &mut Section<'_>) -> Option<Self> {
+        let id = section.take_parsed("id", |text: &str| TenantId::new(text));
+        let name = section.take_string("name");
+        let default_agent = section.take_parsed("default_agent", |text: &str| AgentId::new(text));
+        if id.is_none() {
+            section.missing("id", "id = \"42\", as channel entries name it in tenant_id");
+        }
+        Some(Self { id: id?, name, default_agent, place: section.place("default_agent") })
+    }
+}
+
+impl ApiKey {
+    fn read(section: &mut Section<'_>) -> Option<Self> {
+        let name = section.take_string("name");
+        let key = section.take_secret("key");
+        let tenant = section.take_parsed("tenant_id", |text: &str| TenantId::new(text));
+        let agent = section.take_parsed("agent", |text: &str| AgentId::new(text));
+        let scope = section.take_choice("scope", &[("api", SessionScope::Api), ("tenant", SessionScope::Tenant)]);
+        if name.is_none() {
+            section.missing("name", "name = \"crm\", to tell keys apart in logs");
+        }
+        if key.is_none() {
+            section.missing("key", "key = \"${CRM_KEY}\", what the caller sends as bearer token");
+        }
+        let scope = scope.unwrap_or(SessionScope::Api);
+        Some(Self { name: name?, key: key?, tenant, agent, scope, place: section.place("") })
+    }
+}

@@ -1,0 +1,192 @@
+//! The directory in which a gateway keeps everything.
+//!
+//! ```text
+//! config.toml or config.yml   written by the operator, never by the gateway
+//! frontdesk.redb              conversations
+//! device.key                  32 random bytes; cookies and the like are signed with keys made from it
+//! admin.token                 what the commands prove themselves with
+//! frontdesk.sock              where the commands reach the gateway
+//! secrets/NAME                values for ${NAME}
+//! ```
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::{hmac, rand};
+
+use crate::document::Secret;
+use crate::session::{self, Storage};
+
+/// Why a directory cannot be a home.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be made, or is no directory.
+    #[error("the home {path} cannot be used: {source}")]
+    Directory {
+        /// The directory.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file in it cannot be read or made.
+    #[error("the file {path} cannot be used: {source}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file in it is not what was written.
+    #[error("the file {path} is damaged; move it away and start again to make a new one")]
+    Damaged {
+        /// The file.
+        path: String,
+    },
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    Random,
+}
+
+/// An open home.
+#[derive(Debug)]
+pub struct Home {
+    path: PathBuf,
+    device_key: hmac::Key,
+    token: Secret,
+}
+
+impl Home {
+    /// Opens the directory, and makes it and its keys if they are not there.
+    ///
+    /// # Errors
+    /// When it or one of its files cannot be used.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let directory = |source| Error::Directory { path: path.display().to_string(), source };
+        // Only the owner may look in: transcripts and tokens lie here.
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(directory)?;
+        let path = fs::canonicalize(path).map_err(directory)?;
+        let device_key = read_or_make(&path.join("device.key"), |random| random.to_vec())?;
+        let token_file = path.join("admin.token");
+        let token = read_or_make(&token_file, |random| hex(random).into_bytes())?;
+        let token = String::from_utf8(token).ok().filter(|token| token.len() == 64);
+        let token = token.ok_or_else(|| Error::Damaged { path: token_file.display().to_string() })?;
+        Ok(Self { path, device_key: hmac::Key::new(hmac::HMAC_SHA256, &device_key), token: Secret::new(token) })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the commands must show.
+    #[must_use]
+    pub fn token(&self) -> &Secret {
+        &self.token
+    }
+
+    /// A key for one purpose; the same at every start.
+    #[must_use]
+    pub fn key_for(&self, purpose: &str) -> [u8; 32] {
+        let mut key = [0; 32];
+        let tag = hmac::sign(&self.device_key, purpose.as_bytes());
+        key.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+        key
+    }
+
+    pub(super) fn socket(&self) -> PathBuf {
+        socket(&self.path)
+    }
+
+    pub(super) fn remove_socket(&self) {
+        // A socket that stays behind is replaced at the next start.
+        let _ = fs::remove_file(self.socket());
+    }
+
+    /// The store's file. A path in the configuration counts only if it names our kind of store; it is
+    /// relative to the home, and `~/` is the user's own directory.
+    pub(super) fn store_file(&self, session: Option<&session::Config>, user_home: Option<&str>) -> PathBuf {
+        let session = session.filter(|session| session.storage == Storage::Redb);
+        match session.and_then(|session| session.storage_path.as_deref()) {
+            None => self.path.join("frontdesk.redb"),
+            Some(path) => match (path.strip_prefix("~/"), user_home) {
+                (Some(below), Some(user_home)) => Path::new(user_home).join(below),
+                _ => self.path.join(path),
+            },
+        }
+    }
+}
+
+/// Where the commands reach the gateway of a home.
+#[must_use]
+pub fn socket(home: &Path) -> PathBuf {
+    home.join("frontdesk.sock")
+}
+
+fn read_or_make(path: &Path, make: impl FnOnce(&[u8; 32]) -> Vec<u8>) -> Result<Vec<u8>, Error> {
+    let file_error = |source| Error::File { path: path.display().to_string(), source };
+    let mut bytes = Vec::new();
+    match File::open(path) {
+        Ok(file) => {
+            file.take(1024).read_to_end(&mut bytes).map_err(file_error)?;
+            if bytes.len() < 32 {
+                return Err(Error::Damaged { path: path.display().to_string() });
+            }
+            Ok(bytes)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut random = [0; 32];
+            rand::fill(&mut random).map_err(|_unspecified| Error::Random)?;
+            let bytes = make(&random);
+            // Written beside and moved into place: a power cut leaves no half key behind.
+            let beside = path.with_extension("new");
+            let mut options = OpenOptions::new();
+            let mut file =
+                options.write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(file_error)?;
+            file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(file_error)?;
+            fs::rename(&beside, path).map_err(file_error)?;
+            Ok(bytes)
+        }
+        Err(error) => Err(file_error(error)),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_the_same_at_every_start_and_only_the_owners() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a/b");
+        let (first, second) = (Home::open(&path).unwrap(), Home::open(&path).unwrap());
+        assert_eq!(first.key_for("x"), second.key_for("x"));
+        assert_ne!(first.key_for("x"), first.key_for("y"));
+        assert_eq!(first.token(), second.token());
+        for file in ["device.key", "admin.token"] {
+            let mode = fs::metadata(path.join(file)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{file}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_no_home() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(matches!(Home::open(file.path()), Err(Error::Directory { .. })));
+    }
+
+    #[test]
+    fn a_damaged_key_is_not_used() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("device.key"), b"short").unwrap();
+        assert!(matches!(Home::open(directory.path()), Err(Error::Damaged { .. })));
+    }
+}

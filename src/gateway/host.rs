@@ -1,0 +1,125 @@
+//! What the adapter of one entry may ask of the gateway.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::Gateway;
+use super::live::LiveEntry;
+use crate::channel::{Admitted, Event, HistoryLine, Host};
+use crate::clock::Timestamp;
+use crate::id::EntryId;
+use crate::message::{Identity, Inbound, ReplyAddress};
+use crate::store::{self, Speaker};
+
+/// A handle that is bound to one entry: what comes through it is stamped with the entry's tenant, and what
+/// goes back is of conversations that the entry's own events belong to.
+#[derive(Debug)]
+pub(super) struct Bound {
+    gateway: Gateway,
+    entry: Arc<LiveEntry>,
+}
+
+/// Waiting messages that a page is shown at most.
+const WAITING_SHOWN: usize = 50;
+
+impl Bound {
+    pub(super) fn new(gateway: Gateway, entry: Arc<LiveEntry>) -> Self {
+        Self { gateway, entry }
+    }
+
+    fn identity(&self, event: &Event) -> Identity {
+        let entry = &self.entry;
+        Identity {
+            entry: entry.id.clone(),
+            channel: entry.channel_type.clone(),
+            account: event.account.clone().or_else(|| entry.account.clone()),
+            tenant: entry.tenant.clone(),
+            workspace: entry.workspace.clone(),
+            server: event.server.clone(),
+            room: event.room.clone(),
+            thread: event.thread.clone(),
+            user: event.user.clone(),
+            kind: event.kind,
+            parent: event.parent,
+        }
+    }
+
+    fn lines(&self, event: &Event, after_seq: Option<u64>, limit: usize) -> Result<Vec<HistoryLine>, store::Error> {
+        let identity = self.identity(event);
+        let live = self.gateway.0.live.load();
+        let Ok(resolved) = live.resolver.resolve(&identity) else { return Ok(Vec::new()) };
+        let session = self.gateway.0.store.tenant(identity.tenant.as_ref()).session(&resolved.session_key);
+        let address = ReplyAddress::new(self.entry.id.clone(), event.reply_target.as_str());
+        let mut shown = Vec::new();
+        // Others may share the conversation; a page shows its own visitor's lines only. Newest first, so
+        // that a long absence ends with the newest lines and not with the oldest.
+        let lines = match after_seq {
+            None => session.recent(limit, usize::MAX)?,
+            Some(after) => {
+                let n_lines = session.row()?.map_or(0, |row| row.n_messages);
+                let n_wanted = u64::try_from(limit).unwrap_or(u64::MAX);
+                session.lines_after(after.max(n_lines.saturating_sub(n_wanted)), limit)?
+            }
+        };
+        for line in lines.into_iter().filter(|line| line.address == address) {
+            let (from_agent, message_id) = match line.speaker {
+                Speaker::Agent(_) => (true, None),
+                Speaker::Peer { message_id, .. } => (false, Some(message_id.to_string())),
+            };
+            shown.push(HistoryLine { seq: Some(line.seq), from_agent, message_id, at: line.at, text: line.text });
+        }
+        for waiting in session.waiting(WAITING_SHOWN)?.into_iter().filter(|w| w.inbound.reply_to == address) {
+            shown.push(HistoryLine {
+                seq: None,
+                from_agent: false,
+                message_id: Some(waiting.inbound.message_id.to_string()),
+                at: waiting.inbound.received_at,
+                text: waiting.inbound.text,
+            });
+        }
+        Ok(shown)
+    }
+}
+
+#[async_trait]
+impl Host for Bound {
+    fn entry(&self) -> &EntryId {
+        &self.entry.id
+    }
+
+    async fn admit(&self, event: Event) -> Admitted {
+        let identity = self.identity(&event);
+        let inbound = Inbound {
+            identity,
+            user_name: event.user_name,
+            author: event.author,
+            agent: None,
+            mentions_bot: event.mentions_bot,
+            message_id: event.message_id,
+            received_at: self.gateway.now(),
+            text: event.text,
+            attachments: event.attachments,
+            reply_to: ReplyAddress::new(self.entry.id.clone(), event.reply_target),
+        };
+        self.gateway.admit(&self.entry, inbound).await
+    }
+
+    async fn history(&self, event: &Event, after_seq: Option<u64>, limit: usize) -> Vec<HistoryLine> {
+        self.lines(event, after_seq, limit).unwrap_or_else(|error| {
+            tracing::error!(channel.name = %self.entry.id, %error, "a history cannot be read");
+            Vec::new()
+        })
+    }
+
+    fn report(&self, health: Result<(), String>) {
+        if let Err(problem) = &health {
+            tracing::warn!(channel.name = %self.entry.id, problem, "the channel has a problem");
+        }
+        self.entry.health.set_problem(health.err());
+    }
+
+    fn now(&self) -> Timestamp {
+        self.gateway.now()
+    }
+}

@@ -1,0 +1,70 @@
+//! From an identity bundle to a message that waits for its turn.
+
+use std::time::Duration;
+
+use super::Gateway;
+use super::live::LiveEntry;
+use crate::channel::Admitted;
+use crate::id::SessionKey;
+use crate::identity::{self, Verdict};
+use crate::message::{ChatKind, Inbound};
+use crate::store::{self, Filed};
+
+/// When to send a message again that the store could not take.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+impl Gateway {
+    /// Admits a message of a channel entry: policy, key, store, lane, in this order.
+    pub(super) async fn admit(&self, entry: &LiveEntry, inbound: Inbound) -> Admitted {
+        if self.0.stop.is_cancelled() {
+            return Admitted::Unavailable { retry_after: RETRY_AFTER };
+        }
+        let live = self.0.live.load_full();
+        let resolved = match live.resolver.resolve(&inbound.identity) {
+            Ok(resolved) => resolved,
+            Err(error) => {
+                tracing::warn!(channel.name = %entry.id, %error, "a message has no session key and was not filed");
+                entry.health.set_problem(Some(format!("a message could not be filed: {error}")));
+                return Admitted::Unresolvable(error.to_string());
+            }
+        };
+        tracing::debug!(channel.name = %entry.id, session.key = %resolved.session_key, rule = %resolved.rule, "session resolved");
+        // A mentioned bot stays in the thread: its members need not call it every time.
+        let is_known_thread = inbound.identity.kind == ChatKind::Thread
+            && self.0.store.tenant(entry.tenant.as_ref()).has_session(&resolved.session_key).unwrap_or(false);
+        match identity::admit(&entry.policy, &live.settings.session.owners, &inbound, is_known_thread) {
+            Verdict::Admit => {}
+            Verdict::Ignore(reason) => {
+                tracing::debug!(channel.name = %entry.id, reason, "message ignored");
+                return Admitted::Ignored(reason);
+            }
+            Verdict::Refuse(reason) => {
+                tracing::info!(channel.name = %entry.id, reason, "message refused");
+                entry.health.set_problem(Some(format!("a message was refused: {reason}")));
+                return Admitted::Refused(reason);
+            }
+        }
+        let filed = self.file(&resolved.session_key, inbound).await;
+        if matches!(filed, Admitted::Accepted { .. }) {
+            entry.health.message_in(self.now());
+        }
+        filed
+    }
+
+    /// Files a message under its key and wakes the lane. What is accepted here is on the disk.
+    pub(super) async fn file(&self, session_key: &SessionKey, inbound: Inbound) -> Admitted {
+        let tenant = inbound.identity.tenant.clone();
+        match self.0.store.tenant(tenant.as_ref()).file(session_key, &inbound).await {
+            Ok(Filed::New) => {
+                self.wake((tenant, session_key.clone()));
+                Admitted::Accepted { session_key: session_key.to_string() }
+            }
+            Ok(Filed::Duplicate) => Admitted::Duplicate,
+            Err(store::Error::Busy) => Admitted::Unavailable { retry_after: RETRY_AFTER },
+            Err(error) => {
+                tracing::error!(%error, source = ?std::error::Error::source(&error), "a message could not be stored");
+                Admitted::Unavailable { retry_after: RETRY_AFTER }
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The configuration in use: settings and everything that was opened for them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Home, Reloaded};
+use crate::agent::Agent;
+use crate::channel::registry::Setup;
+use crate::channel::{Channel, Descriptor};
+use crate::clock::Timestamp;
+use crate::config::{Entry, Loaded, Settings};
+use crate::document::Problem;
+use crate::id::{AgentId, ChannelType, EntryId, OpaqueId, TenantId};
+use crate::identity::Policy;
+use crate::route::Router;
+use crate::session::Resolver;
+
+/// Swapped whole; whoever works keeps the one it began with.
+pub(super) struct Live {
+    pub(super) settings: Settings,
+    pub(super) resolver: Resolver,
+    /// Names the conversations of the HTTP API, whatever the operator chose for chats.
+    pub(super) api_resolver: Resolver,
+    pub(super) router: Router,
+    pub(super) agents: BTreeMap<AgentId, Agent>,
+    pub(super) entries: BTreeMap<EntryId, Arc<LiveEntry>>,
+    pub(super) file: Option<PathBuf>,
+    pub(super) warnings: Vec<Problem>,
+    /// Why nothing but status and reload works.
+    pub(super) safe_mode: Option<String>,
+}
+
+/// A channel entry in use. Survives a reload that does not change it.
+#[derive(Debug)]
+pub(super) struct LiveEntry {
+    pub(super) id: EntryId,
+    pub(super) channel_type: ChannelType,
+    pub(super) account: Option<OpaqueId>,
+    pub(super) tenant: Option<TenantId>,
+    pub(super) workspace: Option<OpaqueId>,
+    pub(super) policy: Policy,
+    pub(super) channel: Arc<dyn Channel>,
+    pub(super) health: Health,
+    fingerprint: [u8; 32],
+    is_started: AtomicBool,
+    stop: CancellationToken,
+}
+
+/// When messages last went through, and what is wrong.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    last_in: AtomicU64,
+    last_out: AtomicU64,
+    problem: Mutex<Option<String>>,
+}
+
+impl Health {
+    pub(super) fn message_in(&self, at: Timestamp) {
+        self.last_in.store(at.0, Ordering::Relaxed);
+    }
+
+    pub(super) fn message_out(&self, at: Timestamp) {
+        self.last_out.store(at.0, Ordering::Relaxed);
+        self.set_problem(None);
+    }
+
+    pub(super) fn set_problem(&self, problem: Option<String>) {
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+
+    pub(super) fn problem(&self) -> Option<String> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn last_in(&self) -> Option<Timestamp> {
+        Some(Timestamp(self.last_in.load(Ordering::Relaxed))).filter(|at| at.0 > 0)
+    }
+
+    pub(super) fn last_out(&self) -> Option<Timestamp> {
+        Some(Timestamp(self.last_out.load(Ordering::Relaxed))).filter(|at| at.0 > 0)
+    }
+}
+
+impl LiveEntry {
+    fn open(entry: Entry, home: &Home, http: &reqwest::Client) -> Self {
+        let signing_key = home.key_for(&format!("channel {}", entry.id));
+        let channel = entry.settings.open(Setup { entry: entry.id.clone(), signing_key, http: http.clone() });
+        Self {
+            id: entry.id,
+            channel_type: entry.channel,
+            account: entry.account,
+            tenant: entry.tenant,
+            workspace: entry.workspace,
+            policy: entry.policy,
+            channel,
+            health: Health::default(),
+            fingerprint: entry.fingerprint,
+            is_started: AtomicBool::new(false),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// A token to stop it with, the first time.
+    pub(super) fn start_once(&self) -> Option<CancellationToken> {
+        (!self.is_started.swap(true, Ordering::SeqCst)).then(|| self.stop.clone())
+    }
+
+    pub(super) fn descriptor(&self) -> &'static Descriptor {
+        self.channel.descriptor()
+    }
+}
+
+impl Live {
+    /// Opens what the settings name. Entries that `old` has with the same settings are taken over.
+    pub(super) fn new(loaded: Loaded, old: &Self, home: &Home, http: &reqwest::Client) -> Self {
+        let Loaded { mut settings, file, warnings } = loaded;
+        let entries = std::mem::take(&mut settings.channels).into_iter().map(|entry| {
+            let kept = old.entries.get(&entry.id).filter(|old| {
+                old.fingerprint == entry.fingerprint && old.policy == entry.policy && old.channel_type == entry.channel
+            });
+            let live = kept.cloned().unwrap_or_else(|| Arc::new(LiveEntry::open(entry, home, http)));
+            (live.id.clone(), live)
+        });
+        let entries = entries.collect();
+        Self { entries, file, warnings, ..Self::without_entries(settings, http) }
+    }
+
+    /// A gateway that only says what is wrong with its configuration.
+    pub(super) fn safe_mode(error: String) -> Self {
+        Self { safe_mode: Some(error), ..Self::none() }
+    }
+
+    /// Nothing at all.
+    pub(super) fn none() -> Self {
+        let mut settings = Settings::embedded();
+        settings.channels.clear();
+        Self::without_entries(settings, &reqwest::Client::new())
+    }
+
+    fn without_entries(settings: Settings, http: &reqwest::Client) -> Self {
+        let providers: Vec<_> = settings.providers.iter().map(|p| (p.name.clone(), p.open(http.clone()))).collect();
+        let agents = settings.agents.iter().filter_map(|agent| {
+            let named = |name: &String| providers.iter().find(|(provider, _)| provider == name);
+            let (_, provider) = agent.provider.as_ref().map_or(providers.first(), named)?;
+            let agent = Agent { name: agent.name.clone(), soul: agent.soul.clone(), provider: provider.clone() };
+            Some((agent.name.clone(), agent))
+        });
+        let agents = agents.collect();
+        Self {
+            resolver: settings.resolver(),
+            api_resolver: Resolver::new(&crate::session::Config::embedded()),
+            router: settings.router(),
+            agents,
+            entries: BTreeMap::new(),
+            file: None,
+            warnings: Vec::new(),
+            safe_mode: None,
+            settings,
+        }
+    }
+
+    /// Which entries come, go and stay.
+    pub(super) fn compare(&self, old: &Self) -> Reloaded {
+        let is_kept = |entry: &Arc<LiveEntry>| self.has_same(entry);
+        let names = |entries: Vec<&Arc<LiveEntry>>| entries.into_iter().map(|entry| entry.id.to_string()).collect();
+        Reloaded {
+            file: self.file.clone(),
+            started: names(self.entries.values().filter(|entry| !old.has_same(entry)).collect()),
+            stopped: names(old.entries.values().filter(|entry| !is_kept(entry)).collect()),
+            kept: names(old.entries.values().filter(|entry| is_kept(entry)).collect()),
+            warnings: self.warnings.clone(),
+        }
+    }
+
+    fn has_same(&self, entry: &Arc<LiveEntry>) -> bool {
+        self.entries.get(&entry.id).is_some_and(|own| Arc::ptr_eq(own, entry))
+    }
+
+    /// Ends the connections of entries that `new` did not take over.
+    pub(super) fn stop_all_but(&self, new: &Self) {
+        for entry in self.entries.values().filter(|entry| !new.has_same(entry)) {
+            entry.stop.cancel();
+        }
+    }
+
+    /// Paths of the pages that entries serve.
+    pub(super) fn chat_pages(&self) -> Vec<String> {
+        let pages = self.entries.values().filter(|entry| entry.descriptor().has_page);
+        pages.map(|entry| format!("/chat/{}", entry.id)).collect()
+    }
+
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.settings.notes.clone()
+    }
+}

@@ -1,0 +1,359 @@
+//! The gateway: where everything meets.
+//!
+//! A message comes in through `intake`, waits in the store, is answered in `turns` and leaves through
+//! `outbox`; `live` is the configuration in use, swapped whole by `reload`; `server` listens. Nothing
+//! here derives a key, matches a route or knows a vendor: it asks the pure parts and acts on what they say.
+//!
+//! What always holds: a channel hears "accepted" only after the commit; an answer goes to the reply
+//! address of the message that caused it; a turn that began keeps the configuration it began with.
+
+mod api;
+mod home;
+mod host;
+mod intake;
+mod live;
+mod outbox;
+mod server;
+mod status;
+mod turns;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::{Clock, Timestamp};
+use crate::config;
+use crate::document::{Problem, Secret, Variables};
+use crate::session::lane::Lanes;
+use crate::store::{self, Store};
+
+pub use home::{Home, socket};
+pub use server::short_path;
+pub use status::{ChannelStatus, Status};
+
+use live::Live;
+use outbox::Outbox;
+use server::Server;
+
+/// Cache of the store, in bytes. The box has a gigabyte for everything.
+const STORE_CACHE_BYTES: usize = 4 * 1024 * 1024;
+/// How long running turns and sends may take to end when the gateway stops. Whatever is cut off is taken
+/// up again at the next start.
+const DRAIN: Duration = Duration::from_millis(1_500);
+/// Dedupe marks are kept this long: longer than any vendor repeats an event.
+const MARKS_KEPT_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+
+/// What a gateway is started with.
+pub struct Options {
+    /// Where it keeps everything.
+    pub home: PathBuf,
+    /// Where `${NAME}` is looked up.
+    pub variables: Arc<dyn Variables + Send + Sync>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("home", &self.home).finish_non_exhaustive()
+    }
+}
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The home cannot be used.
+    #[error(transparent)]
+    Home(#[from] home::Error),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// Nobody can reach it.
+    #[error(transparent)]
+    Listen(#[from] server::Error),
+    /// The HTTP client could not be made.
+    #[error("the HTTP client cannot be made")]
+    Client(#[from] reqwest::Error),
+}
+
+/// Why a reload changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The file cannot be used; the running settings stay.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// The new address cannot be used; the running settings stay.
+    #[error(transparent)]
+    Listen(#[from] server::Error),
+    /// The store cannot be moved while it is open.
+    #[error("session.storage_path has changed; restart the gateway to move to another store")]
+    StoreMoved,
+}
+
+/// What a reload did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reloaded {
+    /// The file that was read, if there is one.
+    pub file: Option<PathBuf>,
+    /// Entries that were started, by id.
+    pub started: Vec<String>,
+    /// Entries that were stopped.
+    pub stopped: Vec<String>,
+    /// Entries that kept their connections.
+    pub kept: Vec<String>,
+    /// Warnings about the file.
+    pub warnings: Vec<Problem>,
+}
+
+/// A running gateway. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Gateway(Arc<Inner>);
+
+struct Inner {
+    home: Home,
+    variables: Arc<dyn Variables + Send + Sync>,
+    clock: Arc<dyn Clock>,
+    store: Store,
+    store_file: PathBuf,
+    http: reqwest::Client,
+    live: ArcSwap<Live>,
+    lanes: Lanes,
+    /// Turns that may run at the same time.
+    turns: Arc<Semaphore>,
+    outbox: Outbox,
+    api: api::Waiters,
+    server: Mutex<Option<Server>>,
+    reloading: tokio::sync::Mutex<()>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    started_at: Timestamp,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").field("home", &self.home).finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// Opens the home and its store, reads the configuration, listens, connects the channels and takes up
+    /// what was left. With a configuration that cannot be used it starts in safe mode: no channels, but
+    /// status and reload.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let Options { home, variables, clock } = options;
+        let home = Home::open(&home)?;
+        let loaded = config::load(home.path(), &*variables);
+        let session = loaded.as_ref().ok().map(|loaded| &loaded.settings.session);
+        let store_file = home.store_file(session, variables.get("HOME").as_deref());
+        let store = Store::open(&store_file, STORE_CACHE_BYTES)?;
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(10))
+            // A redirect would carry words, and often a key, to wherever it points.
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("frontdesk/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        let live = match loaded {
+            Ok(loaded) => Live::new(loaded, &Live::none(), &home, &http),
+            Err(error) => {
+                tracing::error!(error = %error, "the configuration cannot be used: starting in safe mode");
+                Live::safe_mode(error.to_string())
+            }
+        };
+        let max_turns = live.settings.gateway.max_turns;
+        let address = SocketAddr::new(live.settings.gateway.bind, live.settings.gateway.port);
+        let started_at = clock.now();
+        let gateway = Self(Arc::new(Inner {
+            home,
+            variables,
+            clock,
+            store,
+            store_file,
+            http,
+            live: ArcSwap::from_pointee(live),
+            lanes: Lanes::default(),
+            turns: Arc::new(Semaphore::new(max_turns)),
+            outbox: Outbox::default(),
+            api: api::Waiters::default(),
+            server: Mutex::new(None),
+            reloading: tokio::sync::Mutex::new(()),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            started_at,
+        }));
+        let server = Server::listen(address, gateway.clone()).await?;
+        gateway.replace_server(server);
+        gateway.start_entries(&gateway.0.live.load());
+        gateway.take_up()?;
+        gateway.spawn(prune_marks(gateway.clone()));
+        Ok(gateway)
+    }
+
+    /// Serves `app` on the local socket of the home, where the commands reach it.
+    ///
+    /// # Errors
+    /// When the socket cannot be made.
+    pub fn listen_local(&self, app: axum::Router) -> Result<(), StartError> {
+        Ok(server::listen_local(&self.0.home.socket(), app, self)?)
+    }
+
+    /// What the commands prove themselves with.
+    #[must_use]
+    pub fn admin_token(&self) -> &Secret {
+        self.0.home.token()
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.0.server.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Server::address)
+    }
+
+    /// Its home.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.0.home.path()
+    }
+
+    /// The conversations that were kept.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// The web chats, by entry id, and where they are.
+    #[must_use]
+    pub fn chat_pages(&self) -> Vec<String> {
+        self.0.live.load().chat_pages()
+    }
+
+    /// What the operator should know about the configuration.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        self.0.live.load().notes()
+    }
+
+    /// Reads the configuration again and swaps to it: running turns end on the old one, unchanged entries
+    /// keep their connections. On an error nothing changes.
+    ///
+    /// # Errors
+    /// [`ReloadError`].
+    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let _one_at_a_time = self.0.reloading.lock().await;
+        let loaded = config::load(self.home(), &*self.0.variables)?;
+        let user_home = self.0.variables.get("HOME");
+        if self.0.home.store_file(Some(&loaded.settings.session), user_home.as_deref()) != self.0.store_file {
+            return Err(ReloadError::StoreMoved);
+        }
+        let address = SocketAddr::new(loaded.settings.gateway.bind, loaded.settings.gateway.port);
+        let is_moved =
+            self.address().is_some_and(|now| now != address && (address.port() != 0 || now.ip() != address.ip()));
+        let server = if is_moved { Some(Server::listen(address, self.clone()).await?) } else { None };
+
+        let old = self.0.live.load_full();
+        let new = Live::new(loaded, &old, &self.0.home, &self.0.http);
+        let reloaded = new.compare(&old);
+        self.resize_turns(old.settings.gateway.max_turns, new.settings.gateway.max_turns);
+        let new = Arc::new(new);
+        self.0.live.store(new.clone());
+        old.stop_all_but(&new);
+        self.start_entries(&new);
+        if let Some(server) = server {
+            self.replace_server(server);
+        }
+        // Replies for entries that came back need not wait for their timers.
+        self.0.outbox.try_again_now();
+        tracing::info!(started = ?reloaded.started, stopped = ?reloaded.stopped, "configuration reloaded");
+        Ok(reloaded)
+    }
+
+    /// Stops: no new work, a moment for what is running, then the end. What was cut off is taken up at the next start.
+    pub async fn shut_down(&self) {
+        tracing::info!("stopping");
+        self.0.stop.cancel();
+        self.0.live.load().stop_all_but(&Live::none());
+        self.0.tasks.close();
+        if tokio::time::timeout(DRAIN, self.0.tasks.wait()).await.is_err() {
+            tracing::info!("some work was cut off; it is taken up at the next start");
+        }
+        self.0.home.remove_socket();
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// Starts a task that the shutdown waits for.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.tasks.spawn(task);
+    }
+
+    fn replace_server(&self, server: Server) {
+        let old = self.0.server.lock().unwrap_or_else(PoisonError::into_inner).replace(server);
+        drop(old);
+    }
+
+    fn resize_turns(&self, old: usize, new: usize) {
+        if new > old {
+            self.0.turns.add_permits(new - old);
+        }
+        if old > new {
+            // What is taken now is forgotten when it comes back.
+            let turns = self.0.turns.clone();
+            let n_less = u32::try_from(old - new).unwrap_or(u32::MAX);
+            self.spawn(async move {
+                if let Ok(permits) = turns.acquire_many_owned(n_less).await {
+                    permits.forget();
+                }
+            });
+        }
+    }
+
+    /// Starts the connections of the entries that are not yet running.
+    fn start_entries(&self, live: &Live) {
+        for entry in live.entries.values() {
+            if let Some(stop) = entry.start_once() {
+                let (entry, host) = (entry.clone(), host::Bound::new(self.clone(), entry.clone()));
+                self.spawn(async move { entry.channel.run(Arc::new(host), stop).await });
+            }
+        }
+    }
+
+    /// Takes up what the last run left: turns that did not end, replies that were not settled.
+    fn take_up(&self) -> Result<(), store::Error> {
+        let resume = self.0.store.resume()?;
+        if !resume.waiting.is_empty() || !resume.deliveries.is_empty() {
+            let (n_waiting, n_replies) = (resume.waiting.len(), resume.deliveries.len());
+            tracing::info!(n_waiting, n_replies, "taking up what was left");
+        }
+        for delivery in resume.deliveries {
+            self.deliver(delivery);
+        }
+        for (tenant, session_key) in resume.waiting {
+            self.wake((tenant, session_key));
+        }
+        Ok(())
+    }
+}
+
+/// Forgets old dedupe marks, once an hour.
+async fn prune_marks(gateway: Gateway) {
+    let mut hourly = tokio::time::interval(Duration::from_secs(60 * 60));
+    loop {
+        tokio::select! {
+            () = gateway.0.stop.cancelled() => return,
+            _ = hourly.tick() => {}
+        }
+        let before = Timestamp(gateway.now().0.saturating_sub(MARKS_KEPT_MS));
+        while let Ok(true) = gateway.0.store.prune_marks(before).await {}
+    }
+}

@@ -1,0 +1,204 @@
+//! Replies on their way out: in order for each address, each settled or set aside.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::Gateway;
+use crate::channel::{Reply, Sent};
+use crate::message::ReplyAddress;
+use crate::store::{self, Delivery, SessionStore};
+
+/// Wait after the first failed attempt; it doubles every time.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// Longest wait of our own choice.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// Nothing from yesterday is sent today without asking.
+const MAX_AGE_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Replies that wait behind the one that a worker sends, for each address with a worker.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    queues: Mutex<HashMap<ReplyAddress, VecDeque<Delivery>>>,
+    now: Notify,
+}
+
+impl Outbox {
+    /// True: the caller must start a worker for this address.
+    fn push(&self, delivery: Delivery) -> bool {
+        match self.lock().entry(delivery.content.address.clone()) {
+            Entry::Occupied(mut queue) => {
+                queue.get_mut().push_back(delivery);
+                false
+            }
+            Entry::Vacant(queue) => {
+                queue.insert(VecDeque::from([delivery]));
+                true
+            }
+        }
+    }
+
+    fn next(&self, address: &ReplyAddress) -> Option<Delivery> {
+        let mut queues = self.lock();
+        let next = queues.get_mut(address).and_then(VecDeque::pop_front);
+        if next.is_none() {
+            queues.remove(address);
+        }
+        next
+    }
+
+    /// Ends the waits of all workers.
+    pub(super) fn try_again_now(&self) {
+        self.now.notify_waiters();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ReplyAddress, VecDeque<Delivery>>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How one attempt ended.
+enum Attempt {
+    /// It is out of the outbox.
+    Done,
+    /// It stays; try again after this long.
+    Later(Option<Duration>),
+}
+
+impl Gateway {
+    pub(super) fn deliver_all(&self, deliveries: Vec<Delivery>) {
+        for delivery in deliveries {
+            self.deliver(delivery);
+        }
+    }
+
+    /// Sends a committed reply, behind those that are on their way to the same address.
+    pub(super) fn deliver(&self, delivery: Delivery) {
+        let address = delivery.content.address.clone();
+        if self.0.outbox.push(delivery) {
+            let gateway = self.clone();
+            self.spawn(async move {
+                while let Some(delivery) = gateway.0.outbox.next(&address) {
+                    if gateway.send(delivery).await.is_none() {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+
+    /// Sends one reply until it is settled or set aside. `None`: the gateway stops.
+    async fn send(&self, mut delivery: Delivery) -> Option<()> {
+        let session = self.0.store.tenant(delivery.tenant.as_ref()).session(&delivery.key);
+        let mut wait = FIRST_WAIT;
+        loop {
+            if self.0.stop.is_cancelled() {
+                return None;
+            }
+            // An attempt that began may end: cutting it off would leave it unclear.
+            let asked = match self.attempt(&session, &mut delivery).await {
+                Ok(Attempt::Done) => return Some(()),
+                Ok(Attempt::Later(asked)) => asked,
+                Err(error) => {
+                    tracing::error!(delivery.id = %delivery.id, %error, "the store failed while a reply was sent");
+                    None
+                }
+            };
+            let pause = jitter(wait).max(asked.unwrap_or_default());
+            wait = (wait * 2).min(LONGEST_WAIT);
+            tokio::select! {
+                () = self.0.stop.cancelled() => return None,
+                () = tokio::time::sleep(pause) => {}
+                // Not when the vendor named a time.
+                () = self.0.outbox.now.notified(), if asked.is_none() => {}
+            }
+        }
+    }
+
+    async fn attempt(&self, session: &SessionStore, delivery: &mut Delivery) -> Result<Attempt, store::Error> {
+        let address = &delivery.content.address;
+        if self.now().since_ms(delivery.created_at) > MAX_AGE_MS {
+            return self.set_aside(session, delivery, "it could not be delivered within a day".to_owned()).await;
+        }
+        if address.entry().as_str() == crate::api::ENTRY {
+            // Whoever asked either reads this now or has gone; the answer is in the transcript.
+            self.0.api.answer(address.target(), &delivery.content.text);
+            session.settle_delivery(&delivery.id).await?;
+            return Ok(Attempt::Done);
+        }
+        let Some(entry) = self.0.live.load().entries.get(address.entry()).cloned() else {
+            return Ok(Attempt::Later(None));
+        };
+        let is_idempotent = entry.descriptor().send_is_idempotent;
+        if !is_idempotent {
+            if delivery.is_started {
+                let reason = "it may have been sent before the gateway stopped; the channel cannot tell".to_owned();
+                return self.set_aside(session, delivery, reason).await;
+            }
+            session.start_delivery(&delivery.id).await?;
+            delivery.is_started = true;
+        }
+        match entry.channel.send(&reply(delivery)).await {
+            Sent::Delivered => {
+                entry.health.message_out(self.now());
+                session.settle_delivery(&delivery.id).await?;
+                Ok(Attempt::Done)
+            }
+            Sent::NotYet { retry_after, reason } => {
+                tracing::info!(channel.name = %entry.id, delivery.id = %delivery.id, reason, "a reply was not taken yet");
+                entry.health.set_problem(Some(reason));
+                if !is_idempotent {
+                    session.unstart_delivery(&delivery.id).await?;
+                    delivery.is_started = false;
+                }
+                Ok(Attempt::Later(retry_after))
+            }
+            Sent::Unclear { reason } if is_idempotent => {
+                entry.health.set_problem(Some(reason));
+                Ok(Attempt::Later(None))
+            }
+            Sent::Unclear { reason } => {
+                entry.health.set_problem(Some(reason.clone()));
+                self.set_aside(session, delivery, format!("nobody can tell whether it was sent: {reason}")).await
+            }
+            Sent::Never { reason } => {
+                entry.health.set_problem(Some(reason.clone()));
+                self.set_aside(session, delivery, reason).await
+            }
+        }
+    }
+
+    async fn set_aside(
+        &self,
+        session: &SessionStore,
+        delivery: &Delivery,
+        reason: String,
+    ) -> Result<Attempt, store::Error> {
+        tracing::warn!(delivery.id = %delivery.id, reason, "a reply was set aside");
+        session.park_delivery(&delivery.id, reason, self.now()).await?;
+        Ok(Attempt::Done)
+    }
+}
+
+fn reply(delivery: &Delivery) -> Reply {
+    Reply {
+        delivery_id: delivery.id.clone(),
+        target: delivery.content.address.target().to_owned(),
+        session_key: delivery.key.to_string(),
+        in_reply_to: delivery.content.in_reply_to.clone(),
+        answers: delivery.content.answers.clone(),
+        text: delivery.content.text.clone(),
+        seq: delivery.seq,
+    }
+}
+
+/// Up to a quarter longer, so that many do not come at once.
+fn jitter(wait: Duration) -> Duration {
+    let mut byte = [0_u8];
+    // Without random numbers the wait is as it is.
+    let _ = aws_lc_rs::rand::fill(&mut byte);
+    wait + wait.mul_f64(f64::from(byte.first().copied().unwrap_or(0)) / 1024.0)
+}

@@ -1,0 +1,306 @@
+//! Listening: one TCP address for everybody, one socket in the home for the commands.
+//!
+//! | path | who | what |
+//! |---|---|---|
+//! | `/healthz` | anybody | 200 while the process lives |
+//! | `/readyz` | anybody | 200 when messages can be taken and answered, else 503 and why |
+//! | `/hooks/<entry id>` | vendors | raw requests for push channels, at most 1 MiB |
+//! | `/chat/<entry id>[/…]` | visitors | the pages of page channels |
+//! | `/v1/…` | programs with an API key | see `api` |
+//! | `/` | anybody | leads to the web chat, if there is one |
+//!
+//! The local socket serves what it is given: `/api/v1/…` (see `admin`).
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Path as UrlPath, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{any, get};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::Gateway;
+use super::host::Bound;
+use super::live::LiveEntry;
+use crate::channel::{Admitted, Handled, HookRequest, HookResponse};
+
+/// Longest body of a hook, in bytes.
+const MAX_HOOK_BYTES: usize = 1024 * 1024;
+/// Connections at the same time; each costs some tens of kilobytes.
+const MAX_CONNECTIONS: usize = 1_024;
+/// Connections of commands at the same time.
+const MAX_LOCAL_CONNECTIONS: usize = 32;
+/// How long a client may take to send its headers, and the body of a hook.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+/// Wait after the system refused a connection, for example because no file descriptor was left.
+const ACCEPT_WAIT: Duration = Duration::from_millis(100);
+
+/// Why nobody can reach the gateway.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Somebody else has the port, or it is not ours to take.
+    #[error("cannot listen on {address}: {source}")]
+    Tcp {
+        /// Address and port.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The socket of the commands.
+    #[error("cannot listen on {path}: {source}")]
+    Local {
+        /// Path of the socket.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A listening address. Dropped, it takes no new connections; those that are open end by themselves.
+#[derive(Debug)]
+pub(super) struct Server {
+    address: SocketAddr,
+    _listening: DropGuard,
+}
+
+impl Server {
+    pub(super) async fn listen(address: SocketAddr, gateway: Gateway) -> Result<Self, Error> {
+        let error = |source| Error::Tcp { address, source };
+        let listener = TcpListener::bind(address).await.map_err(error)?;
+        let address = listener.local_addr().map_err(error)?;
+        let listening = CancellationToken::new();
+        let connections = Connections::new(router(gateway.clone()), &gateway, MAX_CONNECTIONS);
+        let until = listening.clone();
+        gateway.spawn(async move {
+            while let Some(slot) = connections.slot(&until).await {
+                let accepted = tokio::select! {
+                    () = connections.stop.cancelled() => return,
+                    () = until.cancelled() => return,
+                    accepted = listener.accept() => accepted.map(|(stream, _)| stream),
+                };
+                if let Ok(stream) = &accepted {
+                    // Streamed words are small; they must not wait for more.
+                    let _ = stream.set_nodelay(true);
+                }
+                connections.serve(accepted, slot).await;
+            }
+        });
+        Ok(Self { address, _listening: listening.drop_guard() })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Listens for the commands on a socket that is the owner's alone.
+pub(super) fn listen_local(path: &Path, app: Router, gateway: &Gateway) -> Result<(), Error> {
+    let error = |source| Error::Local { path: path.display().to_string(), source };
+    // The store's lock is ours, so nobody else serves this socket: what lies here is a leftover.
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(error(source)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(short_path(path)).map_err(error)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(error)?;
+    let connections = Connections::new(app, gateway, MAX_LOCAL_CONNECTIONS);
+    let until = CancellationToken::new();
+    gateway.spawn(async move {
+        while let Some(slot) = connections.slot(&until).await {
+            let accepted = tokio::select! {
+                () = connections.stop.cancelled() => return,
+                accepted = listener.accept() => accepted.map(|(stream, _)| stream),
+            };
+            connections.serve(accepted, slot).await;
+        }
+    });
+    Ok(())
+}
+
+/// A path that fits into a socket address (108 bytes), whatever the home is called.
+#[must_use]
+pub fn short_path(path: &Path) -> PathBuf {
+    const MAX_BYTES: usize = 100;
+    if path.as_os_str().len() <= MAX_BYTES {
+        return path.to_owned();
+    }
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return path.to_owned() };
+    match fs::File::open(directory) {
+        Ok(directory) => {
+            use std::os::fd::IntoRawFd as _;
+            // The number stays valid because the file is never closed: once for each start or command.
+            PathBuf::from(format!("/proc/self/fd/{}", directory.into_raw_fd())).join(name)
+        }
+        Err(_) => path.to_owned(),
+    }
+}
+
+/// Serves connections, a bounded number at a time.
+struct Connections {
+    app: Router,
+    slots: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+impl Connections {
+    fn new(app: Router, gateway: &Gateway, max: usize) -> Self {
+        Self { app, slots: Arc::new(Semaphore::new(max)), stop: gateway.0.stop.clone() }
+    }
+
+    /// Waits until one more connection may be open. `None`: it is over.
+    async fn slot(&self, until: &CancellationToken) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            () = self.stop.cancelled() => None,
+            () = until.cancelled() => None,
+            slot = self.slots.clone().acquire_owned() => slot.ok(),
+        }
+    }
+
+    async fn serve<S>(&self, accepted: io::Result<S>, slot: OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                return tokio::time::sleep(ACCEPT_WAIT).await;
+            }
+        };
+        let (app, stop) = (self.app.clone(), self.stop.clone());
+        // Not one of the tasks that a shutdown waits for: a browser may keep its connection for hours.
+        #[expect(clippy::disallowed_methods, reason = "a connection ends with the process")]
+        tokio::spawn(async move {
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(READ_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
+                .with_upgrades();
+            tokio::pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = stop.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop(slot);
+        });
+    }
+}
+
+fn router(gateway: Gateway) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/", get(front))
+        .route("/hooks/{entry}", any(hook))
+        .route("/chat/{entry}", any(page))
+        .route("/chat/{entry}/{*path}", any(page_path))
+        .with_state(gateway.clone())
+        .nest("/v1", crate::api::router(Arc::new(gateway)))
+}
+
+async fn ready(State(gateway): State<Gateway>) -> Response {
+    match gateway.readiness().await {
+        Ok(()) => (StatusCode::OK, "ready\n").into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}
+
+async fn front(State(gateway): State<Gateway>) -> Response {
+    match gateway.chat_pages().as_slice() {
+        // With several, nobody should learn here which businesses there are.
+        [page] => Redirect::temporary(page).into_response(),
+        _ => "Frontdesk is running.\n".into_response(),
+    }
+}
+
+async fn page(State(gateway): State<Gateway>, UrlPath(entry): UrlPath<String>, request: Request) -> Response {
+    serve_page(gateway, &entry, "", request).await
+}
+
+async fn page_path(
+    State(gateway): State<Gateway>,
+    UrlPath((entry, path)): UrlPath<(String, String)>,
+    request: Request,
+) -> Response {
+    serve_page(gateway, &entry, &path, request).await
+}
+
+async fn serve_page(gateway: Gateway, entry: &str, path: &str, request: Request) -> Response {
+    let Some(entry) = find(&gateway, entry) else { return StatusCode::NOT_FOUND.into_response() };
+    let host = Arc::new(Bound::new(gateway, entry.clone()));
+    entry.channel.serve(path, request, host).await
+}
+
+async fn hook(State(gateway): State<Gateway>, UrlPath(entry): UrlPath<String>, request: Request) -> Response {
+    let Some(entry) = find(&gateway, &entry) else { return StatusCode::NOT_FOUND.into_response() };
+    let (head, body) = request.into_parts();
+    let body = tokio::time::timeout(READ_TIMEOUT, Limited::new(body, MAX_HOOK_BYTES).collect()).await;
+    let body = match body {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+        Ok(Err(_)) => return StatusCode::BAD_REQUEST.into_response(),
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+    };
+    let request = HookRequest {
+        method: &head.method,
+        query: head.uri.query().unwrap_or_default(),
+        headers: &head.headers,
+        body: &body,
+        now: gateway.now(),
+    };
+    let response = match entry.channel.handle_http(&request) {
+        Handled::Respond(response) => {
+            if response.status.is_client_error() {
+                let status = response.status.as_u16();
+                tracing::warn!(channel.name = %entry.id, status, "a hook request was refused");
+            }
+            response
+        }
+        Handled::Admit(events) => {
+            let host = Bound::new(gateway, entry.clone());
+            let mut outcome = Admitted::Ignored("there is nothing in it");
+            for event in events {
+                outcome = crate::channel::Host::admit(&host, event).await;
+                if matches!(outcome, Admitted::Unavailable { .. }) {
+                    break;
+                }
+            }
+            entry.channel.hook_response(&outcome)
+        }
+    };
+    into_response(response)
+}
+
+fn find(gateway: &Gateway, entry: &str) -> Option<Arc<LiveEntry>> {
+    let entry = crate::id::EntryId::new(entry).ok()?;
+    gateway.0.live.load().entries.get(&entry).cloned()
+}
+
+fn into_response(hook: HookResponse) -> Response {
+    let mut response = (hook.status, hook.body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(hook.content_type));
+    if let Some(wait) = hook.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+    }
+    response
+}

@@ -1,0 +1,328 @@
+//! Turns: one worker per lane takes what waits, asks the agent, and commits the answer.
+
+use std::time::Duration;
+
+use super::Gateway;
+use super::live::Live;
+use crate::agent::{self, Failure, Said};
+use crate::channel::{Descriptor, Preview};
+use crate::id::AgentId;
+use crate::message::{ChatKind, Identity, ReplyAddress};
+use crate::provider::retry;
+use crate::session::Address;
+use crate::session::lane::LaneId;
+use crate::store::{self, Line, NewDelivery, SessionStore, Speaker, Turn, Waiting};
+
+/// Messages that one turn answers at most.
+const MAX_COLLECTED: usize = 20;
+/// Bytes of text that one turn answers at most, unless one message alone is longer.
+const MAX_COLLECTED_BYTES: usize = 16 * 1024;
+/// Failed turns after which messages are set aside for the operator: at the waits below, about half an hour.
+const MAX_TRIES: u32 = 12;
+/// Wait after the first failed turn; it doubles every time.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// Longest wait between two turns.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// Nothing from yesterday is answered today without asking.
+const MAX_AGE_MS: u64 = 24 * 60 * 60 * 1000;
+/// Wait after the store failed.
+const STORE_WAIT: Duration = Duration::from_secs(5);
+
+/// What a worker does next.
+enum Next {
+    /// Nothing waits.
+    Idle,
+    /// Look for more at once.
+    Again,
+    /// Look again after this long.
+    After(Duration),
+}
+
+impl Gateway {
+    /// Something waits in this conversation: makes sure that a worker is at it.
+    pub(super) fn wake(&self, lane: LaneId) {
+        if !self.0.stop.is_cancelled() && self.0.lanes.wake(&lane) {
+            let gateway = self.clone();
+            self.spawn(async move { gateway.work(lane).await });
+        }
+    }
+
+    async fn work(&self, lane: LaneId) {
+        loop {
+            let turn = tokio::select! {
+                () = self.0.stop.cancelled() => return,
+                permit = self.0.turns.clone().acquire_owned() => permit,
+            };
+            let Ok(turn) = turn else { return };
+            let next = self.take_turn(&lane).await;
+            drop(turn);
+            match next {
+                Ok(Next::Again) => {}
+                Ok(Next::Idle) => {
+                    if !self.0.lanes.finish(&lane) {
+                        return;
+                    }
+                }
+                Ok(Next::After(wait)) => self.rest(wait).await,
+                Err(error) => {
+                    tracing::error!(session.key = %lane.1, %error, "the store failed in a turn");
+                    self.rest(STORE_WAIT).await;
+                }
+            }
+        }
+    }
+
+    async fn rest(&self, wait: Duration) {
+        tokio::select! {
+            () = self.0.stop.cancelled() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+
+    async fn take_turn(&self, (tenant, session_key): &LaneId) -> Result<Next, store::Error> {
+        let session = self.0.store.tenant(tenant.as_ref()).session(session_key);
+        let Some(batch) = Batch::of(session.waiting(MAX_COLLECTED)?) else { return Ok(Next::Idle) };
+        let last = batch.last();
+        let now = self.now();
+        if now.since_ms(last.inbound.received_at) > MAX_AGE_MS {
+            let reason = "it waited for more than a day".to_owned();
+            session.park(batch.seqs(), reason, None, now).await?;
+            return Ok(Next::Again);
+        }
+        // The turn keeps this configuration whatever is reloaded meanwhile.
+        let live = self.0.live.load_full();
+        let target = Target::new(self, &live, &last.inbound.reply_to);
+        let address = Address::of(&last.inbound.identity);
+        let (agent, route) = choose(&live, &address, last);
+        tracing::debug!(session.key = %session_key, agent = %agent, rule = route.unwrap_or("default agent"), "routing matched");
+        let Some(agent) = live.agents.get(&agent) else {
+            // Only a gateway in safe mode has messages for agents that it does not have.
+            return Ok(Next::After(LONGEST_WAIT));
+        };
+        target.preview(Preview::Typing);
+        let answer = self.ask(agent, &session, &batch, &target).await?;
+        match answer {
+            Ok(text) => {
+                let deliveries = split(&text, target.descriptor.and_then(|d| d.max_text_chars));
+                let deliveries = deliveries.into_iter().map(|text| batch.delivery(text)).collect();
+                let turn = Turn { answered: batch.seqs(), agent: agent.name.clone(), text, deliveries, at: self.now() };
+                self.deliver_all(session.commit_turn(turn).await?);
+                Ok(Next::Again)
+            }
+            Err(failure) => self.fail(&session, &batch, failure, &target).await,
+        }
+    }
+
+    /// Asks the agent, with less history if the conversation is too long for the model.
+    async fn ask(
+        &self,
+        agent: &agent::Agent,
+        session: &SessionStore,
+        batch: &Batch,
+        target: &Target,
+    ) -> Result<Result<String, Failure>, store::Error> {
+        let mut max_bytes = agent::HISTORY_BYTES;
+        loop {
+            let history = session.recent(agent::HISTORY_LINES, max_bytes)?;
+            let is_last_try = history.is_empty();
+            let said: Vec<Said> = history.iter().map(said_before).chain(batch.waiting().map(said_now)).collect();
+            let request = agent::prompt(&agent.soul, &said);
+            let mut on_progress = |progress: agent::Progress<'_>| {
+                target.preview(match progress {
+                    agent::Progress::Text(text) => Preview::Delta(text.to_owned()),
+                    agent::Progress::Reset => Preview::Reset,
+                });
+            };
+            let answer = agent::run(agent, &request, &retry::Policy::default(), &mut on_progress).await;
+            match answer {
+                Err(Failure::TooLong { .. }) if !is_last_try => {
+                    max_bytes = if max_bytes > 1024 { max_bytes / 4 } else { 0 }
+                }
+                answer => return Ok(answer),
+            }
+        }
+    }
+
+    async fn fail(
+        &self,
+        session: &SessionStore,
+        batch: &Batch,
+        failure: Failure,
+        target: &Target,
+    ) -> Result<Next, store::Error> {
+        let n_tries = batch.waiting().map(|waiting| waiting.n_tries).max().unwrap_or(0) + 1;
+        let is_told = batch.waiting().any(|waiting| waiting.is_told);
+        let is_inline = target.descriptor.is_some_and(|descriptor| descriptor.is_inline);
+        let notice = (!is_told && !is_inline).then(|| batch.delivery(agent::NOTICE.to_owned()));
+        let (reason, after, is_final) = match failure {
+            Failure::Later { after, reason } => (reason, after, n_tries >= MAX_TRIES || is_inline),
+            Failure::Park { reason } | Failure::TooLong { reason } => (reason, None, true),
+        };
+        target.preview(if is_inline { Preview::Failed { retry_after: after } } else { Preview::Reset });
+        let now = self.now();
+        if is_final {
+            tracing::error!(n_tries, reason, "a turn failed for good; its messages are set aside");
+            self.deliver_all(session.park(batch.seqs(), reason, notice, now).await?);
+            return Ok(Next::Again);
+        }
+        let wait =
+            FIRST_WAIT.saturating_mul(1 << (n_tries - 1).min(16)).min(LONGEST_WAIT).max(after.unwrap_or_default());
+        tracing::warn!(n_tries, reason, wait_ms = wait.as_millis(), "a turn failed and will be tried again");
+        self.deliver_all(session.postpone(batch.seqs(), notice, now).await?);
+        Ok(Next::After(wait))
+    }
+}
+
+/// Where a turn shows its progress.
+struct Target {
+    descriptor: Option<&'static Descriptor>,
+    show: Box<dyn Fn(Preview) + Send + Sync>,
+}
+
+impl Target {
+    fn new(gateway: &Gateway, live: &Live, address: &ReplyAddress) -> Self {
+        let target = address.target().to_owned();
+        if address.entry().as_str() == crate::api::ENTRY {
+            let gateway = gateway.clone();
+            let show = move |preview| gateway.0.api.preview(&target, preview);
+            return Self { descriptor: Some(&super::api::DESCRIPTOR), show: Box::new(show) };
+        }
+        let Some(entry) = live.entries.get(address.entry()).cloned() else {
+            return Self { descriptor: None, show: Box::new(|_| {}) };
+        };
+        let descriptor = Some(entry.descriptor());
+        Self { descriptor, show: Box::new(move |preview| entry.channel.preview(&target, preview)) }
+    }
+
+    fn preview(&self, preview: Preview) {
+        (self.show)(preview);
+    }
+}
+
+fn choose<'l>(live: &'l Live, address: &Address, waiting: &Waiting) -> (AgentId, Option<&'l str>) {
+    if let Some(agent) = &waiting.inbound.agent {
+        return (agent.clone(), Some("asked for by name"));
+    }
+    let routed = live.router.route(address, waiting.inbound.identity.tenant.as_ref());
+    (routed.agent.clone(), routed.route.map(crate::route::Route::as_str))
+}
+
+/// The messages that one turn answers: as many from the front as have one reply address and ask for one agent.
+struct Batch {
+    first: Waiting,
+    more: Vec<Waiting>,
+}
+
+impl Batch {
+    fn of(waiting: Vec<Waiting>) -> Option<Self> {
+        let mut waiting = waiting.into_iter();
+        let first = waiting.next()?;
+        let mut n_bytes = first.inbound.text.len();
+        let more = waiting.take_while(|next| {
+            n_bytes += next.inbound.text.len();
+            let (a, b) = (&first.inbound, &next.inbound);
+            a.reply_to == b.reply_to && a.agent == b.agent && n_bytes <= MAX_COLLECTED_BYTES
+        });
+        let more = more.collect();
+        Some(Self { first, more })
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = &Waiting> {
+        std::iter::once(&self.first).chain(&self.more)
+    }
+
+    fn last(&self) -> &Waiting {
+        self.more.last().unwrap_or(&self.first)
+    }
+
+    fn seqs(&self) -> Vec<u64> {
+        self.waiting().map(|waiting| waiting.seq).collect()
+    }
+
+    fn delivery(&self, text: String) -> NewDelivery {
+        let last = &self.last().inbound;
+        let answers = self.waiting().map(|waiting| waiting.inbound.message_id.clone()).collect();
+        NewDelivery { address: last.reply_to.clone(), in_reply_to: last.message_id.clone(), answers, text }
+    }
+}
+
+/// Several people share a group, so the model is told who speaks.
+fn speaker_name(identity: &Identity, name: Option<&str>) -> Option<String> {
+    let user = || identity.user.as_ref().map(ToString::to_string);
+    (identity.parent == ChatKind::Group).then(|| name.map(str::to_owned).or_else(user)).flatten()
+}
+
+fn said_now(waiting: &Waiting) -> Said {
+    let inbound = &waiting.inbound;
+    let name = speaker_name(&inbound.identity, inbound.user_name.as_deref());
+    Said::by_peer(name.as_deref(), &inbound.text, &inbound.attachments)
+}
+
+fn said_before(line: &Line) -> Said {
+    match &line.speaker {
+        Speaker::Agent(_) => Said { by_agent: true, name: None, text: line.text.clone() },
+        Speaker::Peer { name, .. } => Said::by_peer(name.as_deref(), &line.text, &[]),
+    }
+}
+
+/// Cuts a text into pieces of at most `max_chars`, at the end of a paragraph, a line or a word if there is one.
+fn split(text: &str, max_chars: Option<usize>) -> Vec<String> {
+    let Some(max_chars) = max_chars else { return vec![text.to_owned()] };
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((limit, _)) = rest.char_indices().nth(max_chars) {
+        let head = rest.get(..limit).unwrap_or(rest);
+        let cut =
+            ["\n\n", "\n", " "].iter().find_map(|end| head.rfind(end).filter(|at| *at > limit / 2)).unwrap_or(limit);
+        let (piece, after) = rest.split_at(cut);
+        pieces.push(piece.trim_end().to_owned());
+        rest = after.trim_start();
+    }
+    pieces.push(rest.to_owned());
+    pieces.retain(|piece| !piece.is_empty());
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::ReplyAddress;
+    use crate::testing::inbound;
+
+    fn waiting(seq: u64, user: &str, text: &str) -> Waiting {
+        Waiting { seq, inbound: inbound("hook", user, text), n_tries: 0, is_told: false }
+    }
+
+    fn check_batch(waiting: Vec<Waiting>, expected: usize) {
+        assert_eq!(Batch::of(waiting).map_or(0, |batch| batch.seqs().len()), expected);
+    }
+
+    #[test]
+    fn a_turn_answers_one_reply_address() {
+        check_batch(vec![], 0);
+        check_batch(vec![waiting(1, "a", "x"), waiting(2, "a", "y")], 2);
+        check_batch(vec![waiting(1, "a", "x"), waiting(2, "b", "y"), waiting(3, "a", "z")], 1);
+        let mut elsewhere = waiting(2, "a", "y");
+        elsewhere.inbound.reply_to = ReplyAddress::new(elsewhere.inbound.identity.entry.clone(), "other");
+        check_batch(vec![waiting(1, "a", "x"), elsewhere], 1);
+    }
+
+    #[test]
+    fn a_turn_does_not_grow_without_end() {
+        let long = "x".repeat(MAX_COLLECTED_BYTES);
+        check_batch(vec![waiting(1, "a", &long), waiting(2, "a", "y")], 1);
+    }
+
+    fn check_split(text: &str, max_chars: usize, expected: &[&str]) {
+        assert_eq!(split(text, Some(max_chars)), expected);
+    }
+
+    #[test]
+    fn a_long_text_is_cut_where_people_would() {
+        check_split("short", 10, &["short"]);
+        check_split("one two three", 8, &["one two", "three"]);
+        check_split("para one\n\npara two", 12, &["para one", "para two"]);
+        check_split("abcdefghij", 4, &["abcd", "efgh", "ij"]);
+        check_split("äöüäöü", 4, &["äöüä", "öü"]);
+    }
+}

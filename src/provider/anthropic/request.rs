@@ -1,0 +1,161 @@
+//! What we ask.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value, json};
+
+use super::super::config::{Api, ApiVersion};
+use super::super::conversation::{Part, turns};
+use super::super::plain::plain;
+use super::super::{Request, Role, Tool};
+
+/// The dialect demands a limit. This one fits every model and is longer than any chat message should be.
+const DEFAULT_MAX_TOKENS: u32 = 4096;
+
+/// Markers of chat templates in what others wrote.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Markers {
+    /// Anthropic reads them as plain text.
+    Keep,
+    /// Another server may put the conversation through a template.
+    Disarm,
+}
+
+/// The body of `POST /v1/messages`. Keys are sorted, so equal beginnings are equal bytes and hit the cache.
+pub(super) fn body(request: &Request, api: &Api, version: &ApiVersion, markers: Markers) -> Value {
+    let mut body = Map::new();
+    body.insert("model".into(), json!(api.model));
+    body.insert("max_tokens".into(), json!(request.max_tokens.or(api.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS)));
+    body.insert("stream".into(), json!(true));
+    body.insert("messages".into(), messages(request, markers));
+    if !request.system.is_empty() {
+        // The mark covers what stands before it too: the tools. Neither changes from turn to turn.
+        let cache_control = json!({"type": "ephemeral"});
+        body.insert("system".into(), json!([{"type": "text", "text": request.system, "cache_control": cache_control}]));
+    }
+    if !request.tools.is_empty() {
+        body.insert("tools".into(), request.tools.iter().map(tool).collect());
+    }
+    // Newer versions refuse sampling parameters, even at their default.
+    if let Some(temperature) = request.temperature.or(api.temperature).filter(|_| version.is_classic()) {
+        // Up to 1 here, where other dialects go to 2.
+        body.insert("temperature".into(), json!(temperature.min(1.0)));
+    }
+    Value::Object(body)
+}
+
+fn tool(tool: &Tool) -> Value {
+    json!({"name": tool.name, "description": tool.description, "input_schema": tool.input_schema})
+}
+
+fn messages(request: &Request, markers: Markers) -> Value {
+    let message = |role: Role, content: Vec<Value>| match role {
+        Role::User => json!({"role": "user", "content": content}),
+        Role::Assistant => json!({"role": "assistant", "content": content}),
+    };
+    let turns = turns(&request.messages);
+    turns.iter().map(|turn| message(turn.role, turn.parts.iter().map(|part| block(part, markers)).collect())).collect()
+}
+
+fn block(part: &Part<'_>, markers: Markers) -> Value {
+    let words = |text| match markers {
+        Markers::Keep => Cow::Borrowed(text),
+        Markers::Disarm => plain(text),
+    };
+    match part {
+        Part::Text(text) => json!({"type": "text", "text": words(text)}),
+        Part::ToolUse { id, name, input } => json!({"type": "tool_use", "id": id, "name": name, "input": input}),
+        Part::ToolResult { id, text, is_error } => {
+            json!({"type": "tool_result", "tool_use_id": id, "content": words(text), "is_error": is_error})
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{Content, Message};
+    use super::*;
+
+    fn api() -> Api {
+        Api { model: "claude".into(), ..Api::new("https://api.anthropic.com".parse().unwrap()) }
+    }
+
+    fn check(request: &Request, version: &str, expected: Value) {
+        assert_eq!(body(request, &api(), &version.parse().unwrap(), Markers::Keep), expected);
+    }
+
+    #[test]
+    fn a_plain_question_carries_a_limit_and_a_cached_system_text() {
+        let messages = vec![Message::text(Role::User, "Hi"), Message::text(Role::User, "there")];
+        check(
+            &Request { system: "Be kind.".into(), messages, temperature: Some(0.5), ..Request::default() },
+            "2026-10-21",
+            json!({
+                "model": "claude",
+                "max_tokens": 4096,
+                "stream": true,
+                "system": [{"type": "text", "text": "Be kind.", "cache_control": {"type": "ephemeral"}}],
+                "messages": [
+                    {"role": "user", "content": [{"type": "text", "text": "Hi"}, {"type": "text", "text": "there"}]},
+                ],
+            }),
+        );
+    }
+
+    #[test]
+    fn only_the_classic_version_gets_a_temperature() {
+        let temperature = |version: &str, temperature| {
+            let request = Request { temperature: Some(temperature), ..Request::default() };
+            body(&request, &api(), &version.parse().unwrap(), Markers::Keep).get("temperature").cloned()
+        };
+        assert_eq!(temperature("2023-06-01", 0.5), Some(json!(0.5)));
+        assert_eq!(temperature("2023-06-01", 1.5), Some(json!(1.0)));
+        assert_eq!(temperature("2026-10-21", 0.5), None);
+        assert_eq!(temperature("2027-01-01", 0.5), None);
+    }
+
+    #[test]
+    fn a_round_of_tools_is_answered_in_one_message() {
+        let call = |id: &str| Content::ToolUse { id: id.into(), name: "book".into(), input: json!({"slot": "9am"}) };
+        let result = |id: &str, is_error| Content::ToolResult { id: id.into(), text: "done".into(), is_error };
+        let tool = Tool { name: "book".into(), description: "Books.".into(), input_schema: json!({"type": "object"}) };
+        let messages = vec![
+            Message::text(Role::User, "9am?"),
+            Message { role: Role::Assistant, content: vec![call("a"), call("b")] },
+            Message { role: Role::User, content: vec![result("a", false)] },
+            Message { role: Role::User, content: vec![Content::Text("and?".into()), result("b", true)] },
+        ];
+        check(
+            &Request { messages, tools: vec![tool], max_tokens: Some(7), ..Request::default() },
+            "2026-10-21",
+            json!({
+                "model": "claude",
+                "max_tokens": 7,
+                "stream": true,
+                "tools": [{"name": "book", "description": "Books.", "input_schema": {"type": "object"}}],
+                "messages": [
+                    {"role": "user", "content": [{"type": "text", "text": "9am?"}]},
+                    {"role": "assistant", "content": [
+                        {"type": "tool_use", "id": "a", "name": "book", "input": {"slot": "9am"}},
+                        {"type": "tool_use", "id": "b", "name": "book", "input": {"slot": "9am"}},
+                    ]},
+                    {"role": "user", "content": [
+                        {"type": "tool_result", "tool_use_id": "a", "content": "done", "is_error": false},
+                        {"type": "tool_result", "tool_use_id": "b", "content": "done", "is_error": true},
+                        {"type": "text", "text": "and?"},
+                    ]},
+                ],
+            }),
+        );
+    }
+
+    #[test]
+    fn markers_are_disarmed_for_servers_that_may_use_a_template() {
+        let request = Request { messages: vec![Message::text(Role::User, "<|x|>")], ..Request::default() };
+        let text = |markers| {
+            let body = body(&request, &api(), &ApiVersion::default(), markers);
+            body["messages"][0]["content"][0]["text"].clone()
+        };
+        assert_eq!((text(Markers::Keep), text(Markers::Disarm)), (json!("<|x|>"), json!("< |x|>")));
+    }
+}

@@ -1,0 +1,216 @@
+//! Routes: which agent answers a message. Pure.
+//!
+//! A route is `pattern -> agent`. Patterns are tried in the order of the file against the message's
+//! [`Address`]; `*` matches anything, also nothing and also `:`. A pattern that begins with `tenant-` is
+//! tried against the address with its tenant, any other against the address without. Routing comes
+//! after the session key and does not change it. Called by `gateway/`; knows `id` and `session`.
+
+use std::collections::HashMap;
+
+use crate::id::{AgentId, SessionKey, TenantId};
+use crate::session::Address;
+
+/// A checked route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    text: Box<str>,
+    /// As written in addresses: what ids escape is escaped here too.
+    pattern: Box<str>,
+    agent: AgentId,
+}
+
+/// Why a text is not a route.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No arrow.
+    #[error("{0:?} has no `->`; write a route like \"slack:T09ABC*:* -> reception\"")]
+    NoArrow(String),
+    /// Nothing in front of the arrow.
+    #[error("{0:?} has no pattern in front of `->`; `*` matches every message")]
+    NoPattern(String),
+    /// What follows the arrow is no name.
+    #[error("{text:?}: {source}")]
+    Agent {
+        /// The route as written.
+        text: String,
+        /// What is wrong with the name.
+        source: crate::id::Error,
+    },
+}
+
+impl Route {
+    /// Checks a route.
+    ///
+    /// # Errors
+    /// When arrow, pattern or agent is missing.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let (pattern, agent) = text.rsplit_once("->").ok_or_else(|| Error::NoArrow(text.to_owned()))?;
+        let (pattern, agent) = (pattern.trim(), agent.trim());
+        if pattern.is_empty() {
+            return Err(Error::NoPattern(text.to_owned()));
+        }
+        let agent = AgentId::new(agent).map_err(|source| Error::Agent { text: text.to_owned(), source })?;
+        Ok(Self { text: text.into(), pattern: escape(pattern).into(), agent })
+    }
+
+    /// As the operator wrote it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Who answers.
+    #[must_use]
+    pub fn agent(&self) -> &AgentId {
+        &self.agent
+    }
+
+    fn matches(&self, address: &Address) -> bool {
+        let text = if self.pattern.starts_with("tenant-") { address.qualified() } else { address.plain() };
+        glob(self.pattern.as_bytes(), text.as_bytes())
+    }
+
+    /// Does this route take every message that `later` could?
+    #[must_use]
+    pub fn shadows(&self, later: &Self) -> bool {
+        // A `*` of the later pattern is taken by a `*` of this one only, so a match covers all that it stands for.
+        glob(self.pattern.as_bytes(), later.pattern.as_bytes())
+    }
+}
+
+/// All routes and what holds without one.
+#[derive(Debug, Clone)]
+pub struct Router {
+    /// In the order of the file.
+    pub routes: Vec<Route>,
+    /// The default agents of tenants.
+    pub tenants: HashMap<TenantId, AgentId>,
+    /// Who answers what nobody else does.
+    pub default_agent: AgentId,
+}
+
+/// Who answers, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Routed<'r> {
+    /// Who.
+    pub agent: &'r AgentId,
+    /// The route that won; `None`: a default agent.
+    pub route: Option<&'r Route>,
+}
+
+impl Router {
+    /// Finds the agent for a message.
+    #[must_use]
+    pub fn route(&self, address: &Address, tenant: Option<&TenantId>) -> Routed<'_> {
+        match self.matching(address).next() {
+            Some(route) => Routed { agent: &route.agent, route: Some(route) },
+            None => {
+                let agent = tenant.and_then(|tenant| self.tenants.get(tenant)).unwrap_or(&self.default_agent);
+                Routed { agent, route: None }
+            }
+        }
+    }
+
+    /// All routes that match, the winner first.
+    pub fn matching<'r, 'a>(&'r self, address: &'a Address) -> impl Iterator<Item = &'r Route> + use<'r, 'a> {
+        self.routes.iter().filter(|route| route.matches(address))
+    }
+}
+
+fn escape(pattern: &str) -> String {
+    let mut escaped = String::with_capacity(pattern.len());
+    for byte in pattern.bytes() {
+        if SessionKey::is_safe(byte) || matches!(byte, b':' | b'*' | b'%') {
+            escaped.push(char::from(byte));
+        } else {
+            use std::fmt::Write as _;
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    escaped
+}
+
+/// Matches `*` against anything. Linear but for the last `*`, whose try is repeated: no blow-up.
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                retry = Some((p + 1, t));
+                p += 1;
+            }
+            Some(byte) if text.get(t) == Some(byte) => {
+                p += 1;
+                t += 1;
+            }
+            _ => match &mut retry {
+                Some((after_star, from)) => {
+                    *from += 1;
+                    (p, t) = (*after_star, *from);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.get(p..).is_some_and(|rest| rest.iter().all(|byte| *byte == b'*'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pattern: &str, address: &str, expected: bool) {
+        let route = Route::parse(&format!("{pattern} -> a")).unwrap();
+        assert_eq!(route.matches(&Address::parse(address).unwrap()), expected, "{pattern} against {address}");
+    }
+
+    #[test]
+    fn a_star_matches_anything() {
+        check("slack:T09ABC*:*", "slack:T09ABC123:C1:U1", true);
+        check("slack:T09ABC*:*", "slack:T09ABD:C1:U1", false);
+        check("*", "wa:+1555", true);
+        check("webhook:*", "webhook:u", true);
+        check("webhook:*", "webchat:u", false);
+        check("*:U1", "slack:T:C:U1", true);
+        check("a*b*c", "axxbxbc", true);
+        check("a*b*c", "axxbxbcd", false);
+    }
+
+    #[test]
+    fn a_tenant_may_be_named() {
+        check("tenant-42-slack:*", "tenant-42-slack:T:C:U", true);
+        check("tenant-42-slack:*", "tenant-43-slack:T:C:U", false);
+        check("tenant-42-slack:*", "slack:T:C:U", false);
+        check("slack:*", "tenant-43-slack:T:C:U", true);
+        check("tenant-*", "tenant-acme-dental-slack:T", true);
+    }
+
+    #[test]
+    fn ids_with_odd_characters_are_matched_as_keys_write_them() {
+        check("irc:#general:*", "irc:%23general:nick", true);
+        check("irc:%23general:*", "irc:%23general:nick", true);
+        check("matrix:!room_abc:server:*", "matrix:!room_abc:server:@user:server", true);
+    }
+
+    #[test]
+    fn many_stars_do_not_blow_up() {
+        check(&"*a".repeat(40), &"a".repeat(5_000), true);
+        check(&format!("{}b", "*a".repeat(40)), &"a".repeat(5_000), false);
+    }
+
+    #[test]
+    fn a_route_behind_a_wider_one_is_shadowed() {
+        let route = |pattern: &str| Route::parse(&format!("{pattern} -> a")).unwrap();
+        assert!(route("slack:*").shadows(&route("slack:T1:*")));
+        assert!(route("*").shadows(&route("slack:*")));
+        assert!(!route("slack:T1:*").shadows(&route("slack:*")));
+    }
+
+    #[test]
+    fn what_is_no_route_says_what_to_write() {
+        assert!(Route::parse("slack:*").unwrap_err().to_string().contains("->"));
+        assert!(matches!(Route::parse(" -> a"), Err(Error::NoPattern(_))));
+        assert!(matches!(Route::parse("* -> "), Err(Error::Agent { .. })));
+    }
+}

@@ -1,0 +1,65 @@
+//! The address of a message, which routes are matched against.
+
+use super::encode::{Reserved, push_id, push_segment, push_tag};
+use crate::id::{OpaqueId, SessionKey};
+use crate::message::{ChatKind, Identity};
+
+/// `channel:server:room[:thread]:user`, with ids written as in keys; what is absent drops out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    text: String,
+    n_tenant: usize,
+}
+
+impl Address {
+    /// The address of a message.
+    #[must_use]
+    pub fn of(identity: &Identity) -> Self {
+        let mut text = String::with_capacity(96);
+        if let Some(tenant) = &identity.tenant {
+            text.push_str("tenant-");
+            push_id(&mut text, tenant.as_str(), Reserved::default());
+            text.push('-');
+        }
+        let n_tenant = text.len();
+        push_tag(&mut text, identity.channel.as_str(), Reserved::default());
+        let thread = identity.thread.as_ref().filter(|_| identity.kind == ChatKind::Thread);
+        let ids = [identity.server.as_ref(), identity.room.as_ref(), thread, identity.user.as_ref()];
+        for id in ids.into_iter().flatten().map(OpaqueId::as_str) {
+            text.push(':');
+            push_segment(&mut text, id, Reserved::default());
+        }
+        Self { text, n_tenant }
+    }
+
+    /// An address that somebody typed. `None` for characters that ids escape.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = SessionKey::parse(text).ok()?.to_string();
+        let head = text.split(':').next().unwrap_or_default();
+        let n_tenant = match head.strip_prefix("tenant-") {
+            Some(_) => head.rfind('-').map_or(0, |at| at + 1),
+            None => 0,
+        };
+        Some(Self { text, n_tenant })
+    }
+
+    /// With the tenant in front, if there is one.
+    #[must_use]
+    pub fn qualified(&self) -> &str {
+        &self.text
+    }
+
+    /// Without the tenant.
+    #[must_use]
+    pub fn plain(&self) -> &str {
+        self.text.get(self.n_tenant..).unwrap_or_default()
+    }
+
+    /// The tenant, as keys write it.
+    #[must_use]
+    pub fn tenant(&self) -> Option<String> {
+        let head = self.text.get(..self.n_tenant)?;
+        super::encode::decode(head.strip_prefix("tenant-")?.strip_suffix('-')?)
+    }
+}

@@ -1,0 +1,104 @@
+//! Lanes: one turn at a time in each conversation.
+//!
+//! Only conversations with something to do have a lane; an idle one costs nothing. Messages do not
+//! pass through here: they wait in the store, and a lane says who may take them.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Mutex, PoisonError};
+
+use crate::id::{SessionKey, TenantId};
+
+/// Which conversation.
+pub type LaneId = (Option<TenantId>, SessionKey);
+
+/// Will the worker look once more before it leaves?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Leave,
+    LookAgain,
+}
+
+/// All lanes that are in use.
+#[derive(Debug, Default)]
+pub struct Lanes(Mutex<HashMap<LaneId, Next>>);
+
+impl Lanes {
+    /// Something waits in this conversation. True: the caller must start a worker for it.
+    /// False: the worker that is at it will see it.
+    pub fn wake(&self, id: &LaneId) -> bool {
+        match self.lock().entry(id.clone()) {
+            Entry::Occupied(mut lane) => {
+                lane.insert(Next::LookAgain);
+                false
+            }
+            Entry::Vacant(lane) => {
+                lane.insert(Next::Leave);
+                true
+            }
+        }
+    }
+
+    /// The worker found nothing more to do. True: something came meanwhile, so look once more.
+    pub fn finish(&self, id: &LaneId) -> bool {
+        let mut lanes = self.lock();
+        if let Some(next @ Next::LookAgain) = lanes.get_mut(id) {
+            *next = Next::Leave;
+            return true;
+        }
+        lanes.remove(id);
+        false
+    }
+
+    /// Lanes in use.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Is nothing going on?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// A panic elsewhere does not make the map wrong: every change is one assignment.
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<LaneId, Next>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(key: &str) -> LaneId {
+        (None, SessionKey::parse(key).unwrap())
+    }
+
+    #[test]
+    fn one_worker_per_conversation() {
+        let lanes = Lanes::default();
+        assert!(lanes.wake(&id("a")));
+        assert!(!lanes.wake(&id("a")));
+        assert!(lanes.wake(&id("b")), "another conversation goes on in parallel");
+    }
+
+    #[test]
+    fn what_comes_during_a_turn_is_seen_by_the_same_worker() {
+        let lanes = Lanes::default();
+        lanes.wake(&id("a"));
+        lanes.wake(&id("a"));
+        assert!(lanes.finish(&id("a")), "look once more");
+        assert!(!lanes.finish(&id("a")));
+        assert!(lanes.is_empty(), "an idle conversation costs nothing");
+    }
+
+    #[test]
+    fn the_same_key_in_two_tenants_is_two_lanes() {
+        let lanes = Lanes::default();
+        let tenant = |id| Some(TenantId::new(id).unwrap());
+        assert!(lanes.wake(&(tenant("1"), SessionKey::parse("a").unwrap())));
+        assert!(lanes.wake(&(tenant("2"), SessionKey::parse("a").unwrap())));
+    }
+}

@@ -1,0 +1,304 @@
+//! What always holds of session keys (SPEC §3), tried with ids that people who attack would choose.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::id::{ChannelType, EntryId, OpaqueId, SessionKey, TenantId};
+use crate::message::{ChatKind, Identity};
+
+const FORMATS: [&str; 8] = [
+    KeyFormat::DEFAULT,
+    "tenant-{tenant_id}-{channel}:{server_id}:{channel_id}:{user_id}",
+    "{channel}:{server_id}:{channel_id}",
+    "kyra-user-{user_id}",
+    "{user_id}@{channel}-{account}:x",
+    "{channel}:{account}:{server_id}:{channel_id}:{thread_id}:{user_id}",
+    "{channel}_{workspace_id}.{channel_id}",
+    "p:{server_id}:{channel}:{tenant_id}",
+];
+
+fn resolver(dm_scope: DmScope, format: &str) -> Resolver {
+    Resolver::new(&Config { dm_scope, key_format: KeyFormat::parse(format).unwrap(), ..Config::embedded() })
+}
+
+fn identity(channel: &str, kind: ChatKind, ids: [&str; 4]) -> Identity {
+    let [server, room, thread, user] = ids.map(|id| OpaqueId::new(id).ok());
+    let parent = match (kind, &room) {
+        (ChatKind::Thread, Some(_)) => ChatKind::Group,
+        (ChatKind::Thread, None) => ChatKind::Direct,
+        (kind, _) => kind,
+    };
+    Identity {
+        entry: EntryId::new(channel).unwrap(),
+        channel: ChannelType::new(channel).unwrap(),
+        account: None,
+        tenant: None,
+        workspace: None,
+        server,
+        room,
+        thread,
+        user,
+        kind,
+        parent,
+    }
+}
+
+fn check(resolver: &Resolver, identity: &Identity, expected: &str) {
+    let resolved = resolver.resolve(identity).map_or_else(|error| error.to_string(), |r| r.session_key.to_string());
+    assert_eq!(resolved, expected);
+}
+
+#[test]
+fn the_printed_examples_to_the_letter() {
+    let resolver = Resolver::new(&Config::embedded());
+    let direct = |channel, ids| identity(channel, ChatKind::Direct, ids);
+    check(
+        &resolver,
+        &direct("slack", ["T09ABC123", "C04XYZ789", "", "U07DEF456"]),
+        "slack:T09ABC123:C04XYZ789:U07DEF456",
+    );
+    check(
+        &resolver,
+        &direct("discord", ["guild_742", "channel_9981", "", "user_4412"]),
+        "discord:guild_742:channel_9981:user_4412",
+    );
+    check(&resolver, &direct("wa", ["", "", "", "+15551234567"]), "wa:+15551234567");
+    check(&resolver, &direct("telegram", ["", "chat_5839201", "", ""]), "telegram:chat_5839201");
+    check(&resolver, &direct("telegram", ["", "", "", "chat_5839201"]), "telegram:chat_5839201");
+    check(&resolver, &direct("webchat", ["", "", "", "anon_9d2f1c"]), "webchat:anon_9d2f1c");
+    check(
+        &resolver,
+        &direct("matrix", ["", "!room_abc:server", "", "@user:server"]),
+        "matrix:!room_abc:server:@user:server",
+    );
+}
+
+#[test]
+fn groups_and_threads_have_keys_of_their_own_under_every_scope() {
+    for (_, scope) in DmScope::CHOICES {
+        let resolver = resolver(scope, KeyFormat::DEFAULT);
+        check(&resolver, &identity("slack", ChatKind::Group, ["T1", "C1", "", "U1"]), "slack:T1:C1:group");
+        check(
+            &resolver,
+            &identity("slack", ChatKind::Thread, ["T1", "C1", "17.5", "U1"]),
+            "slack:T1:C1:group:thread=17.5",
+        );
+    }
+}
+
+#[test]
+fn a_thread_under_a_direct_chat_hangs_on_its_scope() {
+    let thread =
+        Identity { parent: ChatKind::Direct, ..identity("slack", ChatKind::Thread, ["T1", "D1", "17.5", "U1"]) };
+    let with = |scope| resolver(scope, KeyFormat::DEFAULT);
+    check(&with(DmScope::PerChannelPeer), &thread, "slack:T1:D1:U1:thread=17.5");
+    check(&with(DmScope::PerPeer), &thread, "slack:U1:thread=17.5");
+    check(&with(DmScope::Main), &thread, "main:thread=17.5");
+}
+
+#[test]
+fn a_tenant_is_always_in_front() {
+    let tenant = Some(TenantId::new("42").unwrap());
+    let direct = Identity { tenant, ..identity("slack", ChatKind::Direct, ["T09ABC", "C04XYZ", "", "U07DEF"]) };
+    let scoped = |scope, format| resolver(scope, format);
+    check(&scoped(DmScope::Main, FORMATS[0]), &direct, "tenant-42-main");
+    check(&scoped(DmScope::PerPeer, FORMATS[0]), &direct, "tenant-42-slack:U07DEF");
+    for format in [FORMATS[0], FORMATS[1]] {
+        check(&scoped(DmScope::PerChannelPeer, format), &direct, "tenant-42-slack:T09ABC:C04XYZ:U07DEF");
+    }
+    let dashed = Identity { tenant: Some(TenantId::new("acme-dental").unwrap()), ..direct.clone() };
+    check(&scoped(DmScope::PerPeer, FORMATS[0]), &dashed, "tenant-acme-dental-slack:U07DEF");
+    let untenanted = Identity { tenant: None, ..direct };
+    check(&scoped(DmScope::PerPeer, FORMATS[1]), &untenanted, &ResolveError::NoTenant.to_string());
+}
+
+#[test]
+fn a_workspace_is_a_segment_behind_the_tenant() {
+    let mut direct = identity("slack", ChatKind::Direct, ["T1", "D1", "", "U1"]);
+    direct.workspace = Some(OpaqueId::new("w-1").unwrap());
+    check(&resolver(DmScope::PerChannelPeer, FORMATS[0]), &direct, "workspace=w-1:slack:T1:D1:U1");
+    direct.tenant = Some(TenantId::new("42").unwrap());
+    check(&resolver(DmScope::Main, FORMATS[0]), &direct, "tenant-42-workspace=w-1:main");
+}
+
+#[test]
+fn linked_people_share_one_conversation_under_per_peer() {
+    let ids = vec!["slack:U07DEF456".to_owned(), "wa:+15551234567".to_owned()];
+    let identity_links = vec![IdentityLink { name: "alice".into(), ids }];
+    let resolver = Resolver::new(&Config { dm_scope: DmScope::PerPeer, identity_links, ..Config::embedded() });
+    check(&resolver, &identity("slack", ChatKind::Direct, ["T1", "D1", "", "U07DEF456"]), "peer:alice");
+    check(&resolver, &identity("wa", ChatKind::Direct, ["", "", "", "+15551234567"]), "peer:alice");
+    check(&resolver, &identity("discord", ChatKind::Direct, ["", "", "", "U07DEF456"]), "discord:U07DEF456");
+}
+
+#[test]
+fn a_format_cannot_merge_two_groups() {
+    let resolver = resolver(DmScope::PerChannelPeer, "{channel}:{user_id}");
+    let group = |room| identity("slack", ChatKind::Group, ["T1", room, "", "U1"]);
+    check(&resolver, &group("C1"), "slack:group:server=T1:channel=C1");
+    check(&resolver, &group("C2"), "slack:group:server=T1:channel=C2");
+}
+
+#[test]
+fn groups_of_two_accounts_stay_apart() {
+    let group = |account| Identity {
+        account: OpaqueId::new(account).ok(),
+        ..identity("irc", ChatKind::Group, ["", "#general", "", "nick"])
+    };
+    let resolver = Resolver::new(&Config::embedded());
+    check(&resolver, &group("net-a"), "irc:%23general:group:account=net-a");
+    check(&resolver, &group("net-b"), "irc:%23general:group:account=net-b");
+}
+
+#[test]
+fn a_gap_in_the_middle_is_named() {
+    let resolver = Resolver::new(&Config::embedded());
+    let direct = |ids| identity("x", ChatKind::Direct, ids);
+    check(&resolver, &direct(["S", "", "", "U"]), "x:U:server=S");
+    check(&resolver, &direct(["", "S", "", "U"]), "x:S:U");
+    check(&resolver, &direct(["", "S", "", ""]), "x:channel=S");
+}
+
+#[test]
+fn what_cannot_be_resolved_fails_closed() {
+    let resolver = Resolver::new(&Config::embedded());
+    check(&resolver, &identity("x", ChatKind::Direct, ["S", "", "", ""]), "a direct message needs a user_id");
+    check(&resolver, &identity("x", ChatKind::Group, ["S", "", "", "U"]), "a group message needs a channel_id");
+    check(&resolver, &identity("x", ChatKind::Thread, ["", "C", "", "U"]), "a thread message needs a thread_id");
+    let stray = identity("x", ChatKind::Direct, ["", "C", "T", "U"]);
+    check(&resolver, &stray, "a direct message has a thread_id; its kind must be thread");
+}
+
+/// Ids that look like structure, from a pool so small that equal ones meet often.
+fn hostile_id() -> impl Strategy<Value = String> {
+    let pool = [
+        "a",
+        "b",
+        "a:b",
+        ":",
+        "%",
+        "%3A",
+        "-",
+        "x-y",
+        "/",
+        "{user_id}",
+        " ",
+        "\0",
+        "😀",
+        "=",
+        "server=a",
+        "thread=1",
+        "group",
+        ":group",
+        "main",
+        "peer",
+        "@u:s",
+        "@u",
+        "!r:s",
+        "@u:s:9",
+        "chat_1",
+        "tenant-1-x",
+        "workspace=w",
+        "_",
+        ".",
+    ];
+    prop_oneof![20 => proptest::sample::select(pool.to_vec()).prop_map(str::to_owned), 2 => "\\PC{1,8}", 1 => Just("x".repeat(10_000))]
+}
+
+fn hostile_identity() -> impl Strategy<Value = Identity> {
+    let some = || proptest::option::weighted(0.7, hostile_id());
+    let channel = proptest::sample::select(&["slack", "wa", "main", "peer", "group", "a-b", "tenant-1-x"][..]);
+    let kinds = [
+        (ChatKind::Direct, ChatKind::Direct),
+        (ChatKind::Group, ChatKind::Group),
+        (ChatKind::Thread, ChatKind::Group),
+        (ChatKind::Thread, ChatKind::Direct),
+    ];
+    let kinds = proptest::sample::select(kinds.to_vec());
+    ((channel, kinds, some(), some()), (some(), some(), some(), hostile_id(), some())).prop_map(
+        |((channel, (kind, parent), account, tenant), (workspace, server, room, thread, user))| {
+            let id = |text: Option<String>| text.map(|text| OpaqueId::new(text).unwrap());
+            Identity {
+                entry: EntryId::new("e").unwrap(),
+                channel: ChannelType::new(channel).unwrap(),
+                account: id(account),
+                tenant: tenant.map(|text| TenantId::new(text).unwrap()),
+                workspace: id(workspace),
+                server: id(server),
+                room: id(room),
+                thread: id((kind == ChatKind::Thread).then_some(thread)),
+                user: id(user),
+                kind,
+                parent,
+            }
+        },
+    )
+}
+
+/// What the scope and the format promise to keep apart: everything that a key must tell.
+fn promised(scope: DmScope, format: &KeyFormat, identity: &Identity) -> Parsed {
+    let own = |id: &Option<OpaqueId>| id.as_ref().map(|id| id.as_str().to_owned());
+    let is_group = identity.parent == ChatKind::Group;
+    let lone_chat = identity.user.is_none() && own(&identity.room).is_some_and(|room| room.starts_with("chat_"));
+    let (room, user) = match lone_chat && !is_group {
+        true => (None, own(&identity.room)),
+        false => (own(&identity.room), own(&identity.user)),
+    };
+    let tenant = identity.tenant.as_ref().map(|t| t.as_str().to_owned());
+    let all = [
+        (Field::Channel, Some(identity.channel.as_str().to_owned())),
+        (Field::Account, own(&identity.account)),
+        (Field::Server, own(&identity.server)),
+        (Field::Room, room),
+        (Field::User, user),
+    ];
+    let is_shown = |field| match (is_group, scope) {
+        (true, _) => field != Field::User,
+        (false, DmScope::PerPeer) => matches!(field, Field::Channel | Field::User),
+        (false, _) => format.has(field),
+    };
+    let ids = all.into_iter().filter(|(field, _)| is_shown(*field)).filter_map(|(field, id)| Some((field, id?)));
+    let body = match (is_group, scope) {
+        (false, DmScope::Main) => Body::Main,
+        _ => Body::Chat(Chat::of(is_group, ids)),
+    };
+    Parsed { tenant, workspace: own(&identity.workspace), body, thread: own(&identity.thread) }
+}
+
+/// Tenant and workspace are told by the prefix already; a format may show them once more.
+fn without_repeats(mut parsed: Parsed) -> Parsed {
+    if let Body::Chat(chat) = parsed.body {
+        parsed.body = Body::Chat(chat.without(Field::Workspace).without(Field::Tenant));
+    }
+    parsed
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_key_reads_back_as_what_it_was_made_of(identity in hostile_identity(), scope in 0..3_usize, format in 0..FORMATS.len()) {
+        let (_, scope) = DmScope::CHOICES[scope];
+        let resolver = resolver(scope, FORMATS[format]);
+        if let Ok(resolved) = resolver.resolve(&identity) {
+            let printed = resolved.session_key.to_string();
+            prop_assert_eq!(SessionKey::parse(&printed), Ok(resolved.session_key.clone()));
+            let parsed = resolver.parse(&resolved.session_key).map(without_repeats);
+            let expected = promised(scope, &KeyFormat::parse(FORMATS[format]).unwrap(), &identity);
+            prop_assert_eq!(parsed, Ok(expected), "{}", printed);
+            prop_assert_eq!(resolver.resolve(&identity), Ok(resolved));
+        }
+    }
+
+    #[test]
+    fn a_format_is_refused_or_used_and_never_a_panic(text in "\\PC{0,40}|[{}a-z_:@-]{0,40}") {
+        let _ = KeyFormat::parse(&text);
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "[a-z0-9:=@!%A-F-]{1,60}", format in 0..FORMATS.len()) {
+        if let Ok(key) = SessionKey::parse(&text) {
+            let _ = resolver(DmScope::PerChannelPeer, FORMATS[format]).parse(&key);
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! From the disk's shapes to domain types, which check what they are made of, and back.
+
+use crate::clock::Timestamp;
+use crate::id::{self, AgentId, ChannelType, EntryId, OpaqueId, TenantId};
+use crate::message::{self, ChatKind};
+use crate::store::scope::Scope;
+use crate::store::{delivery_id, record};
+
+use super::{
+    Address, Attachment, Author, Delivery, Identity, Inbound, Kind, Line, Parked, ParkedItem, Session, Speaker, Waiting,
+};
+
+impl Session {
+    /// The row of a conversation that begins with this message.
+    pub(in crate::store) fn beginning_with(inbound: &message::Inbound) -> Self {
+        let message::Identity { entry, channel, server, room, thread, user, kind, .. } = &inbound.identity;
+        Self {
+            kind: (*kind).into(),
+            entry: entry.to_string(),
+            channel: channel.to_string(),
+            server: text(server.as_ref()),
+            room: text(room.as_ref()),
+            thread: text(thread.as_ref()),
+            user: text(user.as_ref()),
+            user_name: None,
+            agent: None,
+            n_lines: 0,
+            n_filed: 0,
+            n_parked: 0,
+            created_at: inbound.received_at.0,
+            last_active_at: inbound.received_at.0,
+        }
+    }
+
+    pub(in crate::store) fn restore(self, scope: Scope) -> Result<record::SessionRow, id::Error> {
+        Ok(record::SessionRow {
+            tenant: scope.tenant,
+            key: scope.key,
+            kind: self.kind.into(),
+            entry: EntryId::new(self.entry)?,
+            channel: ChannelType::new(self.channel)?,
+            server: opaque(self.server)?,
+            room: opaque(self.room)?,
+            thread: opaque(self.thread)?,
+            user: opaque(self.user)?,
+            user_name: self.user_name,
+            agent: self.agent.map(AgentId::new).transpose()?,
+            n_messages: self.n_lines,
+            created_at: Timestamp(self.created_at),
+            last_active_at: Timestamp(self.last_active_at),
+        })
+    }
+}
+
+impl Waiting {
+    pub(in crate::store) fn restore(self, seq: u64, tenant: Option<&TenantId>) -> Result<record::Waiting, id::Error> {
+        let Self { inbound, n_tries, is_told } = self;
+        Ok(record::Waiting { seq, inbound: inbound.restore(tenant)?, n_tries, is_told })
+    }
+}
+
+impl Inbound {
+    /// The line it becomes in the transcript.
+    pub(in crate::store) fn into_line(self) -> Line {
+        let speaker = Speaker::Peer { user: self.identity.user, name: self.user_name, message_id: self.message_id };
+        Line { at: self.received_at, speaker, text: self.text, address: self.reply_to }
+    }
+
+    fn restore(self, tenant: Option<&TenantId>) -> Result<message::Inbound, id::Error> {
+        Ok(message::Inbound {
+            identity: self.identity.restore(tenant)?,
+            user_name: self.user_name,
+            author: self.author.into(),
+            agent: self.agent.map(AgentId::new).transpose()?,
+            mentions_bot: self.mentions_bot,
+            message_id: OpaqueId::new(self.message_id)?,
+            received_at: Timestamp(self.received_at),
+            text: self.text,
+            attachments: self.attachments.into_iter().map(Into::into).collect(),
+            reply_to: self.reply_to.restore()?,
+        })
+    }
+}
+
+impl From<&message::Inbound> for Inbound {
+    fn from(inbound: &message::Inbound) -> Self {
+        Self {
+            identity: (&inbound.identity).into(),
+            user_name: inbound.user_name.clone(),
+            author: inbound.author.into(),
+            agent: inbound.agent.as_ref().map(ToString::to_string),
+            mentions_bot: inbound.mentions_bot,
+            message_id: inbound.message_id.to_string(),
+            received_at: inbound.received_at.0,
+            text: inbound.text.clone(),
+            attachments: inbound.attachments.iter().map(Into::into).collect(),
+            reply_to: (&inbound.reply_to).into(),
+        }
+    }
+}
+
+impl Identity {
+    fn restore(self, tenant: Option<&TenantId>) -> Result<message::Identity, id::Error> {
+        Ok(message::Identity {
+            entry: EntryId::new(self.entry)?,
+            channel: ChannelType::new(self.channel)?,
+            account: opaque(self.account)?,
+            tenant: tenant.cloned(),
+            workspace: opaque(self.workspace)?,
+            server: opaque(self.server)?,
+            room: opaque(self.room)?,
+            thread: opaque(self.thread)?,
+            user: opaque(self.user)?,
+            kind: self.kind.into(),
+            parent: self.parent.into(),
+        })
+    }
+}
+
+impl From<&message::Identity> for Identity {
+    fn from(identity: &message::Identity) -> Self {
+        Self {
+            entry: identity.entry.to_string(),
+            channel: identity.channel.to_string(),
+            account: text(identity.account.as_ref()),
+            workspace: text(identity.workspace.as_ref()),
+            server: text(identity.server.as_ref()),
+            room: text(identity.room.as_ref()),
+            thread: text(identity.thread.as_ref()),
+            user: text(identity.user.as_ref()),
+            kind: identity.kind.into(),
+            parent: identity.parent.into(),
+        }
+    }
+}
+
+impl Address {
+    fn restore(self) -> Result<message::ReplyAddress, id::Error> {
+        Ok(message::ReplyAddress::new(EntryId::new(self.entry)?, self.target))
+    }
+}
+
+impl From<&message::ReplyAddress> for Address {
+    fn from(address: &message::ReplyAddress) -> Self {
+        Self { entry: address.entry().to_string(), target: address.target().to_owned() }
+    }
+}
+
+impl Line {
+    pub(in crate::store) fn restore(self, seq: u64) -> Result<record::Line, id::Error> {
+        let speaker = match self.speaker {
+            Speaker::Peer { user, name, message_id } => {
+                record::Speaker::Peer { user: opaque(user)?, name, message_id: OpaqueId::new(message_id)? }
+            }
+            Speaker::Agent(agent) => record::Speaker::Agent(AgentId::new(agent)?),
+        };
+        let address = self.address.restore()?;
+        Ok(record::Line { seq, at: Timestamp(self.at), speaker, text: self.text, address })
+    }
+}
+
+impl Delivery {
+    /// Of a reply that goes with line `line`.
+    pub(in crate::store) fn new(content: &record::NewDelivery, line: u64, at: Timestamp) -> Self {
+        let record::NewDelivery { address, in_reply_to, answers, text } = content;
+        Self {
+            line,
+            created_at: at.0,
+            is_started: false,
+            address: address.into(),
+            in_reply_to: in_reply_to.to_string(),
+            answers: answers.iter().map(ToString::to_string).collect(),
+            text: text.clone(),
+        }
+    }
+
+    pub(in crate::store) fn restore(self, id: u128, scope: Scope) -> Result<record::Delivery, id::Error> {
+        let content = record::NewDelivery {
+            address: self.address.restore()?,
+            in_reply_to: OpaqueId::new(self.in_reply_to)?,
+            answers: self.answers.into_iter().map(OpaqueId::new).collect::<Result<_, _>>()?,
+            text: self.text,
+        };
+        Ok(record::Delivery {
+            id: delivery_id::print(id),
+            tenant: scope.tenant,
+            key: scope.key,
+            seq: self.line,
+            created_at: Timestamp(self.created_at),
+            is_started: self.is_started,
+            content,
+        })
+    }
+}
+
+impl Parked {
+    pub(in crate::store) fn restore(self, scope: &Scope) -> Result<record::Parked, id::Error> {
+        let what = match self.what {
+            ParkedItem::Message(inbound) => record::ParkedItem::Message(inbound.restore(scope.tenant.as_ref())?),
+            ParkedItem::Delivery(id, delivery) => record::ParkedItem::Delivery(delivery.restore(id, scope.clone())?),
+        };
+        Ok(record::Parked { at: Timestamp(self.at), reason: self.reason, what })
+    }
+}
+
+impl From<ChatKind> for Kind {
+    fn from(kind: ChatKind) -> Self {
+        match kind {
+            ChatKind::Direct => Self::Direct,
+            ChatKind::Group => Self::Group,
+            ChatKind::Thread => Self::Thread,
+        }
+    }
+}
+
+impl From<Kind> for ChatKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Direct => Self::Direct,
+            Kind::Group => Self::Group,
+            Kind::Thread => Self::Thread,
+        }
+    }
+}
+
+impl From<message::Author> for Author {
+    fn from(author: message::Author) -> Self {
+        match author {
+            message::Author::Peer => Self::Peer,
+            message::Author::Own => Self::Own,
+            message::Author::Bot => Self::Bot,
+        }
+    }
+}
+
+impl From<Author> for message::Author {
+    fn from(author: Author) -> Self {
+        match author {
+            Author::Peer => Self::Peer,
+            Author::Own => Self::Own,
+            Author::Bot => Self::Bot,
+        }
+    }
+}
+
+impl From<&message::Attachment> for Attachment {
+    fn from(attachment: &message::Attachment) -> Self {
+        let message::Attachment { url, mime, name } = attachment.clone();
+        Self { url, mime, name }
+    }
+}
+
+impl From<Attachment> for message::Attachment {
+    fn from(attachment: Attachment) -> Self {
+        let Attachment { url, mime, name } = attachment;
+        Self { url, mime, name }
+    }
+}
+
+fn text(id: Option<&OpaqueId>) -> Option<String> {
+    id.map(ToString::to_string)
+}
+
+fn opaque(text: Option<String>) -> Result<Option<OpaqueId>, id::Error> {
+    text.map(OpaqueId::new).transpose()
+}

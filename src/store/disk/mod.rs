@@ -1,0 +1,276 @@
+//! What values look like on the disk. Domain types know nothing of it.
+//!
+//! postcard writes fields in order and without names: never change a released shape, add the next one
+//! (see `versioned`). `domain` turns shapes into domain types and back. The tenant, the session key and the position of a value are in its key only.
+
+mod domain;
+
+use serde::{Deserialize, Serialize};
+
+use super::versioned::{Unborn, Versioned};
+
+macro_rules! first_version {
+    ($($shape:ty: $what:literal),+ $(,)?) => {
+        $(impl Versioned for $shape {
+            const WHAT: &'static str = $what;
+            const VERSION: u8 = 1;
+            type Previous = Unborn;
+
+            fn migrate(previous: Unborn) -> Self {
+                match previous {}
+            }
+        })+
+    };
+}
+
+first_version! {
+    Session: "conversation",
+    Line: "line of a transcript",
+    Waiting: "waiting message",
+    Delivery: "reply",
+    Parked: "item that was set aside",
+}
+
+/// A conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Session {
+    pub(super) kind: Kind,
+    pub(super) entry: String,
+    pub(super) channel: String,
+    pub(super) server: Option<String>,
+    pub(super) room: Option<String>,
+    pub(super) thread: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) user_name: Option<String>,
+    pub(super) agent: Option<String>,
+    /// Lines in the transcript, so also the position of the last one.
+    pub(super) n_lines: u64,
+    /// Messages ever filed: the position of the last one in the inbox.
+    pub(super) n_filed: u64,
+    /// Items ever set aside: the position of the last one.
+    pub(super) n_parked: u64,
+    pub(super) created_at: u64,
+    pub(super) last_active_at: u64,
+}
+
+/// The kind of a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Kind {
+    Direct,
+    Group,
+    Thread,
+}
+
+/// A message in the inbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Waiting {
+    pub(super) inbound: Inbound,
+    pub(super) n_tries: u32,
+    pub(super) is_told: bool,
+}
+
+/// A message as it was admitted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Inbound {
+    pub(super) identity: Identity,
+    pub(super) user_name: Option<String>,
+    pub(super) author: Author,
+    /// Who was asked for by name.
+    pub(super) agent: Option<String>,
+    pub(super) mentions_bot: bool,
+    pub(super) message_id: String,
+    pub(super) received_at: u64,
+    pub(super) text: String,
+    pub(super) attachments: Vec<Attachment>,
+    pub(super) reply_to: Address,
+}
+
+/// Where a message came from, but for its tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    pub(super) entry: String,
+    pub(super) channel: String,
+    pub(super) account: Option<String>,
+    pub(super) workspace: Option<String>,
+    pub(super) server: Option<String>,
+    pub(super) room: Option<String>,
+    pub(super) thread: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) kind: Kind,
+    pub(super) parent: Kind,
+}
+
+/// Who wrote a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Author {
+    Peer,
+    Own,
+    Bot,
+}
+
+/// The description of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Attachment {
+    pub(super) url: String,
+    pub(super) mime: Option<String>,
+    pub(super) name: Option<String>,
+}
+
+/// Where an answer goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Address {
+    pub(super) entry: String,
+    pub(super) target: String,
+}
+
+/// A line of a transcript.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Line {
+    pub(super) at: u64,
+    pub(super) speaker: Speaker,
+    pub(super) text: String,
+    pub(super) address: Address,
+}
+
+/// Who said a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Speaker {
+    Peer { user: Option<String>, name: Option<String>, message_id: String },
+    Agent(String),
+}
+
+/// A reply in the outbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Delivery {
+    pub(super) line: u64,
+    pub(super) created_at: u64,
+    pub(super) is_started: bool,
+    pub(super) address: Address,
+    pub(super) in_reply_to: String,
+    pub(super) answers: Vec<String>,
+    pub(super) text: String,
+}
+
+/// What was set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Parked {
+    pub(super) at: u64,
+    pub(super) reason: String,
+    pub(super) what: ParkedItem,
+}
+
+/// A message or a reply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum ParkedItem {
+    Message(Inbound),
+    Delivery(u128, Delivery),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use super::*;
+
+    /// These bytes are on disks: they must be read as this for ever, and while the version is the newest
+    /// also be written like this.
+    fn check<V: Versioned + PartialEq + Debug>(value: V, expected: &[u8]) {
+        let bytes = value.encode().unwrap();
+        assert_eq!(bytes.escape_ascii().to_string(), expected.escape_ascii().to_string());
+        assert_eq!(V::decode(expected).unwrap(), value);
+    }
+
+    fn text(text: &str) -> String {
+        text.to_owned()
+    }
+
+    fn address() -> Address {
+        Address { entry: text("e"), target: text("t") }
+    }
+
+    fn inbound() -> Inbound {
+        Inbound {
+            identity: Identity {
+                entry: text("e"),
+                channel: text("c"),
+                account: None,
+                workspace: Some(text("w")),
+                server: None,
+                room: Some(text("r")),
+                thread: None,
+                user: Some(text("u")),
+                kind: Kind::Group,
+                parent: Kind::Direct,
+            },
+            user_name: Some(text("n")),
+            author: Author::Bot,
+            agent: Some(text("g")),
+            mentions_bot: true,
+            message_id: text("m"),
+            received_at: 300,
+            text: text("hi"),
+            attachments: vec![Attachment { url: text("l"), mime: None, name: Some(text("f")) }],
+            reply_to: address(),
+        }
+    }
+
+    fn delivery() -> Delivery {
+        Delivery {
+            line: 2,
+            created_at: 300,
+            is_started: true,
+            address: address(),
+            in_reply_to: text("m"),
+            answers: vec![text("l"), text("m")],
+            text: text("hi"),
+        }
+    }
+
+    #[test]
+    fn a_conversation_keeps_its_shape() {
+        let session = Session {
+            kind: Kind::Thread,
+            entry: text("e"),
+            channel: text("c"),
+            server: Some(text("s")),
+            room: None,
+            thread: Some(text("t")),
+            user: None,
+            user_name: Some(text("n")),
+            agent: Some(text("a")),
+            n_lines: 4,
+            n_filed: 3,
+            n_parked: 1,
+            created_at: 300,
+            last_active_at: 301,
+        };
+        check(session, b"\x01\x02\x01e\x01c\x01\x01s\x00\x01\x01t\x00\x01\x01n\x01\x01a\x04\x03\x01\xac\x02\xad\x02");
+    }
+
+    #[test]
+    fn a_waiting_message_keeps_its_shape() {
+        check(Waiting { inbound: inbound(), n_tries: 2, is_told: true }, b"\x01\x01e\x01c\x00\x01\x01w\x00\x01\x01r\x00\x01\x01u\x01\x00\x01\x01n\x02\x01\x01g\x01\x01m\xac\x02\x02hi\x01\x01l\x00\x01\x01f\x01e\x01t\x02\x01");
+    }
+
+    #[test]
+    fn a_line_keeps_its_shape() {
+        let line = |speaker| Line { at: 300, speaker, text: text("hi"), address: address() };
+        check(
+            line(Speaker::Peer { user: None, name: Some(text("n")), message_id: text("m") }),
+            b"\x01\xac\x02\x00\x00\x01\x01n\x01m\x02hi\x01e\x01t",
+        );
+        check(line(Speaker::Agent(text("a"))), b"\x01\xac\x02\x01\x01a\x02hi\x01e\x01t");
+    }
+
+    #[test]
+    fn a_reply_keeps_its_shape() {
+        check(delivery(), b"\x01\x02\xac\x02\x01\x01e\x01t\x01m\x02\x01l\x01m\x02hi");
+    }
+
+    #[test]
+    fn what_was_set_aside_keeps_its_shape() {
+        let parked = |what| Parked { at: 300, reason: text("why"), what };
+        check(parked(ParkedItem::Message(inbound())), b"\x01\xac\x02\x03why\x00\x01e\x01c\x00\x01\x01w\x00\x01\x01r\x00\x01\x01u\x01\x00\x01\x01n\x02\x01\x01g\x01\x01m\xac\x02\x02hi\x01\x01l\x00\x01\x01f\x01e\x01t");
+        check(parked(ParkedItem::Delivery(1 << 80, delivery())), b"\x01\xac\x02\x03why\x01\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x08\x02\xac\x02\x01\x01e\x01t\x01m\x02\x01l\x01m\x02hi");
+    }
+}

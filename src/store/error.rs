@@ -1,0 +1,52 @@
+//! What can go wrong in the store, and how redb's errors become it.
+
+/// What went wrong, and so what the caller should do.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
+pub enum Error {
+    /// Another process has the file open: stop it, or use another home.
+    #[error("the store {path} is in use by another process")]
+    Locked { path: String },
+    /// The file or its directory cannot be read or written.
+    #[error("the store {path} cannot be opened")]
+    Open {
+        path: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A later version of Frontdesk wrote it.
+    #[error("the store {path} was written by a newer version (format {found}, this program knows {known})")]
+    TooNew { path: String, found: u32, known: u32 },
+    /// The disk failed, is full, or the file is damaged. What was to be written may still turn up after a
+    /// restart, when it was the last sync that failed: offer it again, repeats are recognised.
+    #[error("the store failed")]
+    Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A stored value is not what this program writes.
+    #[error("a stored {what} cannot be read")]
+    Value { what: &'static str },
+    /// What the write is about has been answered, set aside or settled before, or never was there.
+    /// Whoever did that has the last word: drop the attempt.
+    #[error("the {what} is not there any more")]
+    Gone { what: &'static str },
+    /// The message belongs to another tenant than the handle: a mistake of the caller, nothing was written.
+    #[error("the message belongs to another tenant")]
+    OtherTenant,
+    /// Too many writes wait: say so to whoever sent the message.
+    #[error("the store has too much to write")]
+    Busy,
+    /// The writer is gone; the process is shutting down.
+    #[error("the store is closed")]
+    Closed,
+}
+
+macro_rules! storage_from {
+    ($($source:ty),+) => {
+        $(impl From<$source> for Error {
+            fn from(source: $source) -> Self {
+                Self::Storage(Box::new(redb::Error::from(source)))
+            }
+        })+
+    };
+}
+
+storage_from!(redb::StorageError, redb::TableError, redb::TransactionError, redb::CommitError);

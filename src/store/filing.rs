@@ -1,0 +1,86 @@
+//! Filing a message, and forgetting that it was filed.
+
+use redb::ReadableTable;
+
+use crate::clock::Timestamp;
+use crate::message::Inbound;
+
+use super::record::Filed;
+use super::scope::Scope;
+use super::tables::{Change, Changes, OwnedMark, Tables};
+use super::versioned::Versioned;
+use super::writer::Operation;
+use super::{Error, disk};
+
+/// Marks that one call forgets.
+const MAX_PRUNED: usize = 1000;
+
+/// A message that was admitted, for its conversation.
+#[derive(Debug)]
+pub(super) struct File {
+    pub(super) scope: Scope,
+    pub(super) inbound: Inbound,
+}
+
+impl Operation for File {
+    type Outcome = Filed;
+
+    fn plan(self, tables: &Tables<'_>) -> Result<(Filed, Changes), Error> {
+        let Self { scope, inbound } = self;
+        let identity = &inbound.identity;
+        let (tenant, key) = scope.parts();
+        let (entry, message_id) = (identity.entry.as_str(), inbound.message_id.as_str());
+        if tables.marks.get((tenant, entry, message_id))?.is_some() {
+            return Ok((Filed::Duplicate, Changes::None));
+        }
+
+        let mut session = match tables.sessions.get((tenant, key))? {
+            Some(row) => disk::Session::decode(row.value())?,
+            None => disk::Session::beginning_with(&inbound),
+        };
+        session.n_filed += 1;
+        session.last_active_at = inbound.received_at.0;
+        if inbound.user_name.is_some() {
+            session.user_name.clone_from(&inbound.user_name);
+        }
+        let waiting = disk::Waiting { inbound: (&inbound).into(), n_tries: 0, is_told: false };
+
+        let mut changes = vec![
+            Change::Mark { entry: entry.to_owned(), message_id: message_id.to_owned(), at: inbound.received_at.0 },
+            Change::Waiting(session.n_filed, Some(waiting.encode()?)),
+            Change::Session(session.encode()?),
+        ];
+        if let Some(user) = &identity.user {
+            let channel = identity.channel.as_str();
+            if tables.users.get((tenant, channel, user.as_str(), key))?.is_none() {
+                changes.push(Change::User { channel: channel.to_owned(), user: user.to_string() });
+            }
+        }
+        Ok((Filed::New, Changes::Session(scope, changes)))
+    }
+}
+
+/// Dedupe marks that are old enough to go.
+#[derive(Debug)]
+pub(super) struct PruneMarks {
+    pub(super) before: Timestamp,
+}
+
+impl Operation for PruneMarks {
+    /// Are more left?
+    type Outcome = bool;
+
+    fn plan(self, tables: &Tables<'_>) -> Result<(bool, Changes), Error> {
+        let mut marks = Vec::new();
+        for row in tables.marks_by_time.range(..(self.before.0, "", "", ""))? {
+            if marks.len() == MAX_PRUNED {
+                return Ok((true, Changes::ForgetMarks(marks)));
+            }
+            let (mark, ()) = row.map(|(mark, unit)| (mark, unit.value()))?;
+            let (at, tenant, entry, message_id) = mark.value();
+            let [tenant, entry, message_id] = [tenant, entry, message_id].map(str::to_owned);
+            marks.push(OwnedMark { at, tenant, entry, message_id });
+        }
+        Ok((false, if marks.is_empty() { Changes::None } else { Changes::ForgetMarks(marks) }))
+    }
+}

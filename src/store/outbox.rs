@@ -1,0 +1,69 @@
+//! What becomes of a reply that was committed.
+
+use redb::ReadableTable;
+
+use crate::clock::Timestamp;
+
+use super::scope::Scope;
+use super::tables::{Change, Changes, Tables};
+use super::turn::session;
+use super::versioned::Versioned;
+use super::writer::Operation;
+use super::{Error, delivery_id, disk};
+
+/// News of one delivery.
+#[derive(Debug)]
+pub(super) struct Progress {
+    pub(super) scope: Scope,
+    pub(super) id: String,
+    pub(super) step: Step,
+}
+
+/// What happened to it.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// An attempt starts.
+    Start,
+    /// The attempt certainly did not reach the vendor.
+    Unstart,
+    /// The vendor has it.
+    Settle,
+    /// Nobody tries it any more.
+    Park { reason: String, at: Timestamp },
+}
+
+impl Operation for Progress {
+    type Outcome = ();
+
+    fn plan(self, tables: &Tables<'_>) -> Result<((), Changes), Error> {
+        let Self { scope, id, step } = self;
+        let (tenant, key) = scope.parts();
+        let gone = || Error::Gone { what: "reply" };
+        let id = delivery_id::parse(&id).ok_or_else(gone)?;
+        let mut delivery = disk::Delivery::decode(tables.outbox.get((tenant, key, id))?.ok_or_else(gone)?.value())?;
+
+        let changes = match step {
+            Step::Start => {
+                delivery.is_started = true;
+                vec![Change::Delivery(id, Some(delivery.encode()?))]
+            }
+            Step::Unstart => {
+                delivery.is_started = false;
+                vec![Change::Delivery(id, Some(delivery.encode()?))]
+            }
+            Step::Settle => vec![Change::Delivery(id, None)],
+            Step::Park { reason, at } => {
+                let mut session = session(tables, &scope)?;
+                session.n_parked += 1;
+                let what = disk::ParkedItem::Delivery(id, delivery);
+                let parked = disk::Parked { at: at.0, reason, what };
+                vec![
+                    Change::Delivery(id, None),
+                    Change::Parked(session.n_parked, parked.encode()?),
+                    Change::Session(session.encode()?),
+                ]
+            }
+        };
+        Ok(((), Changes::Session(scope, changes)))
+    }
+}

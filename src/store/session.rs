@@ -1,0 +1,196 @@
+//! One conversation of one tenant.
+
+use std::sync::Arc;
+
+use redb::AccessGuard;
+
+use crate::clock::Timestamp;
+
+use super::outbox::{Progress, Step};
+use super::record::{Delivery, Line, NewDelivery, Parked, SessionRow, Turn, Waiting};
+use super::scope::Scope;
+use super::tables::{self, Bytes, INBOX, OUTBOX, PARKED, Pending, Position, SESSIONS, TRANSCRIPT};
+use super::turn::{CommitTurn, Park, Postpone};
+use super::versioned::Versioned;
+use super::{Error, Shared, disk, tenant};
+
+/// One conversation of one tenant.
+#[derive(Debug, Clone)]
+pub struct SessionStore {
+    shared: Arc<Shared>,
+    scope: Scope,
+}
+
+impl SessionStore {
+    pub(super) fn new(shared: Arc<Shared>, scope: Scope) -> Self {
+        Self { shared, scope }
+    }
+
+    /// The row, if the conversation exists.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn row(&self) -> Result<Option<SessionRow>, Error> {
+        let sessions = self.shared.database.read()?.open_table(SESSIONS)?;
+        let row = sessions.get(self.scope.parts())?;
+        row.map(|row| tenant::restore(self.scope.clone(), &row)).transpose()
+    }
+
+    /// Messages that wait, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn waiting(&self, limit: usize) -> Result<Vec<Waiting>, Error> {
+        let inbox = self.shared.database.read()?.open_table(INBOX)?;
+        let restore = |row: redb::Result<Row<'_, Position>>| {
+            let (key, value) = row?;
+            let waiting = disk::Waiting::decode(value.value())?.restore(key.value().2, self.scope.tenant.as_ref());
+            waiting.or(Err(Error::Value { what: disk::Waiting::WHAT }))
+        };
+        inbox.range(tables::positions(&self.scope))?.take(limit).map(restore).collect()
+    }
+
+    /// The newest lines, oldest first: at most `max_lines`, and at most `max_bytes` of text unless one line alone is longer.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn recent(&self, max_lines: usize, max_bytes: usize) -> Result<Vec<Line>, Error> {
+        let transcript = self.shared.database.read()?.open_table(TRANSCRIPT)?;
+        let mut lines = Vec::new();
+        let mut n_bytes = 0_usize;
+        for row in transcript.range(tables::positions(&self.scope))?.rev().take(max_lines) {
+            let line = line(row)?;
+            n_bytes = n_bytes.saturating_add(line.text.len());
+            if n_bytes > max_bytes && !lines.is_empty() {
+                break;
+            }
+            lines.push(line);
+        }
+        lines.reverse();
+        Ok(lines)
+    }
+
+    /// Lines after `after_seq`, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn lines_after(&self, after_seq: u64, limit: usize) -> Result<Vec<Line>, Error> {
+        let transcript = self.shared.database.read()?.open_table(TRANSCRIPT)?;
+        let (tenant, key) = self.scope.parts();
+        let Some(first) = after_seq.checked_add(1) else { return Ok(Vec::new()) };
+        transcript.range((tenant, key, first)..=(tenant, key, u64::MAX))?.take(limit).map(line).collect()
+    }
+
+    /// Ends a turn in one transaction: the answered messages leave the inbox and enter the transcript,
+    /// the answer follows them, and its deliveries enter the outbox. Returns these in order.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`], [`Error::Closed`]; [`Error::Gone`] when one of the messages
+    /// does not wait any more, or none is named. On an error nothing has happened.
+    pub async fn commit_turn(&self, turn: Turn) -> Result<Vec<Delivery>, Error> {
+        self.shared.writer.write(CommitTurn { scope: self.scope.clone(), turn }).await
+    }
+
+    /// Notes that a turn over these messages failed and will be tried again; `notice` is sent to the peer
+    /// once, and the messages are marked as told. Not part of the transcript.
+    ///
+    /// # Errors
+    /// As [`Self::commit_turn`].
+    pub async fn postpone(
+        &self,
+        seqs: Vec<u64>,
+        notice: Option<NewDelivery>,
+        at: Timestamp,
+    ) -> Result<Vec<Delivery>, Error> {
+        self.shared.writer.write(Postpone { scope: self.scope.clone(), seqs, notice, at }).await
+    }
+
+    /// Sets messages aside: they leave the inbox and stay readable under [`Self::parked`].
+    ///
+    /// # Errors
+    /// As [`Self::commit_turn`].
+    pub async fn park(
+        &self,
+        seqs: Vec<u64>,
+        reason: String,
+        notice: Option<NewDelivery>,
+        at: Timestamp,
+    ) -> Result<Vec<Delivery>, Error> {
+        self.shared.writer.write(Park { scope: self.scope.clone(), seqs, reason, notice, at }).await
+    }
+
+    /// What was set aside in this conversation, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn parked(&self, limit: usize) -> Result<Vec<Parked>, Error> {
+        let parked = self.shared.database.read()?.open_table(PARKED)?;
+        let restore = |row: redb::Result<Row<'_, Position>>| {
+            let (_, value) = row?;
+            let parked = disk::Parked::decode(value.value())?.restore(&self.scope);
+            parked.or(Err(Error::Value { what: disk::Parked::WHAT }))
+        };
+        parked.range(tables::positions(&self.scope))?.take(limit).map(restore).collect()
+    }
+
+    /// Replies of this conversation that are not settled, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn undelivered(&self) -> Result<Vec<Delivery>, Error> {
+        let outbox = self.shared.database.read()?.open_table(OUTBOX)?;
+        outbox.range(tables::deliveries(&self.scope))?.map(delivery).collect()
+    }
+
+    /// Notes, before an attempt on a channel without idempotency, that it starts.
+    ///
+    /// # Errors
+    /// As [`Self::commit_turn`]; [`Error::Gone`] when the reply was settled or set aside.
+    pub async fn start_delivery(&self, id: &str) -> Result<(), Error> {
+        self.progress(id, Step::Start).await
+    }
+
+    /// Notes that the attempt certainly did not reach the vendor.
+    ///
+    /// # Errors
+    /// As [`Self::start_delivery`].
+    pub async fn unstart_delivery(&self, id: &str) -> Result<(), Error> {
+        self.progress(id, Step::Unstart).await
+    }
+
+    /// The vendor has it: it leaves the outbox.
+    ///
+    /// # Errors
+    /// As [`Self::start_delivery`].
+    pub async fn settle_delivery(&self, id: &str) -> Result<(), Error> {
+        self.progress(id, Step::Settle).await
+    }
+
+    /// It will not be sent, or nobody knows whether it was: set aside for the operator.
+    ///
+    /// # Errors
+    /// As [`Self::start_delivery`].
+    pub async fn park_delivery(&self, id: &str, reason: String, at: Timestamp) -> Result<(), Error> {
+        self.progress(id, Step::Park { reason, at }).await
+    }
+
+    async fn progress(&self, id: &str, step: Step) -> Result<(), Error> {
+        self.shared.writer.write(Progress { scope: self.scope.clone(), id: id.to_owned(), step }).await
+    }
+}
+
+/// A row of a table whose values are versioned.
+type Row<'a, K> = (AccessGuard<'a, K>, AccessGuard<'a, Bytes>);
+
+fn line(row: redb::Result<Row<'_, Position>>) -> Result<Line, Error> {
+    let (key, value) = row?;
+    disk::Line::decode(value.value())?.restore(key.value().2).or(Err(Error::Value { what: disk::Line::WHAT }))
+}
+
+/// A row of the outbox.
+pub(super) fn delivery(row: redb::Result<Row<'_, Pending>>) -> Result<Delivery, Error> {
+    let (key, value) = row?;
+    let (tenant, key, id) = key.value();
+    let delivery = disk::Delivery::decode(value.value())?.restore(id, Scope::restore(tenant, key)?);
+    delivery.or(Err(Error::Value { what: disk::Delivery::WHAT }))
+}

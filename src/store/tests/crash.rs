@@ -1,0 +1,166 @@
+//! Power goes out in every sync of a short life, with different parts of what was written surviving.
+
+use super::disk::{Disk, Fault, Survivors};
+use super::*;
+use crate::store::{Error, Filed};
+
+/// One acknowledged change after the other.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    File { key: &'static str, message_id: &'static str },
+    Turn { key: &'static str, seqs: &'static [u64] },
+    Postpone { key: &'static str, seq: u64 },
+    Park { key: &'static str, seq: u64 },
+    StartFirst { key: &'static str },
+    SettleFirst { key: &'static str },
+    ParkFirst { key: &'static str },
+    PruneAll,
+}
+
+const STEPS: &[Step] = &[
+    Step::File { key: "a", message_id: "m1" },
+    Step::File { key: "a", message_id: "m2" },
+    Step::File { key: "b", message_id: "m3" },
+    Step::Postpone { key: "a", seq: 1 },
+    Step::Turn { key: "a", seqs: &[1, 2] },
+    Step::StartFirst { key: "a" },
+    Step::SettleFirst { key: "a" },
+    Step::Park { key: "b", seq: 1 },
+    Step::ParkFirst { key: "a" },
+    Step::PruneAll,
+    Step::File { key: "b", message_id: "m4" },
+    Step::Turn { key: "b", seqs: &[2] },
+];
+
+/// An operation that was cut off may have reached the disk; its repetition then says so.
+fn is_repeat(error: &Error) -> bool {
+    matches!(error, Error::Gone { .. })
+}
+
+async fn run(store: &Store, step: Step) -> Result<(), Error> {
+    let conversations = store.tenant(tenant("t").as_ref());
+    let session = |text| conversations.session(&key(text));
+    let first = |text| {
+        let undelivered = session(text).undelivered()?;
+        Ok::<_, Error>(undelivered.first().map(|delivery| delivery.id.clone()).unwrap_or_default())
+    };
+    match step {
+        Step::File { key: text, message_id } => {
+            conversations.file(&key(text), &inbound("t", "u", message_id, 3)).await.map(|_: Filed| ())
+        }
+        Step::Turn { key, seqs } => {
+            let replies = vec![reply("m1", "one"), reply("m1", "two")];
+            session(key).commit_turn(turn(seqs.to_vec(), "one two", replies, 8)).await.map(drop)
+        }
+        Step::Postpone { key, seq } => {
+            session(key).postpone(vec![seq], Some(reply("m1", "wait")), Timestamp(5)).await.map(drop)
+        }
+        Step::Park { key, seq } => session(key).park(vec![seq], "no answer".into(), None, Timestamp(6)).await.map(drop),
+        Step::StartFirst { key } => session(key).start_delivery(&first(key)?).await,
+        Step::SettleFirst { key } => session(key).settle_delivery(&first(key)?).await,
+        Step::ParkFirst { key } => session(key).park_delivery(&first(key)?, "unclear".into(), Timestamp(9)).await,
+        Step::PruneAll => store.prune_marks(Timestamp(4)).await.map(drop),
+    }
+}
+
+fn views(store: &Store) -> [View; 2] {
+    ["a", "b"].map(|key| view(store, "t", key))
+}
+
+/// Runs the steps until one fails. Returns how many were acknowledged.
+async fn live(disk: &Disk) -> usize {
+    let Ok(store) = disk.open() else { return 0 };
+    for (n_done, step) in STEPS.iter().enumerate() {
+        if run(&store, *step).await.is_err() {
+            return n_done;
+        }
+    }
+    STEPS.len()
+}
+
+/// What is to be seen after no step, one step, and so on.
+async fn expected() -> Vec<[View; 2]> {
+    let store = Disk::default().open().unwrap();
+    let mut expected = vec![views(&store)];
+    for step in STEPS {
+        run(&store, *step).await.unwrap();
+        expected.push(views(&store));
+    }
+    expected
+}
+
+async fn check(survivors: Survivors) {
+    let expected = expected().await;
+    for n_sync in 1.. {
+        let disk = Disk::with_fault(Fault::PowerCutAt(n_sync));
+        let n_done = live(&disk).await;
+        if !disk.has_lost_power() {
+            assert_eq!(n_done, STEPS.len());
+            assert!(n_sync > STEPS.len(), "every step syncs");
+            return;
+        }
+
+        let store = disk.after_power_cut(survivors).open().unwrap();
+        let found = views(&store);
+        let reached = expected.iter().enumerate().skip(n_done).take(2).find(|(_, views)| **views == found);
+        let Some((n_reached, _)) = reached else {
+            panic!("sync {n_sync}, {survivors:?}: after {n_done} acknowledged steps there was {found:#?}");
+        };
+
+        for step in &STEPS[n_reached..] {
+            run(&store, *step).await.unwrap();
+        }
+        assert_eq!(views(&store), expected[STEPS.len()], "sync {n_sync}, {survivors:?}: the rest of the life");
+    }
+}
+
+#[tokio::test]
+async fn a_power_cut_that_loses_all_unsynced_writes_keeps_what_was_acknowledged() {
+    check(Survivors::None).await;
+}
+
+#[tokio::test]
+async fn a_power_cut_after_all_writes_keeps_what_was_acknowledged() {
+    check(Survivors::All).await;
+}
+
+#[tokio::test]
+async fn a_power_cut_that_tears_writes_keeps_what_was_acknowledged() {
+    for remainder in 0..3 {
+        check(Survivors::Third(remainder)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_failed_once_is_used_again() {
+    let disk = Disk::default();
+    let store = disk.open().unwrap();
+    let conversations = store.tenant(None);
+    conversations.file(&key("a"), &inbound("", "u", "m1", 1)).await.unwrap();
+
+    disk.set_fault(Fault::NextSync);
+    let second = inbound("", "u", "m2", 2);
+    assert!(matches!(conversations.file(&key("a"), &second).await, Err(Error::Storage(_))));
+
+    conversations.file(&key("a"), &second).await.unwrap();
+    assert_eq!(conversations.session(&key("a")).waiting(9).unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_turn_that_was_cut_off_is_not_committed_twice() {
+    let disk = Disk::default();
+    let store = disk.open().unwrap();
+    let conversations = store.tenant(None);
+    let session = conversations.session(&key("a"));
+    conversations.file(&key("a"), &inbound("", "u", "m1", 1)).await.unwrap();
+
+    disk.set_fault(Fault::NextSync);
+    let answer = turn(vec![1], "hi", vec![reply("m1", "hi")], 2);
+    assert!(session.commit_turn(answer.clone()).await.is_err());
+    if let Err(error) = session.commit_turn(answer).await {
+        assert!(is_repeat(&error), "{error}");
+    }
+
+    assert_eq!(session.lines_after(0, 9).unwrap().len(), 2);
+    assert_eq!(session.undelivered().unwrap().len(), 1);
+}

@@ -1,0 +1,136 @@
+//! Opening files of all sorts.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::*;
+use crate::store::tables::{FORMAT, META};
+use crate::store::{Error, Filed};
+
+/// Opens what `prepare` leaves at the path; the names of the error and of its cause.
+fn check(prepare: impl FnOnce(&Path), expected: Result<(), &str>) {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("store.redb");
+    prepare(&path);
+    let found = Store::open(&path, CACHE_BYTES).map(drop).map_err(|error| match &error {
+        Error::Open { source, .. } => source.to_string(),
+        _ => error.to_string().replace(&*path.to_string_lossy(), "PATH"),
+    });
+    assert_eq!(found.as_ref().map_err(String::as_str).copied(), expected);
+}
+
+#[test]
+fn a_missing_or_empty_file_becomes_a_store() {
+    check(|_| (), Ok(()));
+    check(|path| fs::write(path, "").unwrap(), Ok(()));
+}
+
+#[test]
+fn a_new_file_is_for_its_owner_only() {
+    let home = tempfile::tempdir().unwrap();
+    drop(open(&home));
+    let mode = fs::metadata(home.path().join("store.redb")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_file_whose_creation_was_cut_off_is_started_again() {
+    check(|path| fs::write(path, vec![0; 64 * 1024]).unwrap(), Ok(()));
+}
+
+#[test]
+fn foreign_files_are_refused_and_left_alone() {
+    let refused = Err("the file is not a store of Frontdesk");
+    for bytes in [b"{}".to_vec(), vec![0; 9], b"x".repeat(9000), [vec![0; 9000], b"x".to_vec()].concat()] {
+        let home = tempfile::tempdir().unwrap();
+        let copy = home.path().join("copy");
+        check(
+            |path| {
+                fs::write(path, &bytes).unwrap();
+                fs::hard_link(path, &copy).unwrap_or_default();
+            },
+            refused,
+        );
+        if copy.exists() {
+            assert_eq!(fs::read(&copy).unwrap(), bytes);
+        }
+    }
+}
+
+#[test]
+fn the_database_of_another_program_is_refused() {
+    let other = redb::TableDefinition::<&str, &str>::new("notes");
+    let prepare = |path: &Path| {
+        let database = redb::Database::create(path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(other).unwrap();
+        transaction.commit().unwrap();
+    };
+    check(prepare, Err("the file is a database of another program"));
+}
+
+#[test]
+fn a_file_of_a_newer_version_is_refused() {
+    let prepare = |path: &Path| {
+        drop(Store::open(path, CACHE_BYTES).unwrap());
+        let database = redb::Database::open(path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(META).unwrap().insert("format", FORMAT + 1).unwrap();
+        transaction.commit().unwrap();
+    };
+    check(prepare, Err("the store PATH was written by a newer version (format 2, this program knows 1)"));
+}
+
+#[test]
+fn a_directory_is_refused() {
+    check(|path| fs::create_dir(path).unwrap(), Err("Is a directory (os error 21)"));
+}
+
+#[test]
+fn a_missing_directory_is_an_error() {
+    let home = tempfile::tempdir().unwrap();
+    let error = Store::open(&home.path().join("none/store.redb"), CACHE_BYTES).unwrap_err();
+    assert!(matches!(error, Error::Open { .. }), "{error}");
+}
+
+#[test]
+fn an_open_file_is_locked_until_the_last_handle_is_gone() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("store.redb");
+    let session = open(&home).tenant(None).session(&key("a"));
+    assert!(matches!(Store::open(&path, CACHE_BYTES), Err(Error::Locked { .. })));
+    drop(session);
+    assert!(Store::open(&path, CACHE_BYTES).is_ok());
+}
+
+#[tokio::test]
+async fn everything_is_there_after_a_restart() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(&home);
+    let conversations = store.tenant(tenant("t").as_ref());
+    let session = conversations.session(&key("a"));
+    for (message_id, at) in [("m1", 1), ("m2", 2), ("m3", 3)] {
+        conversations.file(&key("a"), &inbound("t", "u", message_id, at)).await.unwrap();
+    }
+    session.commit_turn(turn(vec![1], "hi", vec![reply("m1", "hi"), reply("m1", "there")], 4)).await.unwrap();
+    session.postpone(vec![2], Some(reply("m2", "wait")), Timestamp(5)).await.unwrap();
+    session.park(vec![3], "no answer".into(), None, Timestamp(6)).await.unwrap();
+    let deliveries = session.undelivered().unwrap();
+    session.start_delivery(&deliveries[0].id).await.unwrap();
+    session.park_delivery(&deliveries[1].id, "unclear".into(), Timestamp(7)).await.unwrap();
+    let before = (view(&store, "t", "a"), store.counts().unwrap());
+    drop((store, conversations, session));
+
+    let store = open(&home);
+
+    assert_eq!((view(&store, "t", "a"), store.counts().unwrap()), before);
+    let conversations = store.tenant(tenant("t").as_ref());
+    let session = conversations.session(&key("a"));
+    let started: Vec<_> = session.undelivered().unwrap().into_iter().map(|d| (d.id, d.is_started)).collect();
+    assert_eq!(started, [(deliveries[0].id.clone(), true), (deliveries[2].id.clone(), false)]);
+    assert_eq!(conversations.file(&key("a"), &inbound("t", "u", "m3", 9)).await.unwrap(), Filed::Duplicate);
+    assert_eq!(conversations.find(&ChannelType::new("slack").unwrap(), &id("u")).unwrap().len(), 1);
+    session.unstart_delivery(&deliveries[0].id).await.unwrap();
+    assert!(!session.undelivered().unwrap()[0].is_started);
+}

@@ -1,0 +1,101 @@
+//! The store through its own surface.
+
+mod behaviour;
+mod crash;
+mod disk;
+mod files;
+mod model;
+
+use crate::clock::Timestamp;
+use crate::id::{AgentId, ChannelType, EntryId, OpaqueId, SessionKey, TenantId};
+use crate::message::{Attachment, Author, ChatKind, Identity, Inbound, ReplyAddress};
+
+use super::{Delivery, Line, NewDelivery, Parked, ParkedItem, SessionRow, Store, Turn, Waiting};
+
+const CACHE_BYTES: usize = 1024 * 1024;
+
+fn key(text: &str) -> SessionKey {
+    SessionKey::parse(text).unwrap()
+}
+
+fn id(text: &str) -> OpaqueId {
+    OpaqueId::new(text).unwrap()
+}
+
+fn tenant(text: &str) -> Option<TenantId> {
+    (!text.is_empty()).then(|| TenantId::new(text).unwrap())
+}
+
+/// Message `message_id` of `user`, with something in every field.
+fn inbound(tenant_id: &str, user: &str, message_id: &str, at: u64) -> Inbound {
+    let entry = EntryId::new("slack-2").unwrap();
+    Inbound {
+        identity: Identity {
+            entry: entry.clone(),
+            channel: ChannelType::new("slack").unwrap(),
+            account: Some(id("A1")),
+            tenant: tenant(tenant_id),
+            workspace: Some(id("w")),
+            server: Some(id("T1")),
+            room: Some(id("C1")),
+            thread: Some(id("17.5")),
+            user: Some(id(user)),
+            kind: ChatKind::Thread,
+            parent: ChatKind::Group,
+        },
+        user_name: Some(format!("Name of {user}")),
+        author: Author::Peer,
+        agent: None,
+        mentions_bot: true,
+        message_id: id(message_id),
+        received_at: Timestamp(at),
+        text: format!("text of {message_id}"),
+        attachments: vec![Attachment { url: "u".into(), mime: Some("image/png".into()), name: None }],
+        reply_to: ReplyAddress::new(entry, format!("target of {user}")),
+    }
+}
+
+fn reply(message_id: &str, text: &str) -> NewDelivery {
+    NewDelivery {
+        address: ReplyAddress::new(EntryId::new("slack-2").unwrap(), "target of u"),
+        in_reply_to: id(message_id),
+        answers: vec![id(message_id)],
+        text: text.to_owned(),
+    }
+}
+
+fn turn(answered: Vec<u64>, text: &str, deliveries: Vec<NewDelivery>, at: u64) -> Turn {
+    let agent = AgentId::new("reception").unwrap();
+    Turn { answered, agent, text: text.to_owned(), deliveries, at: Timestamp(at) }
+}
+
+fn open(directory: &tempfile::TempDir) -> Store {
+    Store::open(&directory.path().join("store.redb"), CACHE_BYTES).unwrap()
+}
+
+/// All that is known of a conversation. The ids of deliveries are random and left out.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct View {
+    row: Option<SessionRow>,
+    waiting: Vec<Waiting>,
+    lines: Vec<Line>,
+    undelivered: Vec<Delivery>,
+    parked: Vec<Parked>,
+}
+
+fn view(store: &Store, tenant_id: &str, key_text: &str) -> View {
+    let session = store.tenant(tenant(tenant_id).as_ref()).session(&key(key_text));
+    let mut view = View {
+        row: session.row().unwrap(),
+        waiting: session.waiting(usize::MAX).unwrap(),
+        lines: session.lines_after(0, usize::MAX).unwrap(),
+        undelivered: session.undelivered().unwrap(),
+        parked: session.parked(usize::MAX).unwrap(),
+    };
+    let parked = view.parked.iter_mut().filter_map(|parked| match &mut parked.what {
+        ParkedItem::Delivery(delivery) => Some(delivery),
+        ParkedItem::Message(_) => None,
+    });
+    view.undelivered.iter_mut().chain(parked).for_each(|delivery| delivery.id.clear());
+    view
+}

@@ -1,0 +1,154 @@
+//! How messages leave the inbox: answered, tried in vain, or set aside.
+
+use redb::ReadableTable;
+
+use crate::clock::Timestamp;
+
+use super::record::{Delivery, NewDelivery, Turn};
+use super::scope::Scope;
+use super::tables::{self, Change, Changes, Tables};
+use super::versioned::Versioned;
+use super::writer::Operation;
+use super::{Error, delivery_id, disk};
+
+/// See `SessionStore::commit_turn`.
+#[derive(Debug)]
+pub(super) struct CommitTurn {
+    pub(super) scope: Scope,
+    pub(super) turn: Turn,
+}
+
+impl Operation for CommitTurn {
+    type Outcome = Vec<Delivery>;
+
+    fn plan(self, tables: &Tables<'_>) -> Result<(Vec<Delivery>, Changes), Error> {
+        let Self { scope, turn } = self;
+        let mut session = session(tables, &scope)?;
+        let answered = waiting(tables, &scope, turn.answered)?;
+        // Without this, a turn over nothing could be committed again and again.
+        let Some((_, last)) = answered.last() else { return Err(Error::Gone { what: "message" }) };
+        let address = match turn.deliveries.first() {
+            Some(delivery) => (&delivery.address).into(),
+            None => last.inbound.reply_to.clone(),
+        };
+
+        let mut changes = Vec::new();
+        for (seq, waiting) in answered {
+            session.n_lines += 1;
+            changes.push(Change::Waiting(seq, None));
+            changes.push(Change::Line(session.n_lines, waiting.inbound.into_line().encode()?));
+        }
+        session.n_lines += 1;
+        session.agent = Some(turn.agent.to_string());
+        session.last_active_at = turn.at.0;
+        let speaker = disk::Speaker::Agent(turn.agent.to_string());
+        let line = disk::Line { at: turn.at.0, speaker, text: turn.text, address };
+        changes.push(Change::Line(session.n_lines, line.encode()?));
+        let deliveries = send(tables, &scope, turn.deliveries, session.n_lines, turn.at, &mut changes)?;
+        changes.push(Change::Session(session.encode()?));
+        Ok((deliveries, Changes::Session(scope, changes)))
+    }
+}
+
+/// See `SessionStore::postpone`.
+#[derive(Debug)]
+pub(super) struct Postpone {
+    pub(super) scope: Scope,
+    pub(super) seqs: Vec<u64>,
+    pub(super) notice: Option<NewDelivery>,
+    pub(super) at: Timestamp,
+}
+
+impl Operation for Postpone {
+    type Outcome = Vec<Delivery>;
+
+    fn plan(self, tables: &Tables<'_>) -> Result<(Vec<Delivery>, Changes), Error> {
+        let Self { scope, seqs, notice, at } = self;
+        let session = session(tables, &scope)?;
+        let mut changes = Vec::new();
+        for (seq, mut waiting) in waiting(tables, &scope, seqs)? {
+            waiting.n_tries = waiting.n_tries.saturating_add(1);
+            waiting.is_told |= notice.is_some();
+            changes.push(Change::Waiting(seq, Some(waiting.encode()?)));
+        }
+        let deliveries = send(tables, &scope, notice, session.n_lines, at, &mut changes)?;
+        Ok((deliveries, Changes::Session(scope, changes)))
+    }
+}
+
+/// See `SessionStore::park`.
+#[derive(Debug)]
+pub(super) struct Park {
+    pub(super) scope: Scope,
+    pub(super) seqs: Vec<u64>,
+    pub(super) reason: String,
+    pub(super) notice: Option<NewDelivery>,
+    pub(super) at: Timestamp,
+}
+
+impl Operation for Park {
+    type Outcome = Vec<Delivery>;
+
+    fn plan(self, tables: &Tables<'_>) -> Result<(Vec<Delivery>, Changes), Error> {
+        let Self { scope, seqs, reason, notice, at } = self;
+        let mut session = session(tables, &scope)?;
+        let mut changes = Vec::new();
+        for (seq, waiting) in waiting(tables, &scope, seqs)? {
+            session.n_parked += 1;
+            let what = disk::ParkedItem::Message(waiting.inbound);
+            let parked = disk::Parked { at: at.0, reason: reason.clone(), what };
+            changes.push(Change::Waiting(seq, None));
+            changes.push(Change::Parked(session.n_parked, parked.encode()?));
+        }
+        let deliveries = send(tables, &scope, notice, session.n_lines, at, &mut changes)?;
+        changes.push(Change::Session(session.encode()?));
+        Ok((deliveries, Changes::Session(scope, changes)))
+    }
+}
+
+/// The row of the conversation.
+pub(super) fn session(tables: &Tables<'_>, scope: &Scope) -> Result<disk::Session, Error> {
+    let row = tables.sessions.get(scope.parts())?.ok_or(Error::Gone { what: "conversation" })?;
+    disk::Session::decode(row.value())
+}
+
+/// All of these messages, oldest first; one that does not wait any more spoils the whole operation.
+fn waiting(tables: &Tables<'_>, scope: &Scope, mut seqs: Vec<u64>) -> Result<Vec<(u64, disk::Waiting)>, Error> {
+    let (tenant, key) = scope.parts();
+    seqs.sort_unstable();
+    seqs.dedup();
+    let get = |seq| {
+        let waiting = tables.inbox.get((tenant, key, seq))?.ok_or(Error::Gone { what: "message" })?;
+        Ok((seq, disk::Waiting::decode(waiting.value())?))
+    };
+    seqs.into_iter().map(get).collect()
+}
+
+/// Puts replies into the outbox, in order, after all that wait there for this conversation.
+fn send(
+    tables: &Tables<'_>,
+    scope: &Scope,
+    contents: impl IntoIterator<Item = NewDelivery>,
+    line: u64,
+    at: Timestamp,
+    changes: &mut Vec<Change>,
+) -> Result<Vec<Delivery>, Error> {
+    let newest = tables.outbox.range(tables::deliveries(scope))?.next_back().transpose()?;
+    let mut newest = newest.map(|(key, _)| key.value().2);
+    let mut deliveries = Vec::new();
+    for content in contents {
+        let id = delivery_id::next(at, newest)?;
+        newest = Some(id);
+        changes.push(Change::Delivery(id, Some(disk::Delivery::new(&content, line, at).encode()?)));
+        deliveries.push(Delivery {
+            id: delivery_id::print(id),
+            tenant: scope.tenant.clone(),
+            key: scope.key.clone(),
+            seq: line,
+            created_at: at,
+            is_started: false,
+            content,
+        });
+    }
+    Ok(deliveries)
+}

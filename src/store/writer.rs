@@ -1,0 +1,249 @@
+//! The one writer: a thread that takes what waits, writes it in one transaction and syncs once.
+//!
+//! An operation first reads and decides ([`Operation::plan`]), then its changes are applied. What it
+//! refuses while it plans, a repeat or a reply that is settled, concerns nobody else in the batch; what
+//! fails later is the disk, and then the whole batch is given up. So nothing is ever half-applied.
+//!
+//! An operation that was handed in is carried out even when its caller no longer waits.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::Error;
+use super::database::Database;
+use super::tables::{Changes, Tables};
+
+/// Operations that may wait. Bounds the memory that a burst of messages takes.
+pub(super) const MAX_WAITING: usize = 1024;
+/// Operations in one transaction. Bounds how long the first of them waits for the last.
+const MAX_BATCH: usize = 256;
+/// Opening reads the whole file; a disk that stays broken must not keep us at it.
+const REOPEN_PAUSE: Duration = Duration::from_secs(5);
+
+/// One change of the store.
+pub(super) trait Operation: Send + 'static {
+    /// What the caller learns when it is on the disk.
+    type Outcome: Send + 'static;
+
+    /// Reads what it needs and decides; sees what operations before it in the batch did.
+    fn plan(self, tables: &Tables<'_>) -> Result<(Self::Outcome, Changes), Error>;
+}
+
+/// Hands operations to the thread. Dropping it finishes what waits and closes the file.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// `None` only while it is dropped.
+    queue: Option<mpsc::Sender<Box<dyn Job>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    pub(super) fn start(database: Arc<Database>) -> std::io::Result<Self> {
+        let (queue, jobs) = mpsc::channel(MAX_WAITING);
+        let run = move || Batches { database, jobs, state: State::Sound }.run();
+        let thread = thread::Builder::new().name("store".to_owned()).spawn(run)?;
+        Ok(Self { queue: Some(queue), thread: Some(thread) })
+    }
+
+    /// Writes, after waiting for its turn however long the queue is.
+    pub(super) async fn write<O: Operation>(&self, operation: O) -> Result<O::Outcome, Error> {
+        let (job, answer) = Pending::new(operation);
+        self.queue()?.send(Box::new(job)).await.or(Err(Error::Closed))?;
+        answer.await.unwrap_or(Err(Error::Closed))
+    }
+
+    /// Writes, or says that too much waits already.
+    pub(super) async fn try_write<O: Operation>(&self, operation: O) -> Result<O::Outcome, Error> {
+        let (job, answer) = Pending::new(operation);
+        self.queue()?.try_send(Box::new(job)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Error::Busy,
+            mpsc::error::TrySendError::Closed(_) => Error::Closed,
+        })?;
+        answer.await.unwrap_or(Err(Error::Closed))
+    }
+
+    fn queue(&self) -> Result<&mpsc::Sender<Box<dyn Job>>, Error> {
+        self.queue.as_ref().ok_or(Error::Closed)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue = None;
+        // So that whoever drops the last handle can open the file again. What waits is a few batches at most.
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the store's writer panicked");
+        }
+    }
+}
+
+/// An operation whatever its outcome is.
+trait Job: Send {
+    /// Plans it and applies its changes. An error is the disk's: the transaction must be given up.
+    fn run(&mut self, tables: &mut Tables<'_>) -> Result<Wrote, Error>;
+
+    /// Tells the caller.
+    fn answer(self: Box<Self>, committed: Result<(), Error>);
+}
+
+/// Did an operation change the transaction?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrote {
+    Nothing,
+    Something,
+}
+
+struct Pending<O: Operation> {
+    operation: Option<O>,
+    outcome: Option<Result<O::Outcome, Error>>,
+    answer: oneshot::Sender<Result<O::Outcome, Error>>,
+}
+
+impl<O: Operation> Pending<O> {
+    fn new(operation: O) -> (Self, oneshot::Receiver<Result<O::Outcome, Error>>) {
+        let (answer, receiver) = oneshot::channel();
+        (Self { operation: Some(operation), outcome: None, answer }, receiver)
+    }
+}
+
+impl<O: Operation> Job for Pending<O> {
+    fn run(&mut self, tables: &mut Tables<'_>) -> Result<Wrote, Error> {
+        let Some(operation) = self.operation.take() else { return Ok(Wrote::Nothing) };
+        match operation.plan(tables) {
+            Ok((outcome, changes)) => {
+                let wrote = if matches!(changes, Changes::None) { Wrote::Nothing } else { Wrote::Something };
+                tables.apply(changes)?;
+                self.outcome = Some(Ok(outcome));
+                Ok(wrote)
+            }
+            Err(error @ Error::Storage(_)) => Err(error),
+            Err(refused) => {
+                self.outcome = Some(Err(refused));
+                Ok(Wrote::Nothing)
+            }
+        }
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), Error>) {
+        let outcome = match (self.outcome, committed) {
+            (Some(Err(refused)), _) => Err(refused),
+            (Some(Ok(outcome)), Ok(())) => Ok(outcome),
+            (_, Err(error)) => Err(error),
+            (None, Ok(())) => Err(Error::Closed),
+        };
+        // A caller that is gone does not need to know.
+        drop(self.answer.send(outcome));
+    }
+}
+
+/// The thread's side.
+struct Batches {
+    database: Arc<Database>,
+    jobs: mpsc::Receiver<Box<dyn Job>>,
+    state: State,
+}
+
+/// Can it write?
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Sound,
+    /// It failed at this time and was opened again.
+    Recovered(Instant),
+    /// It failed at this time and must be opened again first.
+    Failed(Instant),
+}
+
+impl Batches {
+    fn run(mut self) {
+        let mut batch = Vec::new();
+        while self.jobs.blocking_recv_many(&mut batch, MAX_BATCH) > 0 {
+            if let Err(error) = self.ready() {
+                answer_all(&mut batch, error);
+                continue;
+            }
+            match write(&self.database, &mut batch) {
+                Ok(()) => batch.drain(..).for_each(|job| job.answer(Ok(()))),
+                Err(error) => {
+                    tracing::error!(error = %describe(&error), n_operations = batch.len(), "the store did not write");
+                    answer_all(&mut batch, error);
+                    self.recover();
+                }
+            }
+        }
+    }
+
+    /// After a failure, once the pause is over: is the file open again?
+    fn ready(&mut self) -> Result<(), Error> {
+        match self.state {
+            State::Failed(at) if at.elapsed() < REOPEN_PAUSE => {
+                Err(Error::Storage("the disk failed a moment ago".into()))
+            }
+            State::Failed(_) => self.reopen(),
+            State::Sound | State::Recovered(_) => Ok(()),
+        }
+    }
+
+    /// Opens the file again, at once when it is the first failure for some time: readers need it too.
+    fn recover(&mut self) {
+        let is_repeated = matches!(self.state, State::Recovered(at) if at.elapsed() < REOPEN_PAUSE);
+        self.state = State::Failed(Instant::now());
+        if !is_repeated {
+            // What went wrong is logged there; the next write tries again.
+            drop(self.reopen());
+        }
+    }
+
+    fn reopen(&mut self) -> Result<(), Error> {
+        let reopened = self.database.reopen();
+        self.state = match &reopened {
+            Ok(()) => State::Recovered(Instant::now()),
+            Err(error) => {
+                tracing::error!(error = %describe(error), "the store could not be opened again");
+                State::Failed(Instant::now())
+            }
+        };
+        reopened
+    }
+}
+
+/// Tells every caller of the batch that the disk failed.
+fn answer_all(batch: &mut Vec<Box<dyn Job>>, error: Error) {
+    let cause: Arc<dyn std::error::Error + Send + Sync> = match error {
+        Error::Storage(source) => source.into(),
+        error => Arc::new(error),
+    };
+    batch.drain(..).for_each(|job| job.answer(Err(Error::Storage(Box::new(Arc::clone(&cause))))));
+}
+
+/// Runs the batch in one transaction.
+fn write(database: &Database, batch: &mut [Box<dyn Job>]) -> Result<(), Error> {
+    let transaction = database.write()?;
+    let mut tables = Tables::open(&transaction)?;
+    let mut wrote = Wrote::Nothing;
+    for job in batch {
+        if job.run(&mut tables)? == Wrote::Something {
+            wrote = Wrote::Something;
+        }
+    }
+    drop(tables);
+    match wrote {
+        Wrote::Something => database.commit(transaction),
+        Wrote::Nothing => Ok(transaction.abort()?),
+    }
+}
+
+/// With its causes; they name files and systems, never what peers wrote.
+fn describe(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
