@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::CONTENT_TYPE;
 use reqwest::Url;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use super::event::{Me, Target};
 use super::text;
 use super::wire::{AuthTest, ConnectionsOpen};
-use crate::channel::Sent;
+use crate::channel::{Sent, retry_after};
+use crate::clock::{Clock as _, SystemClock};
 use crate::document::Secret;
 
 /// For one call, from the first byte sent to the last byte read.
@@ -109,7 +110,7 @@ impl Api {
         })?;
 
         let status = response.status();
-        let retry_after = retry_after(response.headers());
+        let retry_after = retry_after(response.headers(), SystemClock.now());
         if status == StatusCode::TOO_MANY_REQUESTS {
             return Err(CallError::Throttled { retry_after });
         }
@@ -194,11 +195,6 @@ pub(super) fn not_sent(error: CallError) -> Sent {
             _ => Sent::Never { reason },
         },
     }
-}
-
-/// `Retry-After` in whole seconds, as Slack sends it.
-fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// The innermost error: the others repeat the address and say that something failed.
