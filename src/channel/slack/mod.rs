@@ -7,7 +7,7 @@
 //! | `wire`, `event`, `text` | from Slack's JSON to an event of ours; pure |
 //! | `api` | calls to Slack, and what their failures mean |
 //! | `socket` | one Socket Mode connection |
-//! | `connection` | keeps such a connection, and asks once who the bot is |
+//! | `connection`, `backoff` | keeps such a connection, and asks once who the bot is |
 //!
 //! What always holds:
 //! - An event is acknowledged — HTTP 200, or an ack on the socket — only after the gateway admitted it.
@@ -23,6 +23,7 @@
 //! Not here: a typing sign. Slack shows one only for assistant threads, to apps that have that feature.
 
 mod api;
+mod backoff;
 mod connection;
 mod event;
 #[cfg(test)]
