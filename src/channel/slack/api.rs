@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::CONTENT_TYPE;
 use reqwest::Url;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use super::event::{Me, Target};
 use super::text;
 use super::wire::{AuthTest, ConnectionsOpen};
-use crate::channel::Sent;
+use crate::channel::{Sent, retry_after};
+use crate::clock::{Clock as _, SystemClock};
 use crate::document::Secret;
 
 /// For one call, from the first byte sent to the last byte read.
@@ -76,7 +77,7 @@ impl Api {
     }
 
     /// Says `text` at `target`.
-    pub(super) async fn post_message(&self, bot_token: &Secret, target: &Target, text: &str) -> Sent {
+    pub(super) async fn post_message(&self, bot_token: &Secret, target: &Target, text: &str) -> Result<(), CallError> {
         let mut body = json!({
             "channel": target.channel,
             "text": text::escape(text),
@@ -87,8 +88,7 @@ impl Api {
         if let (Some(thread_ts), Some(fields)) = (&target.thread_ts, body.as_object_mut()) {
             fields.insert("thread_ts".to_owned(), json!(thread_ts));
         }
-        let outcome = self.call::<IgnoredAny>("chat.postMessage", bot_token, &body).await;
-        outcome.map_or_else(sent, |_| Sent::Delivered)
+        self.call("chat.postMessage", bot_token, &body).await.map(|IgnoredAny| ())
     }
 
     async fn call<T: DeserializeOwned>(&self, method: &str, token: &Secret, body: &Value) -> Result<T, CallError> {
@@ -110,7 +110,7 @@ impl Api {
         })?;
 
         let status = response.status();
-        let retry_after = retry_after(response.headers());
+        let retry_after = retry_after(response.headers(), SystemClock.now());
         if status == StatusCode::TOO_MANY_REQUESTS {
             return Err(CallError::Throttled { retry_after });
         }
@@ -125,6 +125,32 @@ impl Api {
             }
         }
         answer(&bytes, retry_after)
+    }
+}
+
+impl CallError {
+    /// Is it the token, the app or its installation? Only the operator can help, and then it works again.
+    pub(super) fn is_auth(&self) -> bool {
+        let Self::Refused(error) = self else { return false };
+        matches!(
+            error.as_str(),
+            "not_authed"
+                | "invalid_auth"
+                | "account_inactive"
+                | "token_revoked"
+                | "token_expired"
+                | "not_allowed_token_type"
+                | "missing_scope"
+                | "no_permission"
+                | "access_denied"
+                | "accesslimited"
+                | "ekm_access_denied"
+                | "org_login_required"
+                | "team_access_not_granted"
+                | "two_factor_setup_required"
+                | "user_removed_from_team"
+                | "team_disabled"
+        )
     }
 }
 
@@ -143,8 +169,9 @@ fn answer<T: DeserializeOwned>(bytes: &[u8], retry_after: Option<Duration>) -> R
 
 /// What a failed `chat.postMessage` means for the message. The method has no idempotency key, so
 /// whatever may have been posted is not repeated.
-fn sent(error: CallError) -> Sent {
+pub(super) fn not_sent(error: CallError) -> Sent {
     let reason = error.to_string();
+    let is_auth = error.is_auth();
     match error {
         CallError::Unreachable(_) => Sent::NotYet { retry_after: None, reason },
         CallError::Throttled { retry_after } => Sent::NotYet { retry_after, reason },
@@ -163,39 +190,11 @@ fn sent(error: CallError) -> Sent {
             "service_unavailable" | "request_timeout" | "team_added_to_org" => {
                 Sent::NotYet { retry_after: None, reason }
             }
-            error if is_auth_error(error) => Sent::NotYet { retry_after: None, reason },
+            _ if is_auth => Sent::NotYet { retry_after: None, reason },
             // The channel is gone, archived or closed to the bot, or Slack does not like the message.
             _ => Sent::Never { reason },
         },
     }
-}
-
-/// Is it the token, the app or its installation? Only the operator can help, and then it works again.
-pub(super) fn is_auth_error(error: &str) -> bool {
-    matches!(
-        error,
-        "not_authed"
-            | "invalid_auth"
-            | "account_inactive"
-            | "token_revoked"
-            | "token_expired"
-            | "not_allowed_token_type"
-            | "missing_scope"
-            | "no_permission"
-            | "access_denied"
-            | "accesslimited"
-            | "ekm_access_denied"
-            | "org_login_required"
-            | "team_access_not_granted"
-            | "two_factor_setup_required"
-            | "user_removed_from_team"
-            | "team_disabled"
-    )
-}
-
-/// `Retry-After` in whole seconds, as Slack sends it.
-fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// The innermost error: the others repeat the address and say that something failed.
@@ -231,7 +230,7 @@ mod tests {
         #[track_caller]
         fn check(error: CallError, expected: &str) {
             let description = format!("{error:?}");
-            let actual = match sent(error) {
+            let actual = match not_sent(error) {
                 Sent::Delivered => "delivered",
                 Sent::NotYet { .. } => "not yet",
                 Sent::Unclear { .. } => "unclear",
@@ -265,7 +264,7 @@ mod tests {
         let body = br#"{"ok":false,"error":"ratelimited"}"#;
         let error = answer::<IgnoredAny>(body, wait).unwrap_err();
         assert_eq!(error, CallError::Throttled { retry_after: wait });
-        assert!(matches!(sent(error), Sent::NotYet { retry_after, .. } if retry_after == wait));
+        assert!(matches!(not_sent(error), Sent::NotYet { retry_after, .. } if retry_after == wait));
     }
 
     #[test]

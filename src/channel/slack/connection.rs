@@ -1,32 +1,27 @@
 //! Keeps a Socket Mode connection where the entry has an app token, and asks who the bot is.
 //!
-//! Health has two halves, the bot token and the connection; the channel is well when both are.
+//! Health has three parts: the bot token, the connection, and whether Slack lets the bot speak. The
+//! channel is well when all are.
 
 use std::time::Duration;
 
-use aws_lc_rs::rand;
 use futures_util::FutureExt as _;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_tungstenite::MaybeTlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Slack;
-use super::api::{CallError, is_auth_error};
+use super::api::CallError;
+use super::backoff::{AUTH_RETRY, Backoff};
 use super::event::Me;
 use super::socket::{DialError, Ended, Socket, dial, drain, serve};
 use crate::channel::Host;
-
-/// Between attempts with a token that Slack does not take: only the operator can change that.
-const AUTH_RETRY: Duration = Duration::from_secs(5 * 60);
-const MIN_BACKOFF: Duration = Duration::from_secs(1);
-const MAX_BACKOFF: Duration = Duration::from_secs(60);
-/// A connection that lived this long was a good one.
-const GOOD_LIFE: Duration = Duration::from_secs(10);
 
 /// Does all this until `shutdown`.
 pub(super) async fn keep(slack: &Slack, host: &dyn Host, shutdown: &CancellationToken) {
@@ -69,11 +64,14 @@ enum Happened<S> {
     Dialled(Result<Socket<S>, DialError>),
     Ended(Ended<S>, Duration),
     Drained,
+    /// Slack refused an answer for want of a permission, or took one again.
+    Heard(watch::Receiver<Option<String>>),
 }
 
 async fn supervise<U: Upstream>(slack: &Slack, host: &dyn Host, upstream: &U) {
     let uses_socket = slack.settings.app_token.is_some();
-    let mut health = Health { host, token: None, link: (!uses_socket).then_some(Ok(())) };
+    let mut health =
+        Health { host, token: None, link: (!uses_socket).then_some(Ok(())), voice: Ok(()), reported: None };
     let mut introduction = Backoff::default();
     let mut connection = Backoff::default();
     let mut replaced = CancellationToken::new();
@@ -81,6 +79,7 @@ async fn supervise<U: Upstream>(slack: &Slack, host: &dyn Host, upstream: &U) {
     // In Socket Mode there is at any time one attempt to connect, or one connection that is not being drained.
     let mut tasks = FuturesUnordered::<BoxFuture<'_, Happened<U::Stream>>>::new();
     tasks.push(introduce(upstream, Duration::ZERO).boxed());
+    tasks.push(hear(slack.refusal.subscribe()).boxed());
     if uses_socket {
         tasks.push(connect(upstream, Duration::ZERO).boxed());
     }
@@ -92,8 +91,14 @@ async fn supervise<U: Upstream>(slack: &Slack, host: &dyn Host, upstream: &U) {
                 continue;
             }
             Happened::Introduced(Err(error)) => {
-                health.token(Err(error.to_string()));
+                health.token(Err(blame("bot_token", &error)));
                 tasks.push(introduce(upstream, introduction.after_error(&error)).boxed());
+                continue;
+            }
+            Happened::Heard(mut refusal) => {
+                let heard = refusal.borrow_and_update().clone();
+                health.voice(heard.map_or(Ok(()), Err));
+                tasks.push(hear(refusal).boxed());
                 continue;
             }
             Happened::Drained => continue,
@@ -104,11 +109,12 @@ async fn supervise<U: Upstream>(slack: &Slack, host: &dyn Host, upstream: &U) {
                 continue;
             }
             Happened::Dialled(Err(error)) => {
-                health.link(Err(error.to_string()));
-                match &error {
-                    DialError::Call(error) => connection.after_error(error),
-                    DialError::Socket(_) => connection.after_failure(),
-                }
+                let (problem, wait) = match &error {
+                    DialError::Call(call) => (blame("app_token", call), connection.after_error(call)),
+                    DialError::Socket(_) => (error.to_string(), connection.after_failure()),
+                };
+                health.link(Err(problem));
+                wait
             }
             Happened::Ended(Ended::Replace(socket), life) => {
                 let replaced = replaced.clone();
@@ -128,8 +134,6 @@ async fn supervise<U: Upstream>(slack: &Slack, host: &dyn Host, upstream: &U) {
         };
         tasks.push(connect(upstream, wait).boxed());
     }
-    // Without Socket Mode, and introduced: nothing is left to do.
-    std::future::pending::<()>().await;
 }
 
 async fn introduce<U: Upstream>(upstream: &U, wait: Duration) -> Happened<U::Stream> {
@@ -140,6 +144,14 @@ async fn introduce<U: Upstream>(upstream: &U, wait: Duration) -> Happened<U::Str
 async fn connect<U: Upstream>(upstream: &U, wait: Duration) -> Happened<U::Stream> {
     sleep(wait).await;
     Happened::Dialled(upstream.dial().await)
+}
+
+async fn hear<S>(mut refusal: watch::Receiver<Option<String>>) -> Happened<S> {
+    if refusal.changed().await.is_err() {
+        // The adapter is gone, and this with it.
+        std::future::pending::<()>().await;
+    }
+    Happened::Heard(refusal)
 }
 
 async fn stay<S>(slack: &Slack, host: &dyn Host, socket: Socket<S>) -> Happened<S>
@@ -156,6 +168,9 @@ struct Health<'h> {
     host: &'h dyn Host,
     token: Option<Result<(), String>>,
     link: Option<Result<(), String>>,
+    /// Well until Slack says otherwise.
+    voice: Result<(), String>,
+    reported: Option<Result<(), String>>,
 }
 
 impl Health<'_> {
@@ -169,65 +184,28 @@ impl Health<'_> {
         self.report();
     }
 
-    fn report(&self) {
-        match (&self.token, &self.link) {
-            (Some(Err(reason)), _) | (_, Some(Err(reason))) => self.host.report(Err(reason.clone())),
-            (Some(Ok(())), Some(Ok(()))) => self.host.report(Ok(())),
-            _ => {}
+    fn voice(&mut self, voice: Result<(), String>) {
+        self.voice = voice;
+        self.report();
+    }
+
+    /// Says what is new.
+    fn report(&mut self) {
+        let health = match (&self.token, &self.link, &self.voice) {
+            (Some(Err(reason)), _, _) | (_, Some(Err(reason)), _) | (_, _, Err(reason)) => Err(reason.clone()),
+            (Some(Ok(())), Some(Ok(())), Ok(())) => Ok(()),
+            _ => return,
+        };
+        if self.reported.as_ref() != Some(&health) {
+            self.host.report(health.clone());
+            self.reported = Some(health);
         }
     }
 }
 
-/// Doubles from a second to a minute. The upper half of each wait is random, so that many devices that
-/// lost Slack together do not come back together.
-#[derive(Debug, Default)]
-struct Backoff {
-    n_failures: u32,
-}
-
-impl Backoff {
-    fn after_failure(&mut self) -> Duration {
-        let whole = MIN_BACKOFF.saturating_mul(1 << self.n_failures.min(6)).min(MAX_BACKOFF);
-        self.n_failures = self.n_failures.saturating_add(1);
-        whole.div_f64(2.0).mul_f64(1.0 + random_fraction())
-    }
-
-    /// Slack announced the end: no time to lose, unless it does so again and again.
-    fn after_notice(&mut self) -> Duration {
-        if self.n_failures > 0 {
-            return self.after_failure();
-        }
-        self.n_failures = 1;
-        Duration::ZERO
-    }
-
-    fn after_error(&mut self, error: &CallError) -> Duration {
-        match error {
-            CallError::Throttled { retry_after: Some(wait) } => (*wait).max(MIN_BACKOFF),
-            CallError::Refused(error) if is_auth_error(error) => AUTH_RETRY,
-            CallError::Unreachable(_)
-            | CallError::Broken(_)
-            | CallError::Throttled { .. }
-            | CallError::Status { .. }
-            | CallError::Refused(_)
-            | CallError::Unreadable => self.after_failure(),
-        }
-    }
-
-    fn note_life(&mut self, life: Duration) {
-        if life >= GOOD_LIFE {
-            self.n_failures = 0;
-        }
-    }
-}
-
-/// From 0 to 1.
-fn random_fraction() -> f64 {
-    let mut bytes = [0; 4];
-    match rand::fill(&mut bytes) {
-        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),
-        Err(_) => 0.5,
-    }
+/// Names the setting where Slack refuses a token.
+fn blame(key: &str, error: &CallError) -> String {
+    if error.is_auth() { format!("{key} does not work: {error}") } else { error.to_string() }
 }
 
 #[cfg(test)]
@@ -422,7 +400,14 @@ mod tests {
         let (first, _) = bench.dialled.recv().await.unwrap();
         let (second, _) = bench.dialled.recv().await.unwrap();
         assert!(second - first >= AUTH_RETRY);
-        assert!(bench.host.health().iter().flat_map(|h| h.as_ref().err()).any(|e| e.contains("invalid_auth")));
+        assert!(
+            bench
+                .host
+                .health()
+                .iter()
+                .flat_map(|h| h.as_ref().err())
+                .any(|e| e == "app_token does not work: Slack answered \"invalid_auth\"")
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -447,17 +432,24 @@ mod tests {
         assert_eq!(slack.me.get().unwrap().user_id, "UBOT");
     }
 
-    #[test]
-    fn waits_grow_from_a_second_to_a_minute() {
-        let mut backoff = Backoff::default();
-        for whole in [1, 2, 4, 8, 16, 32, 60, 60] {
-            let wait = backoff.after_failure();
-            assert!(
-                wait >= Duration::from_secs(whole) / 2 && wait <= Duration::from_secs(whole),
-                "{wait:?} of {whole} s"
-            );
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_slack_forbids_is_reported_until_one_is_taken() {
+        let slack = slack_over_http();
+        let host = TestHost::answering([]);
+        let (peers, _dialled) = mpsc::unbounded_channel();
+        let upstream = TestUpstream { failures: Mutex::default(), peers };
+        let refused = || CallError::Refused("missing_scope".to_owned());
+        let said = async {
+            for outcome in [Err(refused()), Err(refused()), Ok(())] {
+                sleep(Duration::from_secs(1)).await;
+                slack.note_refusal(&outcome);
+            }
+            sleep(Duration::from_secs(1)).await;
+        };
+        tokio::select! {
+            () = supervise(&slack, &host, &upstream) => {}
+            () = said => {}
         }
-        backoff.note_life(GOOD_LIFE);
-        assert!(backoff.after_failure() <= MIN_BACKOFF);
+        assert_eq!(host.health(), [Ok(()), Err(refused().to_string()), Ok(())]);
     }
 }

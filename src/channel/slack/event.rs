@@ -315,4 +315,23 @@ mod tests {
             read_message(&json!({"text": "", "attachments": [{"text": "old &amp; wise"}, {"fallback": "f"}]}), None);
         assert_eq!(event.text, "old & wise\nf");
     }
+    proptest::proptest! {
+        #[test]
+        fn two_places_never_share_a_reply_target(a: (String, Option<String>), b: (String, Option<String>)) {
+            let target = |(channel, thread_ts): (String, Option<String>)| Target { channel, thread_ts };
+            let (a, b) = (target(a), target(b));
+            proptest::prop_assert_eq!(a.print() == b.print(), a == b);
+            proptest::prop_assert_eq!(serde_json::from_str::<Target>(&a.print()).unwrap(), a);
+        }
+
+        #[test]
+        fn ids_are_kept_byte_for_byte(channel in ".+", user in ".+", ts in ".+") {
+            let changes = json!({"channel": channel, "user": user, "ts": ts});
+            let event = read_message(&changes, None);
+            proptest::prop_assert_eq!(event.room, Some(OpaqueId::new(channel.as_str()).unwrap()));
+            proptest::prop_assert_eq!(event.user, Some(OpaqueId::new(user.as_str()).unwrap()));
+            proptest::prop_assert!(event.message_id.as_str().starts_with(&channel));
+            proptest::prop_assert!(event.message_id.as_str().ends_with(&ts));
+        }
+    }
 }

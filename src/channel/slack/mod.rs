@@ -7,7 +7,7 @@
 //! | `wire`, `event`, `text` | from Slack's JSON to an event of ours; pure |
 //! | `api` | calls to Slack, and what their failures mean |
 //! | `socket` | one Socket Mode connection |
-//! | `connection` | keeps such a connection, and asks once who the bot is |
+//! | `connection`, `backoff` | keeps such a connection, and asks once who the bot is |
 //!
 //! What always holds:
 //! - An event is acknowledged — HTTP 200, or an ack on the socket — only after the gateway admitted it.
@@ -23,6 +23,7 @@
 //! Not here: a typing sign. Slack shows one only for assistant threads, to apps that have that feature.
 
 mod api;
+mod backoff;
 mod connection;
 mod event;
 #[cfg(test)]
@@ -41,11 +42,12 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use http::{Method, StatusCode};
 use serde_json::json;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::settings::TYPE;
 
-use self::api::Api;
+use self::api::{Api, CallError};
 use self::event::{Me, Reading, Target};
 use self::settings::SlackSettings;
 use self::wire::Callback;
@@ -72,6 +74,8 @@ struct Slack {
     api: Api,
     /// Set when `auth.test` has answered.
     me: OnceLock<Me>,
+    /// Why Slack does not let the bot speak, when it said so last.
+    refusal: watch::Sender<Option<String>>,
     refusal_was_logged: AtomicBool,
     other_was_logged: AtomicBool,
 }
@@ -83,6 +87,7 @@ impl Slack {
             api: Api::new(setup.http, settings.base_url.clone()),
             settings,
             me: OnceLock::new(),
+            refusal: watch::Sender::new(None),
             refusal_was_logged: AtomicBool::new(false),
             other_was_logged: AtomicBool::new(false),
         }
@@ -101,6 +106,20 @@ impl Slack {
                 Ok(None)
             }
         }
+    }
+
+    /// Remembers whether Slack lets the bot speak, for the health of the channel.
+    fn note_refusal(&self, outcome: &Result<(), CallError>) {
+        let refusal = match outcome {
+            Ok(()) => None,
+            Err(error) if error.is_auth() => Some(error.to_string()),
+            Err(_) => return,
+        };
+        self.refusal.send_if_modified(|known| {
+            let is_news = *known != refusal;
+            *known = refusal;
+            is_news
+        });
     }
 
     /// Once: an app that is subscribed to more than messages sends such events all day.
@@ -165,9 +184,11 @@ impl Channel for Slack {
     }
 
     async fn send(&self, reply: &Reply) -> Sent {
-        match serde_json::from_str::<Target>(&reply.target) {
-            Ok(target) => self.api.post_message(&self.settings.bot_token, &target, &reply.text).await,
-            Err(_) => Sent::Never { reason: "the reply address cannot be read".to_owned() },
-        }
+        let Ok(target) = serde_json::from_str::<Target>(&reply.target) else {
+            return Sent::Never { reason: "the reply address cannot be read".to_owned() };
+        };
+        let outcome = self.api.post_message(&self.settings.bot_token, &target, &reply.text).await;
+        self.note_refusal(&outcome);
+        outcome.map_or_else(api::not_sent, |()| Sent::Delivered)
     }
 }

@@ -32,52 +32,35 @@ impl Settings for SlackSettings {
 }
 
 fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
-    let bot_token = section.take_secret("bot_token");
+    section
+        .missing("bot_token", "bot_token = \"${SLACK_BOT_TOKEN}\", the Bot User OAuth Token (xoxb-…) of the Slack app");
+    if !section.has("app_token") && !section.has("signing_secret") {
+        let help = "app_token = \"${SLACK_APP_TOKEN}\" (xapp-…, Socket Mode: works without a public address), or \
+                    signing_secret = \"${SLACK_SIGNING_SECRET}\" (Slack sends its events to /hooks/<channel id>)";
+        section.problem(Severity::Error, "", "messages have no way in", Some(help.to_owned()));
+    }
+    let bot_token = take_token(section, "bot_token", "xapp-");
+    let app_token = take_token(section, "app_token", "xoxb-");
     let signing_secret = section.take_secret("signing_secret");
-    let app_token = section.take_secret("app_token");
-    let base_url = section.take_parsed("base_url", parse_base_url);
-
-    if bot_token.is_none() {
-        section
-            .missing("bot_token", "copy the Bot User OAuth Token (xoxb-…) from OAuth & Permissions of the Slack app");
-    }
-    if signing_secret.is_none() && app_token.is_none() {
-        section.problem(
-            Severity::Error,
-            "",
-            "no way for messages to come in",
-            Some(
-                "give app_token (xapp-…, Socket Mode: no public address needed), \
-                 or signing_secret (events sent to /hooks/<channel id>)"
-                    .to_owned(),
-            ),
-        );
-    }
-    for (key, token) in [("bot_token", &bot_token), ("app_token", &app_token)] {
-        if let Some(message) = token.as_ref().and_then(|token| misplaced(key, token)) {
-            section.problem(
-                Severity::Error,
-                key,
-                message,
-                Some("bot tokens start with xoxb-, app tokens with xapp-".to_owned()),
-            );
-            return None;
-        }
-    }
-    if signing_secret.is_none() && app_token.is_none() {
+    let base_url = match section.has("base_url") {
+        true => section.take_parsed("base_url", parse_base_url),
+        false => Url::parse("https://slack.com/api").ok(),
+    };
+    if app_token.is_none() && signing_secret.is_none() {
         return None;
     }
-    let base_url = base_url.or_else(|| Url::parse("https://slack.com/api").ok())?;
-    Some(Box::new(SlackSettings { bot_token: bot_token?, signing_secret, app_token, base_url }))
+    Some(Box::new(SlackSettings { bot_token: bot_token?, signing_secret, app_token, base_url: base_url? }))
 }
 
 /// Slack gives out two tokens that look alike; each in the other's place is the commonest mistake.
-fn misplaced(key: &str, token: &Secret) -> Option<&'static str> {
-    match key {
-        "bot_token" if token.expose().starts_with("xapp-") => Some("this is an app-level token, not a bot token"),
-        "app_token" if token.expose().starts_with("xoxb-") => Some("this is a bot token, not an app-level token"),
-        _ => None,
+fn take_token(section: &mut Section<'_>, key: &str, wrong_prefix: &str) -> Option<Secret> {
+    let token = section.take_secret(key)?;
+    if token.expose().starts_with(wrong_prefix) {
+        let help = "a bot token starts with xoxb-, an app-level token with xapp-".to_owned();
+        section.problem(Severity::Error, key, "this is Slack's other token", Some(help));
+        return None;
     }
+    Some(token)
 }
 
 /// `https`, or `http` to this machine: tokens go there.
@@ -95,6 +78,7 @@ fn parse_base_url(text: &str) -> Result<Url, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::{Document, Variables};
 
     #[test]
     fn tokens_go_over_https_or_stay_on_this_machine() {
@@ -111,12 +95,41 @@ mod tests {
         check("slack.com/api", false);
     }
 
+    struct NoVariables;
+
+    impl Variables for NoVariables {
+        fn get(&self, _name: &str) -> Option<String> {
+            None
+        }
+    }
+
+    #[track_caller]
+    fn check(toml: &str, expected: &[&str]) {
+        let document = Document::parse_toml("t", toml).unwrap();
+        let mut section = document.root(&NoVariables);
+        let settings = read(&mut section);
+        section.finish();
+        let problems = document.problems();
+        let described: Vec<_> = problems.iter().map(|p| format!("{}: {}", p.path, p.message)).collect();
+        assert_eq!(described, expected, "{toml}");
+        assert_eq!(settings.is_some(), expected.is_empty(), "{toml}");
+        assert!(problems.iter().all(|p| p.help.is_some()), "every problem says what to do: {problems:?}");
+    }
+
     #[test]
-    fn exchanged_tokens_are_noticed() {
-        assert!(misplaced("bot_token", &Secret::new("xapp-1-A1-2-abc")).is_some());
-        assert!(misplaced("app_token", &Secret::new("xoxb-1-abc")).is_some());
-        assert!(misplaced("bot_token", &Secret::new("xoxb-1-abc")).is_none());
-        assert!(misplaced("app_token", &Secret::new("xapp-1-A1-2-abc")).is_none());
-        assert!(misplaced("bot_token", &Secret::new("xoxe.xoxb-1-abc")).is_none());
+    fn an_entry_needs_a_bot_token_and_a_way_in() {
+        check("bot_token = 'xoxb-1'\napp_token = 'xapp-1'", &[]);
+        check("botToken = 'xoxb-1'\nsigningSecret = 's'", &[]);
+        check("bot_token = 'xoxb-1'\nsigning_secret = 's'\nbase_url = 'http://127.0.0.1:4003/api'", &[]);
+        check("bot_token = 'xoxb-1'", &[": messages have no way in"]);
+        check("app_token = 'xapp-1'", &[": \"bot_token\" is missing"]);
+    }
+
+    #[test]
+    fn exchanged_tokens_are_noticed_and_not_shown() {
+        check(
+            "bot_token = 'xapp-1'\napp_token = 'xoxb-1'",
+            &["bot_token: this is Slack's other token", "app_token: this is Slack's other token"],
+        );
     }
 }

@@ -159,4 +159,10 @@ mod tests {
         check("ask <@U1> please", "ask <@U1> please");
         check("<@U2> <@U1> please", "<@U2> <@U1> please");
     }
+    proptest::proptest! {
+        #[test]
+        fn what_we_send_reads_as_it_was_written(text: String) {
+            proptest::prop_assert_eq!(render(&escape(&text)), text);
+        }
+    }
 }

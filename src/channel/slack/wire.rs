@@ -1,6 +1,7 @@
 //! What Slack sends, as far as we read it. Everything else in its JSON is ignored.
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// Body of an HTTP request, and payload of an `events_api` envelope.
@@ -32,7 +33,8 @@ pub(super) struct Authorization {
     pub(super) is_enterprise_install: bool,
 }
 
-/// An event of type `message` or `app_mention`.
+/// An event of type `message` or `app_mention`. What only decorates it may have any shape: nobody's
+/// words are refused because of a preview.
 #[derive(Debug, Deserialize)]
 pub(super) struct Message {
     pub(super) channel: String,
@@ -43,15 +45,19 @@ pub(super) struct Message {
     /// The `ts` of the thread's first message.
     pub(super) thread_ts: Option<String>,
     pub(super) user: Option<String>,
+    #[serde(default, deserialize_with = "if_readable")]
     pub(super) user_profile: Option<UserProfile>,
     /// Display name of a `bot_message`.
     pub(super) username: Option<String>,
     pub(super) bot_id: Option<String>,
     pub(super) app_id: Option<String>,
+    #[serde(default, deserialize_with = "if_readable")]
     pub(super) bot_profile: Option<BotProfile>,
     pub(super) text: Option<String>,
+    #[serde(default, deserialize_with = "if_readable")]
     pub(super) files: Option<Vec<File>>,
     /// Previews and forwarded messages.
+    #[serde(default, deserialize_with = "if_readable")]
     pub(super) attachments: Option<Vec<Quoted>>,
 }
 
@@ -110,6 +116,10 @@ pub(super) struct ConnectionsOpen {
     pub(super) url: String,
 }
 
+fn if_readable<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Ok(T::deserialize(Value::deserialize(deserializer)?).ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,5 +141,13 @@ mod tests {
         );
         check(r#"{"type":"slash_commands","envelope_id":"e2","payload":{}}"#, r#"Other { envelope_id: Some("e2") }"#);
         check(r#"{"type":"new"}"#, "Other { envelope_id: None }");
+    }
+    #[test]
+    fn decoration_of_any_shape_leaves_the_words() {
+        let json = r#"{"channel":"C1","ts":"1.1","text":"hi","files":7,"attachments":[{"text":[]}],"bot_profile":""}"#;
+        let message: Message = serde_json::from_str(json).unwrap();
+        assert_eq!(message.text.as_deref(), Some("hi"));
+        assert!(message.files.is_none() && message.attachments.is_none() && message.bot_profile.is_none());
+        assert!(message.user_profile.is_none());
     }
 }

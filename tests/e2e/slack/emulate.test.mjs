@@ -8,33 +8,45 @@ import { createEmulator } from 'emulate';
 import { freePort, startFrontdesk } from './frontdesk.mjs';
 import { BOT_TOKEN, SIGNING_SECRET, deliver, message, mention } from './socket_mode_server.mjs';
 
+const ADMIN_TOKEN = 'xoxp-1-admin';
 const TEAM = 'T000000001';
 const ADMIN = 'U000000001';
+const GENERAL = 'C000000001';
 
 async function withEmulator(body) {
   const emulator = await createEmulator({
     service: 'slack',
     port: await freePort(),
-    seed: { slack: {
-      tokens: [
-        { token: BOT_TOKEN, type: 'bot', scopes: 'chat:write,channels:read,channels:history,im:write,im:history', bot_user_id: 'U0BOT0001', bot_id: 'B0BOT0001' },
-        { token: 'xoxp-admin', type: 'user', user_id: ADMIN },
-      ],
-    } },
+    seed: {
+      slack: {
+        users: [{ name: 'reception' }],
+        tokens: [{ token: BOT_TOKEN, type: 'bot', user: 'reception' }, { token: ADMIN_TOKEN, type: 'user', user_id: ADMIN }],
+      },
+    },
   });
   let frontdesk;
   try {
-    frontdesk = await startFrontdesk({ bot_token: BOT_TOKEN, signing_secret: SIGNING_SECRET, base_url: `${emulator.url}/api` });
-    await body(new WebClient('xoxp-admin', { slackApiUrl: `${emulator.url}/api/` }), frontdesk);
+    const slackApiUrl = `${emulator.url}/api/`;
+    frontdesk = await startFrontdesk({ bot_token: BOT_TOKEN, signing_secret: SIGNING_SECRET, base_url: slackApiUrl });
+    const { user_id: bot } = await new WebClient(BOT_TOKEN, { slackApiUrl }).auth.test();
+    await body(new WebClient(ADMIN_TOKEN, { slackApiUrl }), bot, frontdesk);
+  } catch (error) {
+    error.message += `\n--- log of the gateway ---\n${frontdesk?.log() ?? ''}`;
+    throw error;
   } finally {
     await frontdesk?.stop();
     await emulator.close();
   }
 }
 
-const callback = (event) => ({
-  type: 'event_callback', team_id: TEAM, api_app_id: 'A0FRONT01', event, event_id: `Ev${event.ts}`, event_time: 1_700_000_000,
-  authorizations: [{ team_id: TEAM, user_id: 'U0BOT0001', is_bot: true, is_enterprise_install: false }],
+const callback = (event, bot) => ({
+  type: 'event_callback',
+  team_id: TEAM,
+  api_app_id: 'A0FRONT01',
+  event,
+  event_id: `Ev${event.ts}`,
+  event_time: Number.parseInt(event.ts, 10),
+  authorizations: [{ team_id: TEAM, user_id: bot, is_bot: true, is_enterprise_install: false }],
 });
 
 async function until(what, find) {
@@ -47,20 +59,24 @@ async function until(what, find) {
 }
 
 test('a mention and a thread are answered in place', () =>
-  withEmulator(async (admin, { hooks }) => {
-    const { channel, ts } = await admin.chat.postMessage({ channel: 'C000000001', text: '<@U0BOT0001> hello' });
-    for (const event of mention({ channel, ts, user: ADMIN, text: '<@U0BOT0001> hello' })) {
-      assert.equal((await deliver(hooks, callback(event))).status, 200);
+  withEmulator(async (admin, bot, { hooks }) => {
+    const text = `<@${bot}> hello`;
+    const { channel, ts } = await admin.chat.postMessage({ channel: GENERAL, text });
+    for (const event of mention({ channel, ts, user: ADMIN, text })) {
+      assert.equal((await deliver(hooks, callback(event, bot))).status, 200);
     }
-    const others = async () => (await admin.conversations.history({ channel })).messages.filter((m) => m.user !== ADMIN);
-    const [answer] = await until('the answer', async () => (await others()).length > 0 && others());
-    assert.ok(answer.text.length > 0);
-    assert.equal(answer.thread_ts, undefined);
+    const ofBot = (messages) => messages.filter(({ user }) => user === bot);
+    const inChannel = async () => ofBot((await admin.conversations.history({ channel })).messages);
+    const inThread = async () => ofBot((await admin.conversations.replies({ channel, ts })).messages);
 
-    const inThread = { channel, ts: `${Number.parseInt(ts) + 9}.000100`, thread_ts: ts, user: ADMIN, text: '<@U0BOT0001> more?' };
-    assert.equal((await deliver(hooks, callback(message(inThread)))).status, 200);
-    const replies = async () => (await admin.conversations.replies({ channel, ts })).messages.filter((m) => m.ts !== ts);
-    const [reply] = await until('the reply', async () => (await replies()).length > 0 && replies());
-    assert.equal(reply.thread_ts, ts);
-    assert.equal((await others()).filter((m) => m.thread_ts === undefined).length, 1);
+    await until('the answer', async () => (await inChannel()).length > 0);
+    const reply = await admin.chat.postMessage({ channel, thread_ts: ts, text: `<@${bot}> more?` });
+    const event = message({ channel, ts: reply.ts, thread_ts: ts, user: ADMIN, text: `<@${bot}> more?` });
+    assert.equal((await deliver(hooks, callback(event, bot))).status, 200);
+    await until('the reply', async () => (await inThread()).length > 0);
+
+    const [answers, replies] = [await inChannel(), await inThread()];
+    assert.deepEqual([answers.length, replies.length], [1, 1]);
+    assert.deepEqual([answers[0].thread_ts, replies[0].thread_ts], [undefined, ts]);
+    assert.ok(answers[0].text.length > 0);
   }));

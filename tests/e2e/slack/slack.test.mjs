@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { startFrontdesk } from './frontdesk.mjs';
 import {
   APP_TOKEN, BOT_TOKEN, BOT_USER, SIGNING_SECRET,
@@ -154,6 +155,8 @@ test('an answer that may have been posted is not posted again', () =>
     slack.sendEvent(directMessage('U1', 'hi'));
     await answered(slack, 'D0U1');
     await settle(slack);
+    // A repetition would come after a pause.
+    await setTimeout(3000);
     assert.equal(slack.said('D0U1').length, 1);
   }));
 
