@@ -1,0 +1,11 @@
+//! The crate from outside: its shape, its documents, and a running gateway between real peers.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "in a test they are the failure, with its place"
+)]
+
+mod architecture;
+mod source;
