@@ -8,4 +8,6 @@
 )]
 
 mod architecture;
+mod gateway;
+mod peers;
 mod source;

@@ -1,0 +1,162 @@
+//! A real gateway in a home of its own.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{Method, Request, StatusCode, header};
+use frontdesk::clock::SystemClock;
+use frontdesk::document::Variables;
+use frontdesk::gateway::{Gateway, Options, ReloadError, Reloaded, socket};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::UnixStream;
+use tokio::runtime::{Builder, Runtime};
+
+use super::{http, soon};
+
+/// A gateway and its home. It has a runtime of its own, so that it can be cut off in the middle of anything.
+#[derive(Debug)]
+pub(crate) struct TestGateway {
+    home: TempDir,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    gateway: Gateway,
+    runtime: Runtime,
+}
+
+impl TestGateway {
+    /// Starts with this text as `config.toml`; `[gateway]` is put in front. Top-level keys are not possible.
+    pub(crate) async fn start(config: &str) -> Self {
+        let mut gateway = Self { home: tempfile::tempdir().unwrap(), running: None };
+        gateway.configure(config);
+        gateway.power_on().await;
+        gateway
+    }
+
+    /// Writes another configuration. Nobody reads it yet.
+    pub(crate) fn configure(&self, config: &str) {
+        fs::write(self.home.path().join("config.toml"), format!("[gateway]\nport = 0\n{config}")).unwrap();
+    }
+
+    /// Starts over what is in the home.
+    pub(crate) async fn power_on(&mut self) {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let home = self.home.path().to_owned();
+        let started = runtime.spawn(async move {
+            let options = Options { home, variables: Arc::new(NoVariables), clock: Arc::new(SystemClock) };
+            let gateway = Gateway::start(options).await.unwrap();
+            frontdesk::admin::listen(&gateway).unwrap();
+            gateway
+        });
+        let gateway = soon("the start", started).await.unwrap();
+        self.running = Some(Running { gateway, runtime });
+    }
+
+    /// Ends everything at once: no task gets another turn, nothing is said to anybody.
+    pub(crate) async fn power_off(&mut self) {
+        let Running { gateway, runtime } = self.running.take().unwrap();
+        let ended = tokio::task::spawn_blocking(move || {
+            runtime.shutdown_timeout(Duration::from_secs(30));
+            // The last handle of the store: its file is closed now.
+            drop(gateway);
+        });
+        soon("the end", ended).await.unwrap();
+    }
+
+    /// Reads the configuration again.
+    pub(crate) async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let Running { gateway, runtime } = self.running();
+        let gateway = gateway.clone();
+        soon("the reload", runtime.spawn(async move { gateway.reload().await })).await.unwrap()
+    }
+
+    /// Address of a path.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.running().gateway.address().unwrap())
+    }
+
+    /// `GET` as anybody.
+    pub(crate) async fn get(&self, path: &str) -> (StatusCode, String) {
+        let response = soon("an answer", http().get(self.url(path)).send()).await.unwrap();
+        (response.status(), response.text().await.unwrap())
+    }
+
+    /// Asks in a conversation through the HTTP API.
+    pub(crate) async fn ask(&self, api_key: &str, session_key: &str, text: &str) -> (StatusCode, Value) {
+        let body = serde_json::json!({ "model": "default", "messages": [{ "role": "user", "content": text }] });
+        let request = http().post(self.url("/v1/chat/completions")).bearer_auth(api_key);
+        let request = request.header("x-frontdesk-session-key", session_key).body(body.to_string());
+        let response = soon("an answer of the API", request.send()).await.unwrap();
+        (response.status(), response.json().await.unwrap())
+    }
+
+    /// Asks the admin API, as its owner.
+    pub(crate) async fn admin(&self, method: Method, path: &str) -> (StatusCode, Value) {
+        let token = fs::read_to_string(self.home.path().join("admin.token")).unwrap();
+        self.admin_with(&token, method, path).await
+    }
+
+    /// Asks the admin API with any token.
+    pub(crate) async fn admin_with(&self, token: &str, method: Method, path: &str) -> (StatusCode, Value) {
+        let stream = UnixStream::connect(socket(self.home.path())).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::builder().method(method).uri(path).header(header::HOST, "frontdesk");
+        let request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        let request = request.body(Full::<Bytes>::default()).unwrap();
+        let response = soon("an answer of the admin API", sender.send_request(request)).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    /// Keys of the conversations that the store holds; of one tenant, if one is named.
+    pub(crate) async fn session_keys(&self, tenant: Option<&str>) -> Vec<String> {
+        let query = tenant.map(|tenant| format!("?tenant={tenant}")).unwrap_or_default();
+        let (status, page) = self.admin(Method::GET, &format!("/api/v1/sessions{query}")).await;
+        assert_eq!(status, StatusCode::OK, "{page}");
+        let rows = page["sessions"].as_array().unwrap();
+        rows.iter().map(|row| row["key"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Comes back when no message waits and no reply is on its way.
+    pub(crate) async fn settled(&self) {
+        let settled = async {
+            loop {
+                let (_, status) = self.admin(Method::GET, "/api/v1/status").await;
+                if status["queue"]["waiting"] == 0 && status["queue"]["undelivered"] == 0 {
+                    return;
+                }
+            }
+        };
+        soon("the end of the queue", settled).await;
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().unwrap()
+    }
+}
+
+impl Drop for TestGateway {
+    /// A runtime may not be waited for inside another.
+    fn drop(&mut self) {
+        if let Some(Running { runtime, .. }) = self.running.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+struct NoVariables;
+
+impl Variables for NoVariables {
+    fn get(&self, _name: &str) -> Option<String> {
+        None
+    }
+}

@@ -1,0 +1,96 @@
+//! A server that speaks Chat Completions, and says what the test tells it to.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{serve, soon};
+
+/// The server. Every request waits until the test has answered it.
+#[derive(Debug)]
+pub(crate) struct Model {
+    url: String,
+    questions: mpsc::UnboundedReceiver<Question>,
+}
+
+/// A request that waits for its answer. Kept, it hangs; dropped, it fails.
+#[derive(Debug)]
+pub(crate) struct Question {
+    /// The model that was asked for.
+    pub(crate) model: String,
+    /// `role: text` of every message but the system's, in order.
+    pub(crate) said: Vec<String>,
+    answer: oneshot::Sender<Response>,
+}
+
+impl Model {
+    pub(crate) async fn start() -> Self {
+        let (sender, questions) = mpsc::unbounded_channel();
+        let router = Router::new().route("/v1/chat/completions", post(complete)).with_state(sender);
+        Self { url: serve(router).await, questions }
+    }
+
+    /// A `[[providers]]` entry that leads here and asks for `model`.
+    pub(crate) fn provider(&self, model: &str) -> String {
+        format!(
+            "[[providers]]\nname = \"test\"\nkind = \"openai\"\nbase_url = \"{}/v1\"\nmodel = \"{model}\"\n",
+            self.url
+        )
+    }
+
+    /// The next request.
+    pub(crate) async fn asked(&mut self) -> Question {
+        soon("a question to the model", self.questions.recv()).await.unwrap()
+    }
+
+    /// Is there no request that the test has not seen?
+    pub(crate) fn is_idle(&mut self) -> bool {
+        self.questions.is_empty()
+    }
+}
+
+impl Question {
+    /// Says `text`, in two pieces.
+    pub(crate) fn answer(self, text: &str) {
+        let (head, tail) = text.split_at(text.len() / 2);
+        let chunk = |delta: Value, finish: Value| {
+            let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish });
+            format!("data: {}\n\n", json!({ "object": "chat.completion.chunk", "choices": [choice] }))
+        };
+        let body = [
+            chunk(json!({ "role": "assistant", "content": head }), Value::Null),
+            chunk(json!({ "content": tail }), Value::Null),
+            chunk(json!({}), json!("stop")),
+            "data: [DONE]\n\n".to_owned(),
+        ];
+        self.respond(([(header::CONTENT_TYPE, "text/event-stream")], body.concat()).into_response());
+    }
+
+    /// Answers with an error.
+    pub(crate) fn fail(self, status: StatusCode) {
+        let body = json!({ "error": { "message": "the test says no", "type": "test_error" } });
+        self.respond((status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response());
+    }
+
+    fn respond(self, response: Response) {
+        // Whoever asked may have gone.
+        let _ = self.answer.send(response);
+    }
+}
+
+async fn complete(State(questions): State<mpsc::UnboundedSender<Question>>, body: String) -> Response {
+    let body: Value = serde_json::from_str(&body).unwrap();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let messages = body["messages"].as_array().unwrap().iter().filter(|message| message["role"] != "system");
+    let said = messages.map(|message| format!("{}: {}", text(&message["role"]), text(&message["content"]))).collect();
+    let (answer, answered) = oneshot::channel();
+    let question = Question { model: text(&body["model"]), said, answer };
+    match questions.send(question) {
+        Ok(()) => answered.await.unwrap_or_else(|_dropped| StatusCode::INTERNAL_SERVER_ERROR.into_response()),
+        Err(_) => StatusCode::GONE.into_response(),
+    }
+}
