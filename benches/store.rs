@@ -78,6 +78,8 @@ fn inbound(session: u64, n: u64) -> Inbound {
     Inbound {
         identity,
         user_name: Some("A customer".to_owned()),
+        agent: None,
+        envelope_id: None,
         author: Author::Peer,
         mentions_bot: true,
         message_id: OpaqueId::new(format!("msg_{session}_{n}")).expect("an id"),

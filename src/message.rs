@@ -125,6 +125,8 @@ pub struct Inbound {
     pub mentions_bot: bool,
     /// The vendor's id of this message. The same id twice from one entry is one message.
     pub message_id: OpaqueId,
+    /// The id of what carried it, where that is another: the same twice is one message too. Not kept.
+    pub envelope_id: Option<OpaqueId>,
     /// When it was received here.
     pub received_at: Timestamp,
     /// Who was asked for by name; otherwise the routes decide.

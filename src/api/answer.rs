@@ -101,10 +101,8 @@ async fn whole(mut steps: BoxStream<'static, Step>, shape: &Shape, now: Timestam
             Step::Chunk(Chunk::ToolUse { id, name, input }) => calls.push(call_json(&id, &name, &input)),
             Step::Chunk(Chunk::Usage(spent)) => usage = spent,
             Step::Chunk(Chunk::Stop(stop)) => {
-                let mut message = json!({ "role": "assistant", "content": text, "refusal": null });
-                if !calls.is_empty() {
-                    message["tool_calls"] = Value::Array(calls);
-                }
+                let message = json!({ "role": "assistant", "content": text, "refusal": null });
+                let message = if calls.is_empty() { message } else { with(message, "tool_calls", calls.into()) };
                 return Ok(json(&json!({
                     "id": shape.id,
                     "object": "chat.completion",
@@ -167,8 +165,7 @@ impl Writer {
             Step::Chunk(Chunk::Text(text)) if text.is_empty() => String::new(),
             Step::Chunk(Chunk::Text(text)) => self.event(&json!({ "content": text }), None),
             Step::Chunk(Chunk::ToolUse { id, name, input }) => {
-                let mut call = call_json(&id, &name, &input);
-                call["index"] = json!(self.n_calls);
+                let call = with(call_json(&id, &name, &input), "index", self.n_calls.into());
                 self.n_calls += 1;
                 self.event(&json!({ "tool_calls": [call] }), None)
             }
@@ -180,9 +177,7 @@ impl Writer {
                 self.is_over = true;
                 let mut end = self.event(&json!({}), Some(finish_reason(stop)));
                 if self.shape.includes_usage {
-                    let mut chunk = self.chunk();
-                    chunk["choices"] = json!([]);
-                    chunk["usage"] = usage_json(self.usage);
+                    let chunk = with(with(self.chunk(), "choices", json!([])), "usage", usage_json(self.usage));
                     end.push_str(&format!("data: {chunk}\n\n"));
                 }
                 end + "data: [DONE]\n\n"
@@ -195,23 +190,29 @@ impl Writer {
     }
 
     fn event(&self, delta: &Value, finish_reason: Option<&str>) -> String {
-        let mut chunk = self.chunk();
-        chunk["choices"] = json!([{ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason }]);
+        let choice = json!({ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason });
+        let chunk = with(self.chunk(), "choices", json!([choice]));
         format!("data: {chunk}\n\n")
     }
 
     fn chunk(&self) -> Value {
-        let mut chunk = json!({
+        let chunk = json!({
             "id": self.shape.id,
             "object": "chat.completion.chunk",
             "created": self.now.as_secs(),
             "model": self.shape.model,
         });
-        if self.shape.includes_usage {
-            chunk["usage"] = Value::Null;
-        }
-        chunk
+        // Every chunk but the last has it empty then.
+        if self.shape.includes_usage { with(chunk, "usage", Value::Null) } else { chunk }
     }
+}
+
+/// The object with one more member.
+fn with(mut object: Value, name: &str, value: Value) -> Value {
+    if let Some(object) = object.as_object_mut() {
+        object.insert(name.to_owned(), value);
+    }
+    object
 }
 
 fn call_json(id: &str, name: &str, input: &Value) -> Value {

@@ -46,7 +46,7 @@ impl ApiError {
             ),
             Self::WrongKey => (
                 StatusCode::UNAUTHORIZED,
-                "authentication_error",
+                "invalid_request_error",
                 "invalid_api_key",
                 "this API key is not known".into(),
             ),

@@ -73,6 +73,8 @@ pub struct Event {
     pub mentions_bot: bool,
     /// The vendor's id of the message; the same id twice is one message.
     pub message_id: OpaqueId,
+    /// The id of what carried it, where the vendor repeats that one: the same twice is one message too.
+    pub envelope_id: Option<OpaqueId>,
     /// What was written.
     pub text: String,
     /// What was attached.

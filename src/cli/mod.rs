@@ -24,8 +24,13 @@ use crate::document::SystemVariables;
 #[derive(Debug, Parser)]
 #[command(name = "frontdesk", version, about, max_term_width = 100)]
 struct Arguments {
-    /// Directory in which the gateway keeps everything [default: $FRONTDESK_HOME, else ~/.frontdesk]
-    #[arg(long, global = true, value_name = "DIR")]
+    /// Directory in which the gateway keeps everything
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        help = "Directory in which the gateway keeps everything [default: $FRONTDESK_HOME, else ~/.frontdesk]"
+    )]
     home: Option<PathBuf>,
     /// Print JSON
     #[arg(long, global = true)]

@@ -153,6 +153,7 @@ impl Caller for Bound {
             author: Author::Peer,
             mentions_bot: true,
             message_id,
+            envelope_id: None,
             received_at: self.gateway.now(),
             agent,
             text: question.text,

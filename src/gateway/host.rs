@@ -100,6 +100,7 @@ impl Host for Bound {
             agent: None,
             mentions_bot: event.mentions_bot,
             message_id: event.message_id,
+            envelope_id: event.envelope_id,
             received_at: self.gateway.now(),
             text: event.text,
             attachments: event.attachments,

@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -47,6 +48,8 @@ const STORE_CACHE_BYTES: usize = 4 * 1024 * 1024;
 /// How long running turns and sends may take to end when the gateway stops. Whatever is cut off is taken
 /// up again at the next start.
 const DRAIN: Duration = Duration::from_millis(1_500);
+/// Wait before a channel whose adapter panicked is started again.
+const RESTART_WAIT: Duration = Duration::from_secs(10);
 /// Dedupe marks are kept this long: longer than any vendor repeats an event.
 const MARKS_KEPT_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
@@ -323,7 +326,7 @@ impl Gateway {
         for entry in live.entries.values() {
             if let Some(stop) = entry.start_once() {
                 let (entry, host) = (entry.clone(), host::Bound::new(self.clone(), entry.clone()));
-                self.spawn(async move { entry.channel.run(Arc::new(host), stop).await });
+                self.spawn(supervise(entry, Arc::new(host), stop));
             }
         }
     }
@@ -342,6 +345,22 @@ impl Gateway {
             self.wake((tenant, session_key));
         }
         Ok(())
+    }
+}
+
+/// Keeps an entry's connection, also over a bug of its adapter.
+async fn supervise(entry: Arc<live::LiveEntry>, host: Arc<host::Bound>, stop: CancellationToken) {
+    loop {
+        let run = entry.channel.run(host.clone(), stop.clone());
+        let ended = std::panic::AssertUnwindSafe(run).catch_unwind().await;
+        if ended.is_ok() || stop.is_cancelled() {
+            return;
+        }
+        entry.health.set_problem(Some("the program failed in this channel; please report the log".to_owned()));
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(RESTART_WAIT) => {}
+        }
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 
 use super::Gateway;
@@ -66,6 +68,8 @@ enum Attempt {
     Done,
     /// It stays; try again after this long.
     Later(Option<Duration>),
+    /// A bug.
+    Panicked,
 }
 
 impl Gateway {
@@ -99,9 +103,19 @@ impl Gateway {
                 return None;
             }
             // An attempt that began may end: cutting it off would leave it unclear.
-            let asked = match self.attempt(&session, &mut delivery).await {
+            let attempt = AssertUnwindSafe(self.attempt(&session, &mut delivery)).catch_unwind().await;
+            let asked = match attempt.unwrap_or(Ok(Attempt::Panicked)) {
                 Ok(Attempt::Done) => return Some(()),
                 Ok(Attempt::Later(asked)) => asked,
+                // A bug of an adapter must not hold up what waits behind this one.
+                Ok(Attempt::Panicked) => {
+                    let reason = "the program failed while it sent this; please report the log".to_owned();
+                    match self.set_aside(&session, &delivery, reason).await {
+                        Ok(_) => return Some(()),
+                        Err(_error) => None,
+                    }
+                }
+                Err(store::Error::Gone { .. }) => return Some(()),
                 Err(error) => {
                     tracing::error!(delivery.id = %delivery.id, %error, "the store failed while a reply was sent");
                     None

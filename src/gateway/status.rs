@@ -94,7 +94,8 @@ impl Gateway {
         })
     }
 
-    /// Can a message be taken and answered? Asks the store for a write, since a disk that is full can still be read.
+    /// Can a message be taken and answered? Asks the store's writer and not only its tables: a store that can be
+    /// read may still take nothing.
     pub(super) async fn readiness(&self) -> Result<(), String> {
         if self.0.stop.is_cancelled() {
             return Err("the gateway is stopping".to_owned());

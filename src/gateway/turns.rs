@@ -1,6 +1,9 @@
 //! Turns: one worker per lane takes what waits, asks the agent, and commits the answer.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
+
+use futures_util::FutureExt as _;
 
 use super::Gateway;
 use super::live::Live;
@@ -19,6 +22,8 @@ const MAX_COLLECTED: usize = 20;
 const MAX_COLLECTED_BYTES: usize = 16 * 1024;
 /// Failed turns after which messages are set aside for the operator: at the waits below, about half an hour.
 const MAX_TRIES: u32 = 12;
+/// Failed turns after which messages that make the program panic are set aside.
+const MAX_PANICS: u32 = 2;
 /// Wait after the first failed turn; it doubles every time.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// Longest wait between two turns.
@@ -54,7 +59,11 @@ impl Gateway {
                 permit = self.0.turns.clone().acquire_owned() => permit,
             };
             let Ok(turn) = turn else { return };
-            let next = self.take_turn(&lane).await;
+            let next = AssertUnwindSafe(self.take_turn(&lane)).catch_unwind().await;
+            let next = match next {
+                Ok(next) => next,
+                Err(_panic) => self.after_panic(&lane).await,
+            };
             drop(turn);
             match next {
                 Ok(Next::Again) => {}
@@ -111,6 +120,20 @@ impl Gateway {
             }
             Err(failure) => self.fail(&session, &batch, failure, &target).await,
         }
+    }
+
+    /// A bug of ours must not end the lane: its messages count a failed try and are set aside after some.
+    /// Nothing was committed, so nothing is half done.
+    async fn after_panic(&self, (tenant, session_key): &LaneId) -> Result<Next, store::Error> {
+        let session = self.0.store.tenant(tenant.as_ref()).session(session_key);
+        let Some(batch) = Batch::of(session.waiting(MAX_COLLECTED)?) else { return Ok(Next::Idle) };
+        let target = Target::new(self, &self.0.live.load_full(), &batch.last().inbound.reply_to);
+        let reason = "the program failed while it worked on this; please report the log".to_owned();
+        let failure = match batch.waiting().any(|waiting| waiting.n_tries >= MAX_PANICS) {
+            true => Failure::Park { reason },
+            false => Failure::Later { after: None, reason },
+        };
+        self.fail(&session, &batch, failure, &target).await
     }
 
     /// Asks the agent, with less history if the conversation is too long for the model.

@@ -26,6 +26,7 @@ impl Server {
     async fn start(responses: Vec<Vec<u8>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        #[expect(clippy::disallowed_methods, reason = "the test ends before its peer must")]
         let requests = tokio::spawn(async move {
             let mut requests = Vec::new();
             for response in responses {

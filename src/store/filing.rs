@@ -30,8 +30,15 @@ impl Operation for File {
         let identity = &inbound.identity;
         let (tenant, key) = scope.parts();
         let (entry, message_id) = (identity.entry.as_str(), inbound.message_id.as_str());
-        if tables.marks.get((tenant, entry, message_id))?.is_some() {
-            return Ok((Filed::Duplicate, Changes::None));
+        // A name of an entry holds no `/`: what carried the messages has marks of its own.
+        let envelope = inbound.envelope_id.as_ref().map(|id| (format!("{entry}/envelope"), id.as_str()));
+        for (entry, id) in [Some((entry, message_id)), envelope.as_ref().map(|(entry, id)| (entry.as_str(), *id))]
+            .into_iter()
+            .flatten()
+        {
+            if tables.marks.get((tenant, entry, id))?.is_some() {
+                return Ok((Filed::Duplicate, Changes::None));
+            }
         }
 
         let mut session = match tables.sessions.get((tenant, key))? {
@@ -50,6 +57,9 @@ impl Operation for File {
             Change::Waiting(session.n_filed, Some(waiting.encode()?)),
             Change::Session(session.encode()?),
         ];
+        if let Some((entry, id)) = envelope {
+            changes.push(Change::Mark { entry, message_id: id.to_owned(), at: inbound.received_at.0 });
+        }
         if let Some(user) = &identity.user {
             let channel = identity.channel.as_str();
             if tables.users.get((tenant, channel, user.as_str(), key))?.is_none() {

@@ -95,7 +95,7 @@ impl Operation for Park {
         let mut changes = Vec::new();
         for (seq, waiting) in waiting(tables, &scope, seqs)? {
             session.n_parked += 1;
-            let what = disk::ParkedItem::Message(waiting.inbound);
+            let what = disk::ParkedItem::Message(Box::new(waiting.inbound));
             let parked = disk::Parked { at: at.0, reason: reason.clone(), what };
             changes.push(Change::Waiting(seq, None));
             changes.push(Change::Parked(session.n_parked, parked.encode()?));

@@ -27,6 +27,7 @@ pub fn inbound(entry: &str, user: &str, text: &str) -> Inbound {
         author: Author::Peer,
         mentions_bot: true,
         message_id: OpaqueId::new(format!("{user}-{text:.40}")).expect("an id"),
+        envelope_id: None,
         received_at: Timestamp(1_700_000_000_000),
         agent: None,
         text: text.to_owned(),

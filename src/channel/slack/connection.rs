@@ -266,6 +266,7 @@ mod tests {
         let upstream = TestUpstream { failures: Mutex::new(failures.into()), peers };
         let (stop, stopped) = oneshot::channel();
         let served = Arc::clone(&host);
+        #[expect(clippy::disallowed_methods, reason = "the test ends before its peer must")]
         tokio::spawn(async move {
             let slack = slack();
             tokio::select! {

@@ -95,6 +95,7 @@ fn event(callback: &Callback, message: Message, me: Option<&Me>, is_mention: boo
         author: author(callback, &message, me),
         mentions_bot: is_direct || is_mention || is_named,
         message_id: message_id(&message)?,
+        envelope_id: None,
         text: words(&message, &bot_users),
         attachments: message.files.into_iter().flatten().filter_map(attachment).collect(),
         reply_target: Target { channel: message.channel, thread_ts: thread }.print(),

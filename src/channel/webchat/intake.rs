@@ -80,6 +80,7 @@ fn event(visitor: &Visitor, message_id: OpaqueId, text: String) -> Event {
         author: Author::Peer,
         mentions_bot: true,
         message_id,
+        envelope_id: None,
         text,
         attachments: Vec::new(),
         reply_target: visitor.as_str().to_owned(),

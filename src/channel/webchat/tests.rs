@@ -402,6 +402,7 @@ async fn listen(site: &Site) -> String {
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
+    #[expect(clippy::disallowed_methods, reason = "the test ends before its peer must")]
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     address
 }

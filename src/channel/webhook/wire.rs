@@ -79,7 +79,8 @@ pub(super) fn event(body: &[u8], webhook_id: OpaqueId) -> Result<Event, Error> {
         author: Author::Peer,
         // Whoever posts here chose to: silence must be asked for.
         mentions_bot: parent == ChatKind::Direct || body.flag("mentions_bot")?.unwrap_or(true),
-        message_id: body.id("message_id")?.unwrap_or(webhook_id),
+        message_id: body.id("message_id")?.unwrap_or_else(|| webhook_id.clone()),
+        envelope_id: Some(webhook_id),
         text,
         attachments: body.attachments()?,
         reply_target,

@@ -74,6 +74,7 @@ impl Inbound {
             agent: self.agent.map(AgentId::new).transpose()?,
             mentions_bot: self.mentions_bot,
             message_id: OpaqueId::new(self.message_id)?,
+            envelope_id: None,
             received_at: Timestamp(self.received_at),
             text: self.text,
             attachments: self.attachments.into_iter().map(Into::into).collect(),

@@ -162,7 +162,7 @@ pub(super) struct Parked {
 /// A message or a reply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ParkedItem {
-    Message(Inbound),
+    Message(Box<Inbound>),
     Delivery(u128, Delivery),
 }
 
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn what_was_set_aside_keeps_its_shape() {
         let parked = |what| Parked { at: 300, reason: text("why"), what };
-        check(parked(ParkedItem::Message(inbound())), b"\x01\xac\x02\x03why\x00\x01e\x01c\x00\x01\x01w\x00\x01\x01r\x00\x01\x01u\x01\x00\x01\x01n\x02\x01\x01g\x01\x01m\xac\x02\x02hi\x01\x01l\x00\x01\x01f\x01e\x01t");
+        check(parked(ParkedItem::Message(Box::new(inbound()))), b"\x01\xac\x02\x03why\x00\x01e\x01c\x00\x01\x01w\x00\x01\x01r\x00\x01\x01u\x01\x00\x01\x01n\x02\x01\x01g\x01\x01m\xac\x02\x02hi\x01\x01l\x00\x01\x01f\x01e\x01t");
         check(parked(ParkedItem::Delivery(1 << 80, delivery())), b"\x01\xac\x02\x03why\x01\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x08\x02\xac\x02\x01\x01e\x01t\x01m\x02\x01l\x01m\x02hi");
     }
 }

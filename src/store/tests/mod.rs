@@ -48,6 +48,7 @@ fn inbound(tenant_id: &str, user: &str, message_id: &str, at: u64) -> Inbound {
         agent: None,
         mentions_bot: true,
         message_id: id(message_id),
+        envelope_id: None,
         received_at: Timestamp(at),
         text: format!("text of {message_id}"),
         attachments: vec![Attachment { url: "u".into(), mime: Some("image/png".into()), name: None }],
