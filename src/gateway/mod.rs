@@ -196,7 +196,10 @@ impl Gateway {
         let server = Server::listen(address, gateway.clone()).await?;
         gateway.replace_server(server);
         gateway.start_entries(&gateway.0.live.load());
-        gateway.take_up()?;
+        // What waits must not be answered by whatever stands in for the configuration that is wrong.
+        if gateway.0.live.load().safe_mode.is_none() {
+            gateway.take_up()?;
+        }
         gateway.spawn(prune_marks(gateway.clone()));
         Ok(gateway)
     }
@@ -272,6 +275,11 @@ impl Gateway {
         self.start_entries(&new);
         if let Some(server) = server {
             self.replace_server(server);
+        }
+        if old.safe_mode.is_some()
+            && let Err(error) = self.take_up()
+        {
+            tracing::error!(%error, "what was left cannot be taken up; restart the gateway");
         }
         // Replies for entries that came back need not wait for their timers.
         self.0.outbox.try_again_now();
