@@ -95,6 +95,9 @@ pub enum ReloadError {
     /// The new address cannot be used; the running settings stay.
     #[error(transparent)]
     Listen(#[from] server::Error),
+    /// Two addresses cannot have one port at the same time.
+    #[error("gateway.bind has changed and gateway.port has not; restart the gateway, or change the port too")]
+    Rebound,
     /// The store cannot be moved while it is open.
     #[error("session.storage_path has changed; restart the gateway to move to another store")]
     StoreMoved,
@@ -261,8 +264,13 @@ impl Gateway {
             return Err(ReloadError::StoreMoved);
         }
         let address = SocketAddr::new(loaded.settings.gateway.bind, loaded.settings.gateway.port);
+        let now = self.address();
+        // Port 0 is any: the one that was found stays.
         let is_moved =
-            self.address().is_some_and(|now| now != address && (address.port() != 0 || now.ip() != address.ip()));
+            now.is_some_and(|now| now.ip() != address.ip() || (address.port() != 0 && now.port() != address.port()));
+        if is_moved && now.is_some_and(|now| now.port() == address.port()) {
+            return Err(ReloadError::Rebound);
+        }
         let server = if is_moved { Some(Server::listen(address, self.clone()).await?) } else { None };
 
         let old = self.0.live.load_full();
