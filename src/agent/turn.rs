@@ -11,6 +11,9 @@ pub use crate::provider::retry::Progress;
 /// What a peer is told, once, when an answer takes longer or cannot be given. True whatever happens next.
 pub const NOTICE: &str = "Sorry, I can't answer right now. Your message is saved.";
 
+/// What a peer is told, once, when the model is silent for long.
+pub const PATIENCE: &str = "This takes longer than usual. Your message is saved, and the answer will follow.";
+
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {

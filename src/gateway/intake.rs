@@ -53,11 +53,20 @@ impl Gateway {
 
     /// Files a message under its key and wakes the lane. What is accepted here is on the disk.
     pub(super) async fn file(&self, session_key: &SessionKey, inbound: Inbound) -> Admitted {
+        let (gateway, session_key) = (self.clone(), session_key.clone());
+        // In a task of its own: a client that hangs up ends its request, and the message would be on the disk
+        // with nobody to answer it.
+        let filed = self.0.tasks.spawn(async move { gateway.file_and_wake(session_key, inbound).await }).await;
+        filed.unwrap_or(Admitted::Unavailable { retry_after: RETRY_AFTER })
+    }
+
+    async fn file_and_wake(&self, session_key: SessionKey, inbound: Inbound) -> Admitted {
         let tenant = inbound.identity.tenant.clone();
-        match self.0.store.tenant(tenant.as_ref()).file(session_key, &inbound).await {
+        match self.0.store.tenant(tenant.as_ref()).file(&session_key, &inbound).await {
             Ok(Filed::New) => {
-                self.wake((tenant, session_key.clone()));
-                Admitted::Accepted { session_key: session_key.to_string() }
+                let accepted = Admitted::Accepted { session_key: session_key.to_string() };
+                self.wake((tenant, session_key));
+                accepted
             }
             Ok(Filed::Duplicate) => Admitted::Duplicate,
             Err(store::Error::Busy) => Admitted::Unavailable { retry_after: RETRY_AFTER },

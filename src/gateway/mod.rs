@@ -95,6 +95,9 @@ pub enum ReloadError {
     /// The new address cannot be used; the running settings stay.
     #[error(transparent)]
     Listen(#[from] server::Error),
+    /// Two addresses cannot have one port at the same time.
+    #[error("gateway.bind has changed and gateway.port has not; restart the gateway, or change the port too")]
+    Rebound,
     /// The store cannot be moved while it is open.
     #[error("session.storage_path has changed; restart the gateway to move to another store")]
     StoreMoved,
@@ -196,7 +199,10 @@ impl Gateway {
         let server = Server::listen(address, gateway.clone()).await?;
         gateway.replace_server(server);
         gateway.start_entries(&gateway.0.live.load());
-        gateway.take_up()?;
+        // What waits must not be answered by whatever stands in for the configuration that is wrong.
+        if gateway.0.live.load().safe_mode.is_none() {
+            gateway.take_up()?;
+        }
         gateway.spawn(prune_marks(gateway.clone()));
         Ok(gateway)
     }
@@ -258,8 +264,13 @@ impl Gateway {
             return Err(ReloadError::StoreMoved);
         }
         let address = SocketAddr::new(loaded.settings.gateway.bind, loaded.settings.gateway.port);
+        let now = self.address();
+        // Port 0 is any: the one that was found stays.
         let is_moved =
-            self.address().is_some_and(|now| now != address && (address.port() != 0 || now.ip() != address.ip()));
+            now.is_some_and(|now| now.ip() != address.ip() || (address.port() != 0 && now.port() != address.port()));
+        if is_moved && now.is_some_and(|now| now.port() == address.port()) {
+            return Err(ReloadError::Rebound);
+        }
         let server = if is_moved { Some(Server::listen(address, self.clone()).await?) } else { None };
 
         let old = self.0.live.load_full();
@@ -272,6 +283,11 @@ impl Gateway {
         self.start_entries(&new);
         if let Some(server) = server {
             self.replace_server(server);
+        }
+        if old.safe_mode.is_some()
+            && let Err(error) = self.take_up()
+        {
+            tracing::error!(%error, "what was left cannot be taken up; restart the gateway");
         }
         // Replies for entries that came back need not wait for their timers.
         self.0.outbox.try_again_now();

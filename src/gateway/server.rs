@@ -246,13 +246,13 @@ async fn page_path(
 }
 
 async fn serve_page(gateway: Gateway, entry: &str, path: &str, request: Request) -> Response {
-    let Some(entry) = find(&gateway, entry) else { return StatusCode::NOT_FOUND.into_response() };
+    let Some(entry) = find(&gateway, entry) else { return not_found(&gateway) };
     let host = Arc::new(Bound::new(gateway, entry.clone()));
     entry.channel.serve(path, request, host).await
 }
 
 async fn hook(State(gateway): State<Gateway>, UrlPath(entry): UrlPath<String>, request: Request) -> Response {
-    let Some(entry) = find(&gateway, &entry) else { return StatusCode::NOT_FOUND.into_response() };
+    let Some(entry) = find(&gateway, &entry) else { return not_found(&gateway) };
     let (head, body) = request.into_parts();
     let body = tokio::time::timeout(READ_TIMEOUT, Limited::new(body, MAX_HOOK_BYTES).collect()).await;
     let body = match body {
@@ -294,6 +294,14 @@ async fn hook(State(gateway): State<Gateway>, UrlPath(entry): UrlPath<String>, r
 fn find(gateway: &Gateway, entry: &str) -> Option<Arc<LiveEntry>> {
     let entry = crate::id::EntryId::new(entry).ok()?;
     gateway.0.live.load().entries.get(&entry).cloned()
+}
+
+/// In safe mode nobody can tell what there is: vendors should come again.
+fn not_found(gateway: &Gateway) -> Response {
+    match gateway.0.live.load().safe_mode {
+        None => StatusCode::NOT_FOUND.into_response(),
+        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "60")]).into_response(),
+    }
 }
 
 fn into_response(hook: HookResponse) -> Response {

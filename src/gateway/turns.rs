@@ -1,6 +1,8 @@
 //! Turns: one worker per lane takes what waits, asks the agent, and commits the answer.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -30,6 +32,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// Nothing from yesterday is answered today without asking.
 const MAX_AGE_MS: u64 = 24 * 60 * 60 * 1000;
+/// Silence of the model after which the peer is asked for patience.
+const SILENCE: Duration = Duration::from_secs(30);
 /// Wait after the store failed.
 const STORE_WAIT: Duration = Duration::from_secs(5);
 
@@ -109,7 +113,14 @@ impl Gateway {
             return Ok(Next::After(LONGEST_WAIT));
         };
         target.preview(Preview::Typing);
-        let answer = self.ask(agent, &session, &batch, &target).await?;
+        let mut asking = pin!(self.ask(agent, &session, &batch, &target));
+        let answer = tokio::select! {
+            answer = &mut asking => answer?,
+            () = tokio::time::sleep(SILENCE) => {
+                self.ask_for_patience(&session, &batch, &target).await?;
+                asking.await?
+            }
+        };
         match answer {
             Ok(text) => {
                 let deliveries = split(&text, target.descriptor.and_then(|d| d.max_text_chars));
@@ -120,6 +131,23 @@ impl Gateway {
             }
             Err(failure) => self.fail(&session, &batch, failure, &target).await,
         }
+    }
+
+    /// The model has been silent for long: says so to the peer, once.
+    async fn ask_for_patience(
+        &self,
+        session: &SessionStore,
+        batch: &Batch,
+        target: &Target,
+    ) -> Result<(), store::Error> {
+        let is_inline = target.descriptor.is_some_and(|descriptor| descriptor.is_inline);
+        let is_told = batch.waiting().any(|waiting| waiting.is_told);
+        if is_inline || is_told || target.has_words.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let notice = batch.delivery(agent::PATIENCE.to_owned());
+        self.deliver_all(session.postpone(batch.seqs(), Some(notice), self.now()).await?);
+        Ok(())
     }
 
     /// A bug of ours must not end the lane: its messages count a failed try and are set aside after some.
@@ -174,7 +202,8 @@ impl Gateway {
         target: &Target,
     ) -> Result<Next, store::Error> {
         let n_tries = batch.waiting().map(|waiting| waiting.n_tries).max().unwrap_or(0) + 1;
-        let is_told = batch.waiting().any(|waiting| waiting.is_told);
+        // Read again: the peer may have been told while the turn ran.
+        let is_told = session.waiting(MAX_COLLECTED)?.iter().any(|waiting| waiting.is_told && batch.has(waiting.seq));
         let is_inline = target.descriptor.is_some_and(|descriptor| descriptor.is_inline);
         let notice = (!is_told && !is_inline).then(|| batch.delivery(agent::NOTICE.to_owned()));
         let (reason, after, is_final) = match failure {
@@ -200,6 +229,8 @@ impl Gateway {
 struct Target {
     descriptor: Option<&'static Descriptor>,
     show: Box<dyn Fn(Preview) + Send + Sync>,
+    /// Has the model said anything?
+    has_words: AtomicBool,
 }
 
 impl Target {
@@ -208,16 +239,22 @@ impl Target {
         if address.entry().as_str() == crate::api::ENTRY {
             let gateway = gateway.clone();
             let show = move |preview| gateway.0.api.preview(&target, preview);
-            return Self { descriptor: Some(&super::api::DESCRIPTOR), show: Box::new(show) };
+            return Self::showing(Some(&super::api::DESCRIPTOR), show);
         }
         let Some(entry) = live.entries.get(address.entry()).cloned() else {
-            return Self { descriptor: None, show: Box::new(|_| {}) };
+            return Self::showing(None, |_| {});
         };
-        let descriptor = Some(entry.descriptor());
-        Self { descriptor, show: Box::new(move |preview| entry.channel.preview(&target, preview)) }
+        Self::showing(Some(entry.descriptor()), move |preview| entry.channel.preview(&target, preview))
+    }
+
+    fn showing(descriptor: Option<&'static Descriptor>, show: impl Fn(Preview) + Send + Sync + 'static) -> Self {
+        Self { descriptor, show: Box::new(show), has_words: AtomicBool::new(false) }
     }
 
     fn preview(&self, preview: Preview) {
+        if matches!(preview, Preview::Delta(_)) {
+            self.has_words.store(true, Ordering::Relaxed);
+        }
         (self.show)(preview);
     }
 }
@@ -256,6 +293,10 @@ impl Batch {
 
     fn last(&self) -> &Waiting {
         self.more.last().unwrap_or(&self.first)
+    }
+
+    fn has(&self, seq: u64) -> bool {
+        self.waiting().any(|waiting| waiting.seq == seq)
     }
 
     fn seqs(&self) -> Vec<u64> {

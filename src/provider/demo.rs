@@ -18,6 +18,11 @@ const MAX_HEARD_CHARS: usize = 100;
 /// Questions after the conversation's past, as [`words`] writes them.
 const QUESTIONS: &[(&str, Language)] = &[
     ("do you remember", Language::English),
+    ("what you remember", Language::English),
+    ("what did i tell you", Language::English),
+    ("what did i say", Language::English),
+    ("what is my", Language::English),
+    ("what was my", Language::English),
     ("can you remember", Language::English),
     ("you remember about me", Language::English),
     ("what do you know about me", Language::English),
@@ -59,9 +64,7 @@ fn answer(messages: &[Message]) -> String {
     let question = peer_texts(turn).find_map(asks_for_memories);
     let Some(language) = question else {
         let heard = peer_texts(turn).last().map(|text| shortened(text.trim(), MAX_HEARD_CHARS)).unwrap_or_default();
-        return format!(
-            "I understood: \"{heard}\" – and I am only the demo worker, because no model is configured yet."
-        );
+        return format!("I am the demo worker: no model is configured yet. You wrote: \"{heard}\"");
     };
     let others = peer_texts(turn).filter(|text| asks_for_memories(text).is_none());
     let mut quotes: Vec<String> = peer_texts(earlier).chain(others).map(quote).collect();
@@ -122,9 +125,7 @@ mod tests {
 
     #[test]
     fn ordinary_words_are_repeated_in_one_sentence() {
-        let said = |heard: &str| {
-            format!("I understood: \"{heard}\" – and I am only the demo worker, because no model is configured yet.")
-        };
+        let said = |heard: &str| format!("I am the demo worker: no model is configured yet. You wrote: \"{heard}\"");
         check(&[user("Hello")], &said("Hello"));
         check(
             &[user("Hello"), Message::text(Role::Assistant, "Hi"), user(" I remember you ")],
