@@ -8,6 +8,7 @@
 )]
 
 mod architecture;
+mod documents;
 mod gateway;
 mod peers;
 mod source;

@@ -1,0 +1,159 @@
+//! What the documents say about the configuration is so, and is everything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use frontdesk::config::{self, Loaded};
+use frontdesk::document::Variables;
+use tempfile::TempDir;
+
+use crate::source::{Source, Token, project, without_tests};
+
+/// A home with what the examples refer to.
+fn home() -> TempDir {
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir(home.path().join("reception")).unwrap();
+    fs::write(home.path().join("reception/SOUL.md"), "Be kind.").unwrap();
+    home
+}
+
+/// Each `${NAME}` of a text, with a value.
+fn variables(text: &str) -> BTreeMap<String, String> {
+    let names = text.split("${").skip(1).filter_map(|rest| rest.split_once('}'));
+    names.map(|(name, _)| (name.to_owned(), format!("the value of {name}"))).collect()
+}
+
+struct Given(BTreeMap<String, String>);
+
+impl Variables for Given {
+    fn get(&self, name: &str) -> Option<String> {
+        self.0.get(name).cloned()
+    }
+}
+
+fn load(file: &Path) -> Loaded {
+    let variables = Given(variables(&fs::read_to_string(file).unwrap()));
+    config::load_file(file, home().path(), &variables).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Names of the keys that some component takes, in `snake_case`.
+fn keys_of_the_code() -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    let sources = Source::all("src").into_iter().filter(|source| {
+        let path = source.path.to_str().unwrap();
+        !path.starts_with("src/document/") && !path.ends_with("/tests.rs")
+    });
+    for source in sources {
+        collect(&without_tests(&source.tokens), &mut keys);
+    }
+    keys
+}
+
+/// The first text among the arguments of `take_…(…)` and `read_all(…)`.
+fn collect(tokens: &[Token], keys: &mut BTreeSet<String>) {
+    for (n, token) in tokens.iter().enumerate() {
+        let Token::Group(bracket, inside) = token else { continue };
+        let is_call = match n.checked_sub(1).map(|before| &tokens[before]) {
+            Some(Token::Word(name, _)) => *bracket == '(' && (name.starts_with("take_") || name == "read_all"),
+            _ => false,
+        };
+        let text = inside.iter().find_map(|token| match token {
+            Token::Literal(text, _) => text.strip_prefix('"')?.strip_suffix('"'),
+            _ => None,
+        });
+        keys.extend(text.filter(|_| is_call).map(str::to_owned));
+        collect(inside, keys);
+    }
+}
+
+/// The first column of every table of `docs/configuration.md` but that of the environment.
+fn keys_of_the_page() -> BTreeSet<String> {
+    let page = fs::read_to_string(project().join("docs/configuration.md")).unwrap();
+    let (page, _) = page.split_once("## The environment").unwrap();
+    let cells = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    cells.map(|(key, _)| key.to_owned()).collect()
+}
+
+#[test]
+fn every_key_is_on_the_page_and_every_key_on_the_page_is_taken() {
+    let (code, page) = (keys_of_the_code(), keys_of_the_page());
+    assert!(code.len() > 40 && code.contains("dm_scope") && code.contains("providers"), "{code:?}");
+    let none = BTreeSet::<&String>::new();
+    assert_eq!(code.difference(&page).collect::<BTreeSet<_>>(), none, "not in docs/configuration.md");
+    assert_eq!(page.difference(&code).collect::<BTreeSet<_>>(), none, "no component takes it");
+}
+
+#[test]
+fn the_examples_show_every_key() {
+    let camel_case = |key: &str| {
+        let mut words = key.split('_');
+        let first = words.next().unwrap_or_default().to_owned();
+        words.fold(first, |text, word| text + &word[..1].to_uppercase() + &word[1..])
+    };
+    let words = |name: &str| -> BTreeSet<String> {
+        let text = fs::read_to_string(project().join("docs").join(name)).unwrap();
+        text.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_owned).collect()
+    };
+    let (toml, yaml) = (words("example.toml"), words("example.yml"));
+    for key in keys_of_the_code() {
+        assert!(toml.contains(&key), "docs/example.toml does not show {key}");
+        assert!(yaml.contains(&key) || yaml.contains(&camel_case(&key)), "docs/example.yml does not show {key}");
+    }
+}
+
+#[test]
+fn the_examples_pass_config_check() {
+    for name in ["example.toml", "example.yml"] {
+        let file = project().join("docs").join(name);
+        let home = home();
+        let output = Command::new(env!("CARGO_BIN_EXE_frontdesk"))
+            .env_clear()
+            .envs(variables(&fs::read_to_string(&file).unwrap()))
+            .args(["config", "check"])
+            .arg(&file)
+            .arg("--home")
+            .arg(home.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{error}");
+        assert_eq!(said, format!("{} can be used\n", file.display()), "no warnings and no notes");
+    }
+}
+
+#[test]
+fn the_examples_say_the_same() {
+    let docs = project().join("docs");
+    let (toml, yaml) = (load(&docs.join("example.toml")).settings, load(&docs.join("example.yml")).settings);
+    assert_eq!((toml.gateway, toml.session), (yaml.gateway, yaml.session));
+    assert_eq!((toml.providers, toml.agents), (yaml.providers, yaml.agents));
+    assert_eq!((toml.routes, toml.default_agent), (yaml.routes, yaml.default_agent));
+    let entries = |channels: &[config::Entry]| -> Vec<_> {
+        channels.iter().map(|entry| (entry.id.to_string(), entry.fingerprint)).collect()
+    };
+    assert_eq!(entries(&toml.channels), entries(&yaml.channels));
+    let tenants = |tenants: Vec<config::Tenant>| -> Vec<_> {
+        tenants.into_iter().map(|tenant| (tenant.id, tenant.name, tenant.default_agent)).collect()
+    };
+    assert_eq!(tenants(toml.tenants), tenants(yaml.tenants));
+    let api_keys = |keys: Vec<config::ApiKey>| -> Vec<_> {
+        keys.into_iter().map(|key| (key.name, key.key, key.tenant, key.agent, key.scope)).collect()
+    };
+    assert_eq!(api_keys(toml.api_keys), api_keys(yaml.api_keys));
+}
+
+#[test]
+fn the_blocks_of_the_page_are_one_configuration() {
+    let page = fs::read_to_string(project().join("docs/configuration.md")).unwrap();
+    let blocks = page.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("```"));
+    let text: String = blocks.map(|(block, _)| block).collect();
+    let home = home();
+    let file = home.path().join("page.toml");
+    fs::write(&file, &text).unwrap();
+    let warnings = load(&file).warnings;
+    let paths: Vec<_> = warnings.iter().map(|warning| warning.path.as_str()).collect();
+    assert_eq!(paths, ["session.identity_links"], "as the page says beside it");
+}
