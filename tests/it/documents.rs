@@ -88,9 +88,16 @@ fn every_key_is_on_the_page_and_every_key_on_the_page_is_taken() {
 #[test]
 fn the_examples_show_every_key() {
     let camel_case = |key: &str| {
-        let mut words = key.split('_');
-        let first = words.next().unwrap_or_default().to_owned();
-        words.fold(first, |text, word| text + &word[..1].to_uppercase() + &word[1..])
+        let mut is_start = false;
+        let letter = |c: char| match c {
+            '_' => {
+                is_start = true;
+                None
+            }
+            c if std::mem::take(&mut is_start) => Some(c.to_ascii_uppercase()),
+            c => Some(c),
+        };
+        key.chars().filter_map(letter).collect::<String>()
     };
     let words = |name: &str| -> BTreeSet<String> {
         let text = fs::read_to_string(project().join("docs").join(name)).unwrap();
@@ -145,15 +152,27 @@ fn the_examples_say_the_same() {
     assert_eq!(api_keys(toml.api_keys), api_keys(yaml.api_keys));
 }
 
-#[test]
-fn the_blocks_of_the_page_are_one_configuration() {
-    let page = fs::read_to_string(project().join("docs/configuration.md")).unwrap();
-    let blocks = page.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("```"));
-    let text: String = blocks.map(|(block, _)| block).collect();
+/// What `config check` warns of in this text: paths of keys.
+fn warnings(toml: &str) -> Vec<String> {
     let home = home();
     let file = home.path().join("page.toml");
-    fs::write(&file, &text).unwrap();
-    let warnings = load(&file).warnings;
-    let paths: Vec<_> = warnings.iter().map(|warning| warning.path.as_str()).collect();
-    assert_eq!(paths, ["session.identity_links"], "as the page says beside it");
+    fs::write(&file, toml).unwrap();
+    load(&file).warnings.into_iter().map(|warning| warning.path).collect()
+}
+
+fn blocks(page: &str) -> Vec<String> {
+    let page = fs::read_to_string(project().join(page)).unwrap();
+    let blocks = page.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("```"));
+    blocks.map(|(block, _)| block.to_owned()).collect()
+}
+
+#[test]
+fn the_blocks_of_the_page_are_one_configuration() {
+    let page = blocks("docs/configuration.md").concat();
+    assert_eq!(warnings(&page), ["session.identity_links"], "as the page says beside it");
+}
+
+#[test]
+fn the_first_configuration_of_the_readme_can_be_used() {
+    assert_eq!(warnings(&blocks("README.md")[0]), [""; 0]);
 }

@@ -107,6 +107,7 @@ impl TestGateway {
     pub(crate) async fn admin_with(&self, token: &str, method: Method, path: &str) -> (StatusCode, Value) {
         let stream = UnixStream::connect(socket(self.home.path())).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        #[expect(clippy::disallowed_methods, reason = "it ends with the test")]
         tokio::spawn(connection);
         let request = Request::builder().method(method).uri(path).header(header::HOST, "frontdesk");
         let request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
