@@ -117,7 +117,7 @@ impl LiveEntry {
 impl Live {
     /// Opens what the settings name. Entries that `old` has with the same settings are taken over.
     pub(super) fn new(loaded: Loaded, old: Option<&Self>, home: &Home, http: &reqwest::Client) -> Self {
-        let Loaded { mut settings, file, warnings } = loaded;
+        let Loaded { mut settings, file, warnings, redacted: _ } = loaded;
         let entries = std::mem::take(&mut settings.channels).into_iter().map(|entry| {
             let kept = old.and_then(|old| old.entries.get(&entry.id)).filter(|old| {
                 old.fingerprint == entry.fingerprint && old.policy == entry.policy && old.channel_type == entry.channel
