@@ -1,4 +1,4 @@
-//! `config check`.
+//! `config check|show`.
 
 use std::path::PathBuf;
 
@@ -14,6 +14,17 @@ use crate::document::Problem;
 pub(super) enum Config {
     /// Say whether the configuration can be used, without starting anything
     Check(Check),
+    /// Print what the configuration says, one value a line
+    Show(Show),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// Mask secrets; there is no way to print them
+    #[arg(long, required = true)]
+    redacted: bool,
+    /// The file [default: the one in the home]
+    file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -23,7 +34,25 @@ pub(super) struct Check {
 }
 
 pub(super) fn run(context: &Context, command: Config) -> Result<(), Failure> {
-    let Config::Check(check) = command;
+    match command {
+        Config::Check(check) => self::check(context, &check),
+        Config::Show(show) => self::show(context, &show),
+    }
+}
+
+fn show(context: &Context, show: &Show) -> Result<(), Failure> {
+    let loaded = load(context, show.file.as_deref())?;
+    if context.json {
+        output::json(&json!({ "file": loaded.file, "values": loaded.redacted }));
+    } else if loaded.file.is_none() {
+        line("# there is no file; the embedded defaults are used");
+    } else {
+        loaded.redacted.iter().for_each(|value| line(value));
+    }
+    Ok(())
+}
+
+fn check(context: &Context, check: &Check) -> Result<(), Failure> {
     let loaded = load(context, check.file.as_deref());
     if context.json {
         let (ok, problems) = match &loaded {

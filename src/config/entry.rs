@@ -1,7 +1,7 @@
 //! One `[[channels]]` entry.
 
 use crate::channel::registry::{self, Settings as ChannelSettings, Type};
-use crate::document::{Document, Place, Section, Severity, Variables};
+use crate::document::{Document, NoVariables, Place, Section, Severity};
 use crate::id::{ChannelType, EntryId, OpaqueId, TenantId};
 use crate::identity::Policy;
 use crate::session::DmScope;
@@ -69,14 +69,6 @@ impl Entry {
     pub(super) fn embedded(scope: DmScope) -> Option<Self> {
         let document = Document::parse_toml("embedded", "type = \"webchat\"").ok()?;
         Self::read(&mut document.root(&NoVariables), scope, &[])
-    }
-}
-
-struct NoVariables;
-
-impl Variables for NoVariables {
-    fn get(&self, _name: &str) -> Option<String> {
-        None
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// Warnings, in the order of the file.
     pub warnings: Vec<Problem>,
+    /// What the file says, one value a line, without its secrets.
+    pub redacted: Vec<String>,
 }
 
 /// Reads the configuration file of a home, or takes the embedded defaults if there is none.
@@ -50,7 +52,7 @@ pub struct Loaded {
 pub fn load(home: &Path, variables: &dyn Variables) -> Result<Loaded, Error> {
     match locate(home)? {
         Some(located) => load_located(&located, home, variables),
-        None => Ok(Loaded { settings: Settings::embedded(), file: None, warnings: Vec::new() }),
+        None => Ok(Loaded { settings: Settings::embedded(), file: None, warnings: Vec::new(), redacted: Vec::new() }),
     }
 }
 
@@ -77,7 +79,7 @@ fn load_located(located: &Located, home: &Path, variables: &dyn Variables) -> Re
     let problems = document.problems();
     match settings {
         Some(settings) if problems.iter().all(|problem| problem.severity == Severity::Warning) => {
-            Ok(Loaded { settings, file: Some(located.path.clone()), warnings: problems })
+            Ok(Loaded { settings, file: Some(located.path.clone()), warnings: problems, redacted: document.redacted() })
         }
         _ => Err(Error::Invalid(problems)),
     }

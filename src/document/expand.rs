@@ -61,6 +61,11 @@ pub(super) fn is_name(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
+/// Is the text one `${NAME}` and nothing else?
+pub(super) fn is_reference(text: &str) -> bool {
+    text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).is_some_and(is_name)
+}
+
 /// Shortest piece of a value that counts as showing it, in Unicode scalar values.
 const MIN_PIECE_CHARS: usize = 4;
 

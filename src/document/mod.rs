@@ -10,6 +10,7 @@ mod expand;
 mod fingerprint;
 mod problem;
 mod section;
+mod shown;
 mod slot;
 mod spelling;
 mod toml;
@@ -18,6 +19,7 @@ mod variables;
 mod yaml;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use problem::Fault;
@@ -26,7 +28,7 @@ use tree::{Position, Table};
 pub use problem::{Problem, Severity};
 pub use section::{Place, Section};
 pub use tree::MAX_BYTES;
-pub use variables::{Absence, SystemVariables, Variables};
+pub use variables::{Absence, NoVariables, SystemVariables, Variables};
 
 /// A text that must not be shown: tokens, keys, passwords.
 #[derive(Clone, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub struct Document {
     file: String,
     table: Table,
     problems: RefCell<Vec<Problem>>,
+    /// Where values stand that a component read as secrets.
+    secrets: RefCell<BTreeSet<Position>>,
 }
 
 impl Document {
@@ -87,7 +91,9 @@ impl Document {
             parse(text)
         };
         match table {
-            Ok(table) => Ok(Self { file: file.to_owned(), table, problems: RefCell::default() }),
+            Ok(table) => {
+                Ok(Self { file: file.to_owned(), table, problems: RefCell::default(), secrets: RefCell::default() })
+            }
             Err(faults) => {
                 let mut problems: Vec<_> = faults.into_iter().map(|fault| Problem::syntax(file, fault)).collect();
                 sort(&mut problems);
@@ -113,6 +119,20 @@ impl Document {
         let mut problems = self.problems.borrow().clone();
         sort(&mut problems);
         problems
+    }
+
+    /// What the file says, one `path = value` a line, secrets as `"…"`; variables stand there by their names.
+    ///
+    /// Call it after a reading without errors: what nobody asked for could be anything.
+    #[must_use]
+    pub fn redacted(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        shown::table(&self.table, "", &self.secrets.borrow(), &mut lines);
+        lines
+    }
+
+    fn hide(&self, position: Position) {
+        self.secrets.borrow_mut().insert(position);
     }
 
     fn table(&self) -> &Table {

@@ -72,6 +72,12 @@ impl<'d> Section<'d> {
         self.take_text(key, Echo::Hidden).map(|(_, text)| Secret::new(text.into_string()))
     }
 
+    /// A list of texts that must not be shown. Absent: empty.
+    pub fn take_secrets(&mut self, key: &str) -> Vec<Secret> {
+        let texts = self.find(key).map(|slot| self.texts(&slot, Echo::Hidden)).unwrap_or_default();
+        texts.into_iter().map(|(_, text)| Secret::new(text.into_string())).collect()
+    }
+
     /// A text through `parse`; its error becomes the problem's message.
     ///
     /// Not for secrets: the error may repeat the text. What a variable added is never shown.
@@ -146,7 +152,7 @@ impl<'d> Section<'d> {
         self.reading.keys_are_own(table);
         let lists = table.entries.iter().map(|entry| {
             let slot = Slot { node: &entry.node, path: join(&slot.path, &entry.key) };
-            let texts = self.texts(&slot);
+            let texts = self.texts(&slot, Echo::Shown);
             (entry.key.clone(), texts.into_iter().map(|(_, text)| text.into_string()).collect())
         });
         lists.collect()
@@ -221,12 +227,12 @@ impl<'d> Section<'d> {
     }
 
     fn take_texts(&mut self, key: &str) -> Vec<(Slot<'d>, Text<'d>)> {
-        self.find(key).map(|slot| self.texts(&slot)).unwrap_or_default()
+        self.find(key).map(|slot| self.texts(&slot, Echo::Shown)).unwrap_or_default()
     }
 
-    fn texts(&self, slot: &Slot<'d>) -> Vec<(Slot<'d>, Text<'d>)> {
+    fn texts(&self, slot: &Slot<'d>, echo: Echo) -> Vec<(Slot<'d>, Text<'d>)> {
         let slots = slot.list(&self.reading, "texts").into_iter();
-        slots.filter_map(|slot| slot.text(&self.reading, Echo::Shown).map(|text| (slot, text))).collect()
+        slots.filter_map(|slot| slot.text(&self.reading, echo).map(|text| (slot, text))).collect()
     }
 
     fn parsed<T, E: fmt::Display>(&self, slot: &Slot<'d>, text: &Text<'d>, result: Result<T, E>) -> Option<T> {

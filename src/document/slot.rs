@@ -97,6 +97,9 @@ impl<'d> Slot<'d> {
     }
 
     pub(super) fn text(&self, reading: &Reading<'d>, echo: Echo) -> Option<Text<'d>> {
+        if echo == Echo::Hidden {
+            reading.document.hide(self.node.position);
+        }
         let Value::Text(written) = &self.node.value else {
             self.wrong_type(reading, "a text", self.help_for_text(echo));
             return None;

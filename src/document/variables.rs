@@ -20,6 +20,16 @@ pub trait Variables {
     }
 }
 
+/// No variables at all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoVariables;
+
+impl Variables for NoVariables {
+    fn get(&self, _name: &str) -> Option<String> {
+        None
+    }
+}
+
 /// Why there is no value, and what to do about it. Neither shows a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Absence {

@@ -116,10 +116,10 @@ impl LiveEntry {
 
 impl Live {
     /// Opens what the settings name. Entries that `old` has with the same settings are taken over.
-    pub(super) fn new(loaded: Loaded, old: &Self, home: &Home, http: &reqwest::Client) -> Self {
-        let Loaded { mut settings, file, warnings } = loaded;
+    pub(super) fn new(loaded: Loaded, old: Option<&Self>, home: &Home, http: &reqwest::Client) -> Self {
+        let Loaded { mut settings, file, warnings, redacted: _ } = loaded;
         let entries = std::mem::take(&mut settings.channels).into_iter().map(|entry| {
-            let kept = old.entries.get(&entry.id).filter(|old| {
+            let kept = old.and_then(|old| old.entries.get(&entry.id)).filter(|old| {
                 old.fingerprint == entry.fingerprint && old.policy == entry.policy && old.channel_type == entry.channel
             });
             let live = kept.cloned().unwrap_or_else(|| Arc::new(LiveEntry::open(entry, home, http)));
@@ -130,17 +130,11 @@ impl Live {
     }
 
     /// A gateway that only says what is wrong with its configuration.
-    pub(super) fn safe_mode(error: String, address: config::Gateway) -> Self {
-        let mut live = Self::none();
-        live.settings.gateway = address;
-        Self { safe_mode: Some(error), ..live }
-    }
-
-    /// Nothing at all.
-    pub(super) fn none() -> Self {
+    pub(super) fn safe_mode(error: String, address: config::Gateway, http: &reqwest::Client) -> Self {
         let mut settings = Settings::embedded();
         settings.channels.clear();
-        Self::without_entries(settings, &reqwest::Client::new())
+        settings.gateway = address;
+        Self { safe_mode: Some(error), ..Self::without_entries(settings, http) }
     }
 
     fn without_entries(settings: Settings, http: &reqwest::Client) -> Self {
@@ -184,9 +178,12 @@ impl Live {
 
     /// Ends the connections of entries that `new` did not take over.
     pub(super) fn stop_all_but(&self, new: &Self) {
-        for entry in self.entries.values().filter(|entry| !new.has_same(entry)) {
-            entry.stop.cancel();
-        }
+        self.entries.values().filter(|entry| !new.has_same(entry)).for_each(|entry| entry.stop.cancel());
+    }
+
+    /// Ends all connections.
+    pub(super) fn stop_all(&self) {
+        self.entries.values().for_each(|entry| entry.stop.cancel());
     }
 
     /// Paths of the pages that entries serve.

@@ -169,10 +169,10 @@ impl Gateway {
             .user_agent(concat!("frontdesk/", env!("CARGO_PKG_VERSION")))
             .build()?;
         let live = match loaded {
-            Ok(loaded) => Live::new(loaded, &Live::none(), &home, &http),
+            Ok(loaded) => Live::new(loaded, None, &home, &http),
             Err(error) => {
                 tracing::error!(error = %error, "the configuration cannot be used: starting in safe mode");
-                Live::safe_mode(error.to_string(), config::address_of(home.path(), &*variables))
+                Live::safe_mode(error.to_string(), config::address_of(home.path(), &*variables), &http)
             }
         };
         let max_turns = live.settings.gateway.max_turns;
@@ -274,7 +274,7 @@ impl Gateway {
         let server = if is_moved { Some(Server::listen(address, self.clone()).await?) } else { None };
 
         let old = self.0.live.load_full();
-        let new = Live::new(loaded, &old, &self.0.home, &self.0.http);
+        let new = Live::new(loaded, Some(&old), &self.0.home, &self.0.http);
         let reloaded = new.compare(&old);
         self.resize_turns(old.settings.gateway.max_turns, new.settings.gateway.max_turns);
         let new = Arc::new(new);
@@ -299,10 +299,11 @@ impl Gateway {
     pub async fn shut_down(&self) {
         tracing::info!("stopping");
         self.0.stop.cancel();
-        self.0.live.load().stop_all_but(&Live::none());
+        self.0.live.load().stop_all();
         self.0.tasks.close();
         if tokio::time::timeout(DRAIN, self.0.tasks.wait()).await.is_err() {
-            tracing::info!("some work was cut off; it is taken up at the next start");
+            let n_tasks = self.0.tasks.len();
+            tracing::info!(n_tasks, "some work was cut off; it is taken up at the next start");
         }
         self.0.home.remove_socket();
     }

@@ -255,15 +255,7 @@ fn is_near(url: &Url) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{Document, Variables};
-
-    struct NoVariables;
-
-    impl Variables for NoVariables {
-        fn get(&self, _name: &str) -> Option<String> {
-            None
-        }
-    }
+    use crate::document::{Document, NoVariables};
 
     /// Reads one entry and expects these problems; warnings leave the entry usable, errors do not.
     fn read(toml: &str, expected: &[&str]) -> Option<Config> {

@@ -101,6 +101,14 @@ def test_config_check_accepts_a_good_file(gateway, model, hook):
     assert gateway.cli("config", "check").code == EX_OK
 
 
+def test_secrets_are_not_shown(gateway, model, hook):
+    text = settings(gateway.port, model.openai_url, webhook(hook))
+    gateway.write(text.replace("${HOOK_SECRET}", gateway.env["HOOK_SECRET"]))
+    shown = gateway.ok("config", "show", "--redacted").out
+    assert "hook42" in shown and "${MODEL_KEY}" in shown
+    assert gateway.env["HOOK_SECRET"] not in shown and gateway.env["MODEL_KEY"] not in shown
+
+
 # Safe mode
 
 

@@ -78,7 +78,7 @@ fn parse_base_url(text: &str) -> Result<Url, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{Document, Variables};
+    use crate::document::{Document, NoVariables};
 
     #[test]
     fn tokens_go_over_https_or_stay_on_this_machine() {
@@ -93,14 +93,6 @@ mod tests {
         check("http://127.0.0.1.example.com", false);
         check("ftp://127.0.0.1", false);
         check("slack.com/api", false);
-    }
-
-    struct NoVariables;
-
-    impl Variables for NoVariables {
-        fn get(&self, _name: &str) -> Option<String> {
-            None
-        }
     }
 
     #[track_caller]

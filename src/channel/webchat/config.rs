@@ -34,15 +34,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{Document, Variables};
-
-    struct NoVariables;
-
-    impl Variables for NoVariables {
-        fn get(&self, _name: &str) -> Option<String> {
-            None
-        }
-    }
+    use crate::document::{Document, NoVariables};
 
     #[test]
     fn every_key_is_optional_and_a_wrong_one_is_named() {

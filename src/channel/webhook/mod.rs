@@ -5,7 +5,6 @@
 mod signature;
 mod wire;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use serde_json::json;
 use super::registry::{Settings, Setup, Type};
 use super::{Admitted, Channel, Descriptor, Handled, HookRequest, HookResponse, Reply, Sent, retry_after};
 use crate::clock::{Clock, SystemClock};
-use crate::document::{Secret, Section, Severity};
+use crate::document::{Section, Severity};
 use signature::Keys;
 
 /// The channel type, for the registry.
@@ -46,9 +45,7 @@ fn read(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
     if let Some(secret) = section.take_secret("secret") {
         keys.add(&secret);
     }
-    for secret in section.take_parsed_list("secrets", |text: &str| Ok::<_, Infallible>(Secret::new(text))) {
-        keys.add(&secret);
-    }
+    section.take_secrets("secrets").iter().for_each(|secret| keys.add(secret));
     let reply_url = section.take_parsed("reply_url", |text: &str| match reqwest::Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
         Ok(_) => Err(format!("{text:?} is not an http or https address")),
