@@ -1,4 +1,4 @@
-//! What the documents say about the configuration is so, and is everything.
+//! What the documents say is so, and is everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -175,4 +175,54 @@ fn the_blocks_of_the_page_are_one_configuration() {
 #[test]
 fn the_first_configuration_of_the_readme_can_be_used() {
     assert_eq!(warnings(&blocks("README.md")[0]), [""; 0]);
+}
+
+/// The first cells of the rows under a heading of `ARCHITECTURE.md`, as far as they are code.
+fn architecture_rows(heading: &str) -> BTreeSet<String> {
+    let page = fs::read_to_string(project().join("ARCHITECTURE.md")).unwrap();
+    let (_, section) = page.split_once(heading).unwrap();
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    cells.map(|(cell, _)| cell.to_owned()).collect()
+}
+
+#[test]
+fn the_code_map_shows_every_module() {
+    let lib = fs::read_to_string(project().join("src/lib.rs")).unwrap();
+    let modules = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    assert_eq!(architecture_rows("\n## Code map"), modules.map(str::to_owned).collect());
+}
+
+#[test]
+fn the_catalogue_shows_every_table() {
+    let tables = fs::read_to_string(project().join("src/store/tables.rs")).unwrap();
+    let names = tables.split("TableDefinition::new(\"").skip(1).filter_map(|rest| rest.split_once('"'));
+    assert_eq!(architecture_rows("\nThe tables of the store."), names.map(|(name, _)| name.to_owned()).collect());
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut pages: Vec<_> = fs::read_dir(project()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    for folder in ["docs", "docs/adr"] {
+        pages.extend(fs::read_dir(project().join(folder)).unwrap().map(|entry| entry.unwrap().path()));
+    }
+    pages.retain(|page| page.extension().is_some_and(|extension| extension == "md"));
+    assert!(pages.len() > 8, "{pages:?}");
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        for (target, _) in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')) {
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            if file.contains("://") {
+                continue;
+            }
+            let target_page = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            assert!(target_page.exists(), "{} links to {target}", page.display());
+            let headings = fs::read_to_string(&target_page).unwrap_or_default();
+            let mut anchors = headings
+                .lines()
+                .filter_map(|line| line.strip_prefix('#'))
+                .map(|heading| heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-"));
+            assert!(anchor.is_empty() || anchors.any(|known| known == anchor), "{} links to {target}", page.display());
+        }
+    }
 }
