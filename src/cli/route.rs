@@ -26,7 +26,7 @@ pub(super) enum Route {
 
 #[derive(Debug, Args)]
 pub(super) struct Explain {
-    /// channel:server:room[:thread]:user, with or without tenant-<id>- in front
+    /// `channel:server:room[:thread]:user`, with or without `tenant-<id>-` in front
     #[arg(required_unless_present = "message", conflicts_with = "message")]
     address: Option<String>,
     /// Identity bundles, one JSON object a line; `-` reads standard input. Prints one JSON object a line
