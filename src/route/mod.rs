@@ -16,6 +16,9 @@ pub struct Route {
     text: Box<str>,
     /// As written in addresses: what ids escape is escaped here too.
     pattern: Box<str>,
+    /// Bytes in front of its first `*`: most routes differ from most addresses there.
+    n_literal: usize,
+    names_tenant: bool,
     agent: AgentId,
 }
 
@@ -50,7 +53,10 @@ impl Route {
             return Err(Error::NoPattern(text.to_owned()));
         }
         let agent = AgentId::new(agent).map_err(|source| Error::Agent { text: text.to_owned(), source })?;
-        Ok(Self { text: text.into(), pattern: escape(pattern).into(), agent })
+        let pattern = escape(pattern);
+        let n_literal = pattern.find('*').unwrap_or(pattern.len());
+        let names_tenant = pattern.starts_with("tenant-");
+        Ok(Self { text: text.into(), pattern: pattern.into(), n_literal, names_tenant, agent })
     }
 
     /// As the operator wrote it.
@@ -66,8 +72,14 @@ impl Route {
     }
 
     fn matches(&self, address: &Address) -> bool {
-        let text = if self.pattern.starts_with("tenant-") { address.qualified() } else { address.plain() };
-        glob(self.pattern.as_bytes(), text.as_bytes())
+        let text = if self.names_tenant { address.qualified() } else { address.plain() };
+        match (
+            self.pattern.as_bytes().split_at_checked(self.n_literal),
+            text.as_bytes().split_at_checked(self.n_literal),
+        ) {
+            (Some((literal, pattern)), Some((front, rest))) => literal == front && glob(pattern, rest),
+            _ => false,
+        }
     }
 
     /// Does this route take every message that `later` could?
