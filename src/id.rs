@@ -36,6 +36,9 @@ pub enum Error {
     },
 }
 
+/// The entry id under which messages of the HTTP API are filed. No channel may have it.
+pub const API_ENTRY: &str = "api";
+
 /// Longest id a vendor may send us, in bytes.
 pub const MAX_OPAQUE_ID_BYTES: usize = 16 * 1024;
 /// Longest name the operator may choose, in bytes.

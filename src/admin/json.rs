@@ -38,6 +38,7 @@ fn channel(channel: &ChannelStatus) -> Value {
         "path": channel.path,
         "last_in": channel.last_in.map(time),
         "last_out": channel.last_out.map(time),
+        "refused": channel.n_refused,
         "problem": channel.problem,
     })
 }

@@ -49,6 +49,8 @@ pub async fn run(
     let completion = retry::complete(agent.provider.as_ref(), request, policy, on_progress).await;
     let completion = completion.map_err(|error| match error.kind {
         ErrorKind::Transient { after } => Failure::Later { after, reason: error.message },
+        // The operator may mend it while the message waits.
+        ErrorKind::Misconfigured => Failure::Later { after: None, reason: error.message },
         ErrorKind::Permanent => Failure::Park { reason: error.message },
         ErrorKind::TooLong => Failure::TooLong { reason: error.message },
     })?;

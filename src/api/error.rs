@@ -132,7 +132,7 @@ impl From<provider::Error> for ApiError {
         tracing::warn!(%error, "a stateless request failed");
         match error.kind {
             ErrorKind::Transient { after } => Self::Unavailable { retry_after: after },
-            ErrorKind::Permanent => Self::Upstream,
+            ErrorKind::Misconfigured | ErrorKind::Permanent => Self::Upstream,
             ErrorKind::TooLong => Self::invalid("the messages are too long for the model", "messages"),
         }
     }

@@ -35,9 +35,6 @@ use crate::provider;
 use error::ApiError;
 use request::{ChatRequest, Session};
 
-/// The entry id under which messages of the API are filed. No channel may have it.
-pub const ENTRY: &str = "api";
-
 /// Longest request, in bytes.
 const MAX_REQUEST_BYTES: usize = 1024 * 1024;
 

@@ -130,12 +130,12 @@ fn status(context: &Context) -> Result<(), Failure> {
     line(&format!("store: {} ({} KiB)", field(store, "path"), number("/store/bytes") / 1024));
     line(&format!("configuration: {}", field(&status, "config").replace('-', "none, the embedded defaults are used")));
     let texts = |name: &str| status.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
-    let columns = ["id", "type", "tenant", "path", "last_in", "last_out", "problem"];
+    let columns = ["id", "type", "tenant", "path", "last_in", "last_out", "refused", "problem"];
     let channels: Vec<Vec<String>> =
         texts("channels").iter().map(|channel| columns.iter().map(|name| field(channel, name)).collect()).collect();
     if !channels.is_empty() {
         line("");
-        table(&["channel", "type", "tenant", "path", "last in", "last out", "problem"], &channels);
+        table(&["channel", "type", "tenant", "path", "last in", "last out", "refused", "problem"], &channels);
     }
     for (name, label) in [("notes", "note"), ("warnings", "warning")] {
         for text in texts(name) {

@@ -5,6 +5,7 @@ use super::settings::{ApiKey, Tenant};
 use crate::agent;
 use crate::document::{Document, Place, Section, Severity};
 use crate::id::AgentId;
+use crate::identity::DmPolicy;
 use crate::provider;
 use crate::route::Route;
 use crate::session::{self, DmScope, Field};
@@ -90,6 +91,23 @@ pub(super) fn entries(document: &Document, session: &session::Config, entries: &
                 "give them different tenant_id or workspace_id, or an account each and {account} in session.key_format";
             document.note(place, Severity::Error, message, Some(help.to_owned()));
         }
+    }
+}
+
+/// Under `main` strangers stay out; with nobody on any list, so does everybody.
+pub(super) fn owners(document: &Document, root: &Section<'_>, session: &session::Config, entries: &[Entry]) {
+    let is_shut = |entry: &&Entry| entry.policy.dm == DmPolicy::Allowlist && entry.policy.allow.is_empty();
+    if session.dm_scope != DmScope::Main || !session.owners.is_empty() {
+        return;
+    }
+    if let Some(entry) = entries.iter().find(is_shut) {
+        let message = format!(
+            "nobody may write direct messages to {:?}: dm_scope is \"main\" and there are no owners",
+            entry.id.as_str()
+        );
+        let help =
+            "set session.dm_scope = \"per-channel-peer\", or list yourself in session.owners, like \"slack:U07DEF456\"";
+        document.note(&root.place("session"), Severity::Warning, message, Some(help.to_owned()));
     }
 }
 

@@ -45,7 +45,7 @@ impl Entry {
             Some(id) => id,
             None => numbered(channel_type.descriptor.type_name, others)?,
         };
-        if id.as_str() == crate::api::ENTRY || others.iter().any(|other| other.id == id) {
+        if id.as_str() == crate::id::API_ENTRY || others.iter().any(|other| other.id == id) {
             let message = format!("the id {:?} is taken", id.as_str());
             section.problem(Severity::Error, "id", message, Some("give each channel an id of its own".to_owned()));
         }

@@ -10,7 +10,7 @@ mod settings;
 
 pub use entry::Entry;
 pub use file::{Located, Syntax, locate};
-pub use settings::{ApiKey, Gateway, SessionScope, Settings, Tenant};
+pub use settings::{ApiKey, Gateway, Salvaged, SessionScope, Settings, Tenant};
 
 use std::path::{Path, PathBuf};
 
@@ -64,12 +64,12 @@ pub fn load_file(file: &Path, home: &Path, variables: &dyn Variables) -> Result<
     load_located(&Located::at(file)?, home, variables)
 }
 
-/// Where the gateway should listen, out of a file that may be wrong elsewhere: so that safe mode is found at
-/// the usual address.
+/// What safe mode needs out of a file that is wrong elsewhere: it should be found at the usual address and
+/// keep the usual store.
 #[must_use]
-pub fn address_of(home: &Path, variables: &dyn Variables) -> Gateway {
+pub fn salvage(home: &Path, variables: &dyn Variables) -> Salvaged {
     let document = locate(home).ok().flatten().and_then(|located| located.parse(&located.read().ok()?).ok());
-    document.map_or_else(|| Settings::embedded().gateway, |document| Gateway::alone(&document, variables))
+    document.map_or_else(Salvaged::default, |document| Salvaged::read(&document, variables))
 }
 
 fn load_located(located: &Located, home: &Path, variables: &dyn Variables) -> Result<Loaded, Error> {

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::check;
 use super::entry::Entry;
 use crate::agent;
+use crate::channel::registry;
 use crate::document::{Document, Place, Secret, Section, Variables};
 use crate::id::{AgentId, TenantId};
 use crate::provider;
@@ -124,10 +125,11 @@ impl Settings {
         let mut root = document.root(variables);
         let embedded = Self::embedded();
         let gateway = root.take_section("gateway").map_or(embedded.gateway, |mut s| Gateway::read(&mut s));
-        let session = match root.take_section("session") {
+        let mut session = match root.take_section("session") {
             Some(mut section) => session::Config::read(&mut section),
             None => session::Config::absent(),
         };
+        name_by_tag(&mut session);
         let providers = read_all(&mut root, "providers", provider::Config::read);
         let agents = read_all(&mut root, "agents", |section| {
             let config = agent::Config::read(section, home)?;
@@ -151,6 +153,7 @@ impl Settings {
         check::agents(document, &root, &agents, &providers, default_agent.as_ref(), &routes, &tenants, &api_keys);
         check::routes(document, &root, &routes);
         check::entries(document, &session, &channels);
+        check::owners(document, &root, &session, &channels);
         check::api_keys(document, &api_keys);
 
         let agents: Vec<agent::Config> = match agents.is_empty() {
@@ -176,6 +179,16 @@ fn read_all<T>(root: &mut Section<'_>, key: &str, mut read: impl FnMut(&mut Sect
     all
 }
 
+/// People write the type of a channel; keys and messages call some by a shorter tag.
+fn name_by_tag(session: &mut session::Config) {
+    let links = session.identity_links.iter_mut().flat_map(|link| &mut link.ids);
+    for id in session.owners.iter_mut().chain(links) {
+        if let Some((channel, user)) = id.split_once(':') {
+            *id = format!("{}:{user}", registry::key_tag(channel));
+        }
+    }
+}
+
 /// What the operator should know although nothing is wrong.
 fn notes(session: &session::Config, channels: &[Entry]) -> Vec<String> {
     let mut notes = Vec::new();
@@ -183,6 +196,9 @@ fn notes(session: &session::Config, channels: &[Entry]) -> Vec<String> {
         notes.push(
             "session.storage is \"sqlite\": accepted; conversations are kept in the embedded redb store".to_owned(),
         );
+    }
+    if session.says_ttl {
+        notes.push("session.ttl_days is accepted; this version keeps every conversation and archives none".to_owned());
     }
     if session.dm_scope == session::DmScope::PerChannelPeer && !session.key_format.has(session::Field::User) {
         let ids: Vec<&str> = channels.iter().map(|entry| entry.id.as_str()).collect();
@@ -194,15 +210,34 @@ fn notes(session: &session::Config, channels: &[Entry]) -> Vec<String> {
     notes
 }
 
-impl Gateway {
-    /// The section alone, whatever else is wrong with the file.
-    pub(super) fn alone(document: &Document, variables: &dyn Variables) -> Self {
-        let mut root = document.root(variables);
-        let gateway = root.take_section("gateway").map(|mut section| Self::read(&mut section));
-        root.abandon();
-        gateway.unwrap_or_else(|| Settings::embedded().gateway)
-    }
+/// What can be used of a configuration that cannot.
+#[derive(Debug, Clone)]
+pub struct Salvaged {
+    /// Where to listen.
+    pub gateway: Gateway,
+    /// Where the store is.
+    pub session: session::Config,
+}
 
+impl Default for Salvaged {
+    fn default() -> Self {
+        Self { gateway: Settings::embedded().gateway, session: session::Config::absent() }
+    }
+}
+
+impl Salvaged {
+    pub(super) fn read(document: &Document, variables: &dyn Variables) -> Self {
+        let mut root = document.root(variables);
+        let unread = Self::default();
+        let gateway = root.take_section("gateway").map_or(unread.gateway, |mut section| Gateway::read(&mut section));
+        let session = root.take_section("session");
+        let session = session.map_or(unread.session, |mut section| session::Config::read(&mut section));
+        root.abandon();
+        Self { gateway, session }
+    }
+}
+
+impl Gateway {
     fn read(section: &mut Section<'_>) -> Self {
         let embedded = Settings::embedded().gateway;
         let number = |n: u64| u16::try_from(n).ok();

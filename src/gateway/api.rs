@@ -10,18 +10,18 @@ use tokio::sync::mpsc;
 
 use super::Gateway;
 use super::live::Live;
-use crate::api::{AskError, Caller, Conversation, Desk, ENTRY, Part, Question};
+use crate::api::{AskError, Caller, Conversation, Desk, Part, Question};
 use crate::channel::{Admitted, Descriptor, Preview};
 use crate::clock::Timestamp;
 use crate::config::{ApiKey, SessionScope};
-use crate::id::{AgentId, ChannelType, EntryId, OpaqueId, SessionKey, TenantId};
+use crate::id::{API_ENTRY, AgentId, ChannelType, EntryId, OpaqueId, SessionKey, TenantId};
 use crate::message::{Author, ChatKind, Identity, Inbound, ReplyAddress};
 use crate::provider::{self, Answer, Request};
 use crate::session::{Address, Body, Field};
 
 pub(super) static DESCRIPTOR: Descriptor = Descriptor {
-    type_name: ENTRY,
-    key_tag: ENTRY,
+    type_name: API_ENTRY,
+    key_tag: API_ENTRY,
     max_text_chars: None,
     has_page: false,
     is_inline: true,
@@ -116,7 +116,7 @@ impl Caller for Bound {
         if let Some(only) = &self.key.agent {
             return only.clone();
         }
-        let address = Address::parse(ENTRY);
+        let address = Address::parse(API_ENTRY);
         let routed = address.map(|address| self.live.router.route(&address, self.key.tenant.as_ref()).agent.clone());
         routed.unwrap_or_else(|| self.live.router.default_agent.clone())
     }
@@ -186,8 +186,8 @@ impl Bound {
             }
         };
         Some(Identity {
-            entry: EntryId::new(ENTRY).ok()?,
-            channel: ChannelType::new(ENTRY).ok()?,
+            entry: EntryId::new(API_ENTRY).ok()?,
+            channel: ChannelType::new(API_ENTRY).ok()?,
             account: None,
             tenant: self.key.tenant.clone(),
             workspace: None,
@@ -205,7 +205,7 @@ impl Bound {
         let tenant = self.key.tenant.as_ref().map(TenantId::as_str);
         let of_api = self.live.api_resolver.parse(session_key);
         let is_api = of_api.as_ref().is_ok_and(|parsed| {
-            let is_api = matches!(&parsed.body, Body::Chat(chat) if chat.id(Field::Channel) == Some(ENTRY));
+            let is_api = matches!(&parsed.body, Body::Chat(chat) if chat.id(Field::Channel) == Some(API_ENTRY));
             is_api && parsed.tenant.as_deref() == tenant
         });
         match self.key.scope {

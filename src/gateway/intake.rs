@@ -40,7 +40,7 @@ impl Gateway {
             }
             Verdict::Refuse(reason) => {
                 tracing::info!(channel.name = %entry.id, reason, "message refused");
-                entry.health.set_problem(Some(format!("a message was refused: {reason}")));
+                entry.health.message_refused();
                 return Admitted::Refused(reason);
             }
         }

@@ -55,6 +55,7 @@ pub(super) struct LiveEntry {
 pub(super) struct Health {
     last_in: AtomicU64,
     last_out: AtomicU64,
+    n_refused: AtomicU64,
     problem: Mutex<Option<String>>,
 }
 
@@ -66,6 +67,15 @@ impl Health {
     pub(super) fn message_out(&self, at: Timestamp) {
         self.last_out.store(at.0, Ordering::Relaxed);
         self.set_problem(None);
+    }
+
+    /// The policy kept a peer out. Strangers do that; nothing is wrong with the channel.
+    pub(super) fn message_refused(&self) {
+        self.n_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn n_refused(&self) -> u64 {
+        self.n_refused.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_problem(&self, problem: Option<String>) {

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -134,6 +134,8 @@ struct Inner {
     /// Turns that may run at the same time.
     turns: Arc<Semaphore>,
     outbox: Outbox,
+    /// Ends the waits of turns and sends that failed.
+    try_again: Notify,
     api: api::Waiters,
     server: Mutex<Option<Server>>,
     reloading: tokio::sync::Mutex<()>,
@@ -159,7 +161,11 @@ impl Gateway {
         let Options { home, variables, clock } = options;
         let home = Home::open(&home)?;
         let loaded = config::load(home.path(), &*variables);
-        let session = loaded.as_ref().ok().map(|loaded| &loaded.settings.session);
+        let salvaged = loaded.is_err().then(|| config::salvage(home.path(), &*variables));
+        let session = match (&loaded, &salvaged) {
+            (Ok(loaded), _) => Some(&loaded.settings.session),
+            (Err(_), salvaged) => salvaged.as_ref().map(|salvaged| &salvaged.session),
+        };
         let store_file = home.store_file(session, variables.get("HOME").as_deref());
         let store = Store::open(&store_file, STORE_CACHE_BYTES)?;
         let http = reqwest::Client::builder()
@@ -172,7 +178,7 @@ impl Gateway {
             Ok(loaded) => Live::new(loaded, None, &home, &http),
             Err(error) => {
                 tracing::error!(error = %error, "the configuration cannot be used: starting in safe mode");
-                Live::safe_mode(error.to_string(), config::address_of(home.path(), &*variables), &http)
+                Live::safe_mode(error.to_string(), salvaged.unwrap_or_default().gateway, &http)
             }
         };
         let max_turns = live.settings.gateway.max_turns;
@@ -189,6 +195,7 @@ impl Gateway {
             lanes: Lanes::default(),
             turns: Arc::new(Semaphore::new(max_turns)),
             outbox: Outbox::default(),
+            try_again: Notify::new(),
             api: api::Waiters::default(),
             server: Mutex::new(None),
             reloading: tokio::sync::Mutex::new(()),
@@ -289,8 +296,8 @@ impl Gateway {
         {
             tracing::error!(%error, "what was left cannot be taken up; restart the gateway");
         }
-        // Replies for entries that came back need not wait for their timers.
-        self.0.outbox.try_again_now();
+        // What failed under the old settings need not wait for its timer.
+        self.0.try_again.notify_waiters();
         tracing::info!(started = ?reloaded.started, stopped = ?reloaded.stopped, "configuration reloaded");
         Ok(reloaded)
     }

@@ -6,13 +6,11 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use tokio::sync::Notify;
-
 use super::Gateway;
 use crate::channel::{Reply, Sent};
 use crate::message::ReplyAddress;
 use crate::store::{self, Delivery, SessionStore};
+use futures_util::FutureExt as _;
 
 /// Wait after the first failed attempt; it doubles every time.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -25,7 +23,6 @@ const MAX_AGE_MS: u64 = 24 * 60 * 60 * 1000;
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     queues: Mutex<HashMap<ReplyAddress, VecDeque<Delivery>>>,
-    now: Notify,
 }
 
 impl Outbox {
@@ -50,11 +47,6 @@ impl Outbox {
             queues.remove(address);
         }
         next
-    }
-
-    /// Ends the waits of all workers.
-    pub(super) fn try_again_now(&self) {
-        self.now.notify_waiters();
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ReplyAddress, VecDeque<Delivery>>> {
@@ -127,7 +119,7 @@ impl Gateway {
                 () = self.0.stop.cancelled() => return None,
                 () = tokio::time::sleep(pause) => {}
                 // Not when the vendor named a time.
-                () = self.0.outbox.now.notified(), if asked.is_none() => {}
+                () = self.0.try_again.notified(), if asked.is_none() => {}
             }
         }
     }
@@ -137,7 +129,7 @@ impl Gateway {
         if self.now().since_ms(delivery.created_at) > MAX_AGE_MS {
             return self.set_aside(session, delivery, "it could not be delivered within a day".to_owned()).await;
         }
-        if address.entry().as_str() == crate::api::ENTRY {
+        if address.entry().as_str() == crate::id::API_ENTRY {
             // Whoever asked either reads this now or has gone; the answer is in the transcript.
             self.0.api.answer(address.target(), &delivery.content.text);
             session.settle_delivery(&delivery.id).await?;

@@ -52,6 +52,8 @@ pub struct ChannelStatus {
     pub last_in: Option<Timestamp>,
     /// When a reply last went through.
     pub last_out: Option<Timestamp>,
+    /// Messages that the policy kept out since the start.
+    pub n_refused: u64,
     /// What is wrong.
     pub problem: Option<String>,
 }
@@ -142,6 +144,7 @@ fn channel(entry: &super::live::LiveEntry) -> ChannelStatus {
         path: format!("/{door}/{}", entry.id),
         last_in: entry.health.last_in(),
         last_out: entry.health.last_out(),
+        n_refused: entry.health.n_refused(),
         problem: entry.health.problem(),
     }
 }

@@ -11,8 +11,8 @@ use super::Gateway;
 use super::live::Live;
 use crate::agent::{self, Failure, Said};
 use crate::channel::{Descriptor, Preview};
-use crate::id::AgentId;
-use crate::message::{ChatKind, Identity, ReplyAddress};
+use crate::id::{AgentId, OpaqueId};
+use crate::message::{ChatKind, ReplyAddress};
 use crate::provider::retry;
 use crate::session::Address;
 use crate::session::lane::LaneId;
@@ -88,6 +88,7 @@ impl Gateway {
     async fn rest(&self, wait: Duration) {
         tokio::select! {
             () = self.0.stop.cancelled() => {}
+            () = self.0.try_again.notified() => {}
             () = tokio::time::sleep(wait) => {}
         }
     }
@@ -176,7 +177,9 @@ impl Gateway {
         loop {
             let history = session.recent(agent::HISTORY_LINES, max_bytes)?;
             let is_last_try = history.is_empty();
-            let said: Vec<Said> = history.iter().map(said_before).chain(batch.waiting().map(said_now)).collect();
+            let is_group = batch.last().inbound.identity.parent == ChatKind::Group;
+            let before = history.iter().map(|line| said_before(line, is_group));
+            let said: Vec<Said> = before.chain(batch.waiting().map(said_now)).collect();
             let request = agent::prompt(&agent.soul, &said);
             let mut on_progress = |progress: agent::Progress<'_>| {
                 target.preview(match progress {
@@ -201,26 +204,33 @@ impl Gateway {
         failure: Failure,
         target: &Target,
     ) -> Result<Next, store::Error> {
-        let n_tries = batch.waiting().map(|waiting| waiting.n_tries).max().unwrap_or(0) + 1;
         // Read again: the peer may have been told while the turn ran.
         let is_told = session.waiting(MAX_COLLECTED)?.iter().any(|waiting| waiting.is_told && batch.has(waiting.seq));
         let is_inline = target.descriptor.is_some_and(|descriptor| descriptor.is_inline);
         let notice = (!is_told && !is_inline).then(|| batch.delivery(agent::NOTICE.to_owned()));
-        let (reason, after, is_final) = match failure {
-            Failure::Later { after, reason } => (reason, after, n_tries >= MAX_TRIES || is_inline),
-            Failure::Park { reason } | Failure::TooLong { reason } => (reason, None, true),
+        let (reason, after, max_tries) = match failure {
+            Failure::Later { after, reason } => (reason, after, if is_inline { 1 } else { MAX_TRIES }),
+            Failure::Park { reason } | Failure::TooLong { reason } => (reason, None, 1),
         };
         target.preview(if is_inline { Preview::Failed { retry_after: after } } else { Preview::Reset });
-        let now = self.now();
-        if is_final {
-            tracing::error!(n_tries, reason, "a turn failed for good; its messages are set aside");
-            self.deliver_all(session.park(batch.seqs(), reason, notice, now).await?);
-            return Ok(Next::Again);
-        }
+        // Each message has tries of its own: one that joined late is not set aside with those before it.
+        let (spent, left): (Vec<&Waiting>, Vec<&Waiting>) =
+            batch.waiting().partition(|waiting| waiting.n_tries + 1 >= max_tries);
+        let seqs = |waiting: &[&Waiting]| waiting.iter().map(|waiting| waiting.seq).collect::<Vec<u64>>();
+        let n_tries = batch.waiting().map(|waiting| waiting.n_tries).max().unwrap_or(0) + 1;
         let wait =
             FIRST_WAIT.saturating_mul(1 << (n_tries - 1).min(16)).min(LONGEST_WAIT).max(after.unwrap_or_default());
-        tracing::warn!(n_tries, reason, wait_ms = wait.as_millis(), "a turn failed and will be tried again");
-        self.deliver_all(session.postpone(batch.seqs(), notice, now).await?);
+        tracing::warn!(n_tries, n_set_aside = spent.len(), reason, "a turn failed");
+        let now = self.now();
+        // Whoever writes first tells the peer.
+        let mut notice = notice;
+        if !spent.is_empty() {
+            self.deliver_all(session.park(seqs(&spent), reason, notice.take(), now).await?);
+        }
+        if left.is_empty() {
+            return Ok(Next::Again);
+        }
+        self.deliver_all(session.postpone(seqs(&left), notice, now).await?);
         Ok(Next::After(wait))
     }
 }
@@ -236,7 +246,7 @@ struct Target {
 impl Target {
     fn new(gateway: &Gateway, live: &Live, address: &ReplyAddress) -> Self {
         let target = address.target().to_owned();
-        if address.entry().as_str() == crate::api::ENTRY {
+        if address.entry().as_str() == crate::id::API_ENTRY {
             let gateway = gateway.clone();
             let show = move |preview| gateway.0.api.preview(&target, preview);
             return Self::showing(Some(&super::api::DESCRIPTOR), show);
@@ -310,22 +320,25 @@ impl Batch {
     }
 }
 
-/// Several people share a group, so the model is told who speaks.
-fn speaker_name(identity: &Identity, name: Option<&str>) -> Option<String> {
-    let user = || identity.user.as_ref().map(ToString::to_string);
-    (identity.parent == ChatKind::Group).then(|| name.map(str::to_owned).or_else(user)).flatten()
+/// Several people share a group, so the model is told who speaks: always by the same words.
+fn speaker_name(is_group: bool, name: Option<&str>, user: Option<&OpaqueId>) -> Option<String> {
+    is_group.then(|| name.or(user.map(OpaqueId::as_str)).map(str::to_owned)).flatten()
 }
 
 fn said_now(waiting: &Waiting) -> Said {
     let inbound = &waiting.inbound;
-    let name = speaker_name(&inbound.identity, inbound.user_name.as_deref());
+    let is_group = inbound.identity.parent == ChatKind::Group;
+    let name = speaker_name(is_group, inbound.user_name.as_deref(), inbound.identity.user.as_ref());
     Said::by_peer(name.as_deref(), &inbound.text, &inbound.attachments)
 }
 
-fn said_before(line: &Line) -> Said {
+fn said_before(line: &Line, is_group: bool) -> Said {
     match &line.speaker {
         Speaker::Agent(_) => Said { by_agent: true, name: None, text: line.text.clone() },
-        Speaker::Peer { name, .. } => Said::by_peer(name.as_deref(), &line.text, &[]),
+        Speaker::Peer { name, user, .. } => {
+            let name = speaker_name(is_group, name.as_deref(), user.as_ref());
+            Said::by_peer(name.as_deref(), &line.text, &[])
+        }
     }
 }
 

@@ -160,7 +160,9 @@ pub enum ErrorKind {
         /// From `Retry-After` and its like.
         after: Option<Duration>,
     },
-    /// The same request will fail again: key, model name, money, malformed.
+    /// Every request will fail until the operator changes something: key, model name, address, money.
+    Misconfigured,
+    /// The same request will fail again, another may not.
     Permanent,
     /// The conversation does not fit; a shorter one may.
     TooLong,

@@ -66,7 +66,8 @@ impl Refusal {
         let advice = headers.get("x-should-retry").and_then(|value| value.to_str().ok());
         match status.as_u16() {
             _ if self.is_too_long(vocabulary) => ErrorKind::TooLong,
-            _ if self.says(vocabulary.no_money) => ErrorKind::Permanent,
+            _ if self.says(vocabulary.no_money) => ErrorKind::Misconfigured,
+            401..=405 => ErrorKind::Misconfigured,
             413 => ErrorKind::TooLong,
             _ if advice == Some("false") => ErrorKind::Permanent,
             408 | 409 | 425 | 429 | 500.. => ErrorKind::Transient { after: retry_after(headers) },
@@ -81,7 +82,9 @@ impl Refusal {
             self.code.as_deref().and_then(|code| code.parse().ok()).is_some_and(|code: u16| matches!(code, 400..=407));
         if self.is_too_long(vocabulary) {
             ErrorKind::TooLong
-        } else if is_client_error || self.says(vocabulary.no_money) || self.says(vocabulary.permanent) {
+        } else if self.says(vocabulary.no_money) {
+            ErrorKind::Misconfigured
+        } else if is_client_error || self.says(vocabulary.permanent) {
             ErrorKind::Permanent
         } else {
             ErrorKind::Transient { after: None }
@@ -192,17 +195,17 @@ mod tests {
             assert_eq!(kind, expected, "{status} {body}");
         };
         check(400, "{}", ErrorKind::Permanent);
-        check(401, "", ErrorKind::Permanent);
-        check(402, "{}", ErrorKind::Permanent);
-        check(404, "<html>", ErrorKind::Permanent);
+        check(401, "", ErrorKind::Misconfigured);
+        check(402, "{}", ErrorKind::Misconfigured);
+        check(404, "<html>", ErrorKind::Misconfigured);
         for status in [408, 409, 429, 500, 502, 503, 529] {
             check(status, "{}", TRANSIENT);
         }
         check(413, "{}", ErrorKind::TooLong);
         check(400, r#"{"error":{"code":"context_length_exceeded"}}"#, ErrorKind::TooLong);
         check(400, r#"{"error":{"message":"prompt is too long: 9 tokens"}}"#, ErrorKind::TooLong);
-        check(429, r#"{"error":{"code":"insufficient_quota"}}"#, ErrorKind::Permanent);
-        check(429, r#"{"error":{"details":{"error_code":"insufficient_quota"}}}"#, ErrorKind::Permanent);
+        check(429, r#"{"error":{"code":"insufficient_quota"}}"#, ErrorKind::Misconfigured);
+        check(429, r#"{"error":{"details":{"error_code":"insufficient_quota"}}}"#, ErrorKind::Misconfigured);
     }
 
     #[test]

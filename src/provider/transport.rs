@@ -108,7 +108,7 @@ impl Endpoint {
                 (kind, format!("HTTP {} {reason} {words}", status.as_str()).replace("  ", " "))
             }
             (true, false) => (refusal.kind_in_stream(&self.vocabulary), words),
-            (true, true) => (ErrorKind::Permanent, "answered, but not with a stream: check base_url".to_owned()),
+            (true, true) => (ErrorKind::Misconfigured, "answered, but not with a stream: check base_url".to_owned()),
         };
         error(&self.name, kind, said.trim_end())
     }

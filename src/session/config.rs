@@ -57,6 +57,8 @@ pub struct Config {
     pub key_format: KeyFormat,
     /// Days after the last message until a conversation is archived; 0: never.
     pub ttl_days: u64,
+    /// Does the file say so?
+    pub says_ttl: bool,
     /// What the file calls the store.
     pub storage: Storage,
     /// Where the file wants the store; used as it is only with `storage = "redb"`.
@@ -75,6 +77,7 @@ impl Config {
             dm_scope: DmScope::PerChannelPeer,
             key_format: KeyFormat::default(),
             ttl_days: 30,
+            says_ttl: false,
             storage: Storage::Redb,
             storage_path: None,
             identity_links: Vec::new(),
@@ -94,6 +97,7 @@ impl Config {
         let config = Self {
             dm_scope: section.take_choice("dm_scope", &DmScope::CHOICES).unwrap_or(absent.dm_scope),
             key_format: section.take_parsed("key_format", KeyFormat::parse).unwrap_or_default(),
+            says_ttl: section.has("ttl_days"),
             ttl_days: section.take_integer("ttl_days", 0..=36_500).unwrap_or(absent.ttl_days),
             storage: section
                 .take_choice("storage", &[("redb", Storage::Redb), ("sqlite", Storage::Sqlite)])

@@ -237,7 +237,9 @@ async fn group_without_mention_ignored() {
     question.answer("to two");
     assert_eq!(hook.hears("to two", &["two"]).await.body["channel_id"], json!("c1"));
     assert_eq!(hook.accepted(&gateway, &group("c1", "u2", "three", true)).await, key, "its members share it");
-    model.asked().await.answer("to three");
+    let question = model.asked().await;
+    assert_eq!(question.said, ["user: u1: two", "assistant: to two", "user: u2: three"]);
+    question.answer("to three");
     hook.hears("to three", &["three"]).await;
 }
 
@@ -315,4 +317,19 @@ async fn safe_mode_start_then_reload() {
     hook.accepted(&gateway, &direct("u1", "one")).await;
     model.asked().await.answer("to one");
     hook.hears("to one", &["one"]).await;
+}
+
+#[tokio::test]
+async fn in_a_direct_chat_nobody_is_named() {
+    let (gateway, mut model, mut hook) = desk().await;
+    let named = |text: &str| {
+        let mut message = direct("u1", text);
+        message["user_name"] = json!("Ada");
+        message
+    };
+    hook.accepted(&gateway, &named("one")).await;
+    model.asked().await.answer("to one");
+    hook.hears("to one", &["one"]).await;
+    hook.accepted(&gateway, &named("two")).await;
+    assert_eq!(model.asked().await.said, ["user: one", "assistant: to one", "user: two"]);
 }
