@@ -105,8 +105,7 @@ pub(super) fn owners(document: &Document, root: &Section<'_>, session: &session:
             "nobody may write direct messages to {:?}: dm_scope is \"main\" and there are no owners",
             entry.id.as_str()
         );
-        let help =
-            "set session.dm_scope = \"per-channel-peer\", or list yourself in session.owners, like \"slack:U07DEF456\"";
+        let help = "set session.dm_scope = \"per-channel-peer\", or list yourself in session.owners, with the channel type in front";
         document.note(&root.place("session"), Severity::Warning, message, Some(help.to_owned()));
     }
 }

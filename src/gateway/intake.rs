@@ -24,7 +24,7 @@ impl Gateway {
             Ok(resolved) => resolved,
             Err(error) => {
                 tracing::warn!(channel.name = %entry.id, %error, "a message has no session key and was not filed");
-                entry.health.set_problem(Some(format!("a message could not be filed: {error}")));
+                entry.health.trouble(format!("a message could not be filed: {error}"));
                 return Admitted::Unresolvable(error.to_string());
             }
         };
@@ -68,7 +68,11 @@ impl Gateway {
                 self.wake((tenant, session_key));
                 accepted
             }
-            Ok(Filed::Duplicate) => Admitted::Duplicate,
+            Ok(Filed::Duplicate) => {
+                // A commit whose sync failed may be on the disk all the same; then nobody was told to work on it.
+                self.wake((tenant, session_key));
+                Admitted::Duplicate
+            }
             Err(store::Error::Busy) => Admitted::Unavailable { retry_after: RETRY_AFTER },
             Err(error) => {
                 tracing::error!(%error, source = ?std::error::Error::source(&error), "a message could not be stored");

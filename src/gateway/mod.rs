@@ -380,7 +380,7 @@ async fn supervise(entry: Arc<live::LiveEntry>, host: Arc<host::Bound>, stop: Ca
         if ended.is_ok() || stop.is_cancelled() {
             return;
         }
-        entry.health.set_problem(Some("the program failed in this channel; please report the log".to_owned()));
+        entry.health.link(Some("the program failed in this channel; please report the log".to_owned()));
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(RESTART_WAIT) => {}

@@ -70,7 +70,8 @@ pub(super) fn event(body: &[u8], webhook_id: OpaqueId) -> Result<Event, Error> {
     Ok(Event {
         kind,
         parent,
-        account: body.id("account")?,
+        // SPEC §7.1 has none: the secret is the account.
+        account: None,
         server,
         room,
         thread,
