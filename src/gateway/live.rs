@@ -175,11 +175,11 @@ impl Live {
     }
 
     /// A gateway that only says what is wrong with its configuration.
-    pub(super) fn safe_mode(error: String, address: config::Gateway, http: &reqwest::Client) -> Self {
+    pub(super) fn safe_mode(error: String, salvaged: config::Salvaged, http: &reqwest::Client) -> Self {
         let mut settings = Settings::embedded();
         settings.channels.clear();
-        settings.gateway = address;
-        Self { safe_mode: Some(error), ..Self::without_entries(settings, http) }
+        settings.gateway = salvaged.gateway;
+        Self { safe_mode: Some(error), file: salvaged.file, ..Self::without_entries(settings, http) }
     }
 
     fn without_entries(settings: Settings, http: &reqwest::Client) -> Self {

@@ -1,13 +1,14 @@
 //! Replies on their way out: in order for each address, each settled or set aside.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Gateway;
 use crate::channel::{Reply, Sent};
+use crate::id::EntryId;
 use crate::message::ReplyAddress;
 use crate::store::{self, Delivery, SessionStore};
 use futures_util::FutureExt as _;
@@ -46,6 +47,11 @@ impl Outbox {
                 true
             }
         }
+    }
+
+    /// Through which entries replies are on their way.
+    pub(super) fn entries(&self) -> BTreeSet<EntryId> {
+        self.lock().keys().map(|address| address.entry().clone()).collect()
     }
 
     fn next(&self, address: &ReplyAddress) -> Option<Delivery> {

@@ -382,3 +382,11 @@ async fn a_key_that_the_operator_can_renew_parks_nothing() {
     model.asked().await.answer("to one");
     hook.hears("to one", &["one"]).await;
 }
+
+#[tokio::test]
+async fn a_file_that_vanishes_does_not_turn_the_box_into_the_demo() {
+    let (gateway, _model, hook) = desk().await;
+    gateway.remove_config();
+    assert!(matches!(gateway.reload().await, Err(ReloadError::FileGone(_))));
+    hook.accepted(&gateway, &direct("u1", "one")).await;
+}
