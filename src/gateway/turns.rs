@@ -32,6 +32,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// Nothing from yesterday is answered today without asking.
 const MAX_AGE_MS: u64 = 24 * 60 * 60 * 1000;
+/// Longest wait between two turns that a provider may ask for.
+const LONGEST_ASKED_WAIT: Duration = Duration::from_secs(60 * 60);
 /// Silence of the model after which the peer is asked for patience.
 const SILENCE: Duration = Duration::from_secs(30);
 /// Wait after the store failed.
@@ -247,8 +249,8 @@ impl Gateway {
             batch.waiting().partition(|waiting| waiting.n_tries + 1 >= max_tries);
         let seqs = |waiting: &[&Waiting]| waiting.iter().map(|waiting| waiting.seq).collect::<Vec<u64>>();
         let n_tries = batch.waiting().map(|waiting| waiting.n_tries).max().unwrap_or(0) + 1;
-        let wait =
-            FIRST_WAIT.saturating_mul(1 << (n_tries - 1).min(16)).min(LONGEST_WAIT).max(after.unwrap_or_default());
+        let wait = FIRST_WAIT.saturating_mul(1 << (n_tries - 1).min(16)).min(LONGEST_WAIT);
+        let wait = wait.max(after.unwrap_or_default().min(LONGEST_ASKED_WAIT));
         let session_key = session.key();
         tracing::warn!(session.key = %session_key, n_tries, n_set_aside = spent.len(), reason, "a turn failed");
         let now = self.now();
