@@ -11,6 +11,12 @@ use crate::provider::{Content, Message, Request, Role, Tool};
 /// Headers that name a conversation; the second is what OpenClaw calls it.
 const SESSION_HEADERS: [&str; 2] = ["x-frontdesk-session-key", "x-openclaw-session-key"];
 
+/// Longest `Idempotency-Key`, in bytes.
+const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
+
+/// Fields whose work nobody would do: an answer without it would be a wrong one.
+const UNSUPPORTED: [&str; 3] = ["functions", "function_call", "audio"];
+
 /// How the answer should look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shape {
@@ -26,7 +32,7 @@ pub(super) struct Shape {
 pub(super) struct Session {
     pub(super) conversation: Conversation,
     pub(super) text: String,
-    pub(super) message_id: OpaqueId,
+    pub(super) idempotency_key: Option<OpaqueId>,
 }
 
 /// A checked request.
@@ -52,9 +58,10 @@ impl ChatRequest {
         if body.number("n")?.is_some_and(|n| n != 1.0) {
             return Err(ApiError::invalid("only one answer can be given: n must be 1", "n"));
         }
+        body.refuse_what_cannot_be_done()?;
         let request = body.request()?;
         let id = random_id().map_err(|()| ApiError::Unavailable { retry_after: None })?;
-        let session = session(&body, headers, &request, &id)?;
+        let session = session(&body, headers, &request)?;
         let includes_usage = match body.get("stream_options") {
             Some(Value::Object(options)) => options.get("include_usage") == Some(&Value::Bool(true)),
             _ => false,
@@ -69,7 +76,7 @@ impl ChatRequest {
     }
 }
 
-fn session(body: &Body, headers: &HeaderMap, request: &Request, id: &str) -> Result<Option<Session>, ApiError> {
+fn session(body: &Body, headers: &HeaderMap, request: &Request) -> Result<Option<Session>, ApiError> {
     let header = SESSION_HEADERS.into_iter().find_map(|name| Some((name, headers.get(name)?)));
     let conversation = match (header, body.text("user")?) {
         (Some((name, value)), _) => {
@@ -90,6 +97,9 @@ fn session(body: &Body, headers: &HeaderMap, request: &Request, id: &str) -> Res
     if !request.tools.is_empty() {
         return Err(ApiError::invalid("tools work without `user` only", "tools"));
     }
+    if !request.stop.is_empty() {
+        return Err(ApiError::invalid("stop works without `user` only", "stop"));
+    }
     let new = request.messages.iter().rev().take_while(|message| message.role == Role::User);
     let mut texts: Vec<&str> = new.flat_map(|message| message.content.iter().rev()).filter_map(text_of).collect();
     texts.reverse();
@@ -97,10 +107,17 @@ fn session(body: &Body, headers: &HeaderMap, request: &Request, id: &str) -> Res
     if text.trim().is_empty() {
         return Err(ApiError::invalid("the last message must be the user's, with a text", "messages"));
     }
-    let idempotency = headers.get("idempotency-key").and_then(|value| value.to_str().ok());
-    let message_id = OpaqueId::new(idempotency.unwrap_or(id));
-    let message_id = message_id.map_err(|error| ApiError::invalid(error.to_string(), "idempotency-key"))?;
-    Ok(Some(Session { conversation, text, message_id }))
+    Ok(Some(Session { conversation, text, idempotency_key: idempotency_key(headers)? }))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<OpaqueId>, ApiError> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let text = value.to_str().ok().filter(|text| text.len() <= MAX_IDEMPOTENCY_KEY_BYTES);
+    let key = text.and_then(|text| OpaqueId::new(text).ok());
+    key.map(Some).ok_or_else(|| {
+        let message = format!("the header must hold 1 to {MAX_IDEMPOTENCY_KEY_BYTES} visible ASCII characters");
+        ApiError::invalid(message, "idempotency-key")
+    })
 }
 
 fn text_of(content: &Content) -> Option<&str> {
@@ -158,6 +175,31 @@ impl Body {
         }
     }
 
+    fn refuse_what_cannot_be_done(&self) -> Result<(), ApiError> {
+        if let Some(field) = UNSUPPORTED.into_iter().find(|field| self.get(field).is_some()) {
+            return Err(ApiError::invalid(format!("{field} is not supported"), field));
+        }
+        if self.flag("logprobs")? == Some(true) {
+            return Err(ApiError::invalid("logprobs are not supported", "logprobs"));
+        }
+        match self.get("response_format") {
+            Some(format) if format.get("type").and_then(Value::as_str) != Some("text") => {
+                Err(ApiError::invalid("only {\"type\": \"text\"} is supported", "response_format"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn tools(&self) -> Result<Vec<Tool>, ApiError> {
+        let tools = self.list("tools")?.iter().map(tool).collect::<Option<Vec<_>>>();
+        let tools = tools.ok_or_else(|| ApiError::invalid("tools must be functions with a name", "tools"))?;
+        match self.get("tool_choice").map(Value::as_str) {
+            None | Some(Some("auto")) => Ok(tools),
+            Some(Some("none")) => Ok(Vec::new()),
+            Some(_) => Err(ApiError::invalid("only \"auto\" and \"none\" are supported", "tool_choice")),
+        }
+    }
+
     fn request(&self) -> Result<Request, ApiError> {
         let mut request = Request::default();
         for (n, message) in self.list("messages")?.iter().enumerate() {
@@ -174,8 +216,7 @@ impl Body {
             None => Vec::new(),
             Some(stop) => texts_of_stop(stop).ok_or_else(|| ApiError::invalid("stop must be up to 4 texts", "stop"))?,
         };
-        let tools = self.list("tools")?.iter().map(tool).collect::<Option<Vec<_>>>();
-        request.tools = tools.ok_or_else(|| ApiError::invalid("tools must be functions with a name", "tools"))?;
+        request.tools = self.tools()?;
         let max_tokens = self.number("max_completion_tokens")?.or(self.number("max_tokens")?);
         request.max_tokens = match max_tokens {
             None => None,
@@ -288,6 +329,8 @@ fn tool(tool: &Value) -> Option<Tool> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
     use super::*;
 
     fn parse(body: &str) -> Result<ChatRequest, ApiError> {
@@ -314,6 +357,64 @@ mod tests {
             "messages",
         );
         check_error(r#"{"model":"m","user":"u","messages":[{"role":"assistant","content":"hi"}]}"#, "messages");
+    }
+
+    fn with(field: &str) -> String {
+        format!(r#"{{"model":"m",{field},"messages":[{{"role":"user","content":"hi"}}]}}"#)
+    }
+
+    #[test]
+    fn what_would_be_missing_from_the_answer_is_refused() {
+        check_error(&with(r#""response_format":{"type":"json_object"}"#), "response_format");
+        check_error(&with(r#""response_format":{"type":"json_schema","json_schema":{}}"#), "response_format");
+        check_error(&with(r#""response_format":"text""#), "response_format");
+        check_error(&with(r#""tool_choice":"required""#), "tool_choice");
+        check_error(&with(r#""tool_choice":{"type":"function","function":{"name":"f"}}"#), "tool_choice");
+        check_error(&with(r#""functions":[{"name":"f"}]"#), "functions");
+        check_error(&with(r#""logprobs":true"#), "logprobs");
+        check_error(&with(r#""user":"u","stop":"x""#), "stop");
+        check_error(&with(r#""user":"u","tools":[{"function":{"name":"f"}}]"#), "tools");
+    }
+
+    #[test]
+    fn hints_are_accepted() {
+        for field in [
+            r#""response_format":{"type":"text"}"#,
+            r#""response_format":null"#,
+            r#""tool_choice":"auto""#,
+            r#""logprobs":false"#,
+            r#""top_p":0.5,"seed":1,"presence_penalty":0.5,"metadata":{"a":"b"},"store":true,"stream_options":{}"#,
+            r#""user":"u","temperature":1,"max_tokens":5,"top_p":1"#,
+        ] {
+            assert!(parse(&with(field)).is_ok(), "{field}");
+        }
+    }
+
+    #[test]
+    fn tools_that_must_not_be_used_are_not_offered() {
+        let tools = r#""tools":[{"type":"function","function":{"name":"f"}}]"#;
+        assert_eq!(parse(&with(tools)).unwrap().request.tools.len(), 1);
+        assert_eq!(parse(&with(&format!(r#"{tools},"tool_choice":"none""#))).unwrap().request.tools, []);
+    }
+
+    fn check_idempotency_key(value: &[u8], expected: Option<&str>) {
+        let value = HeaderValue::from_bytes(value).unwrap();
+        let headers = HeaderMap::from_iter([(HeaderName::from_static("idempotency-key"), value)]);
+        let request = ChatRequest::parse(with(r#""user":"u""#).as_bytes(), &headers);
+        let key = request.map(|request| request.session.unwrap().idempotency_key.unwrap().to_string());
+        match (key, expected) {
+            (Ok(key), Some(expected)) => assert_eq!(key, expected),
+            (Err(ApiError::Invalid { param, .. }), None) => assert_eq!(param.as_deref(), Some("idempotency-key")),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_idempotency_key_is_taken_as_it_is_or_refused() {
+        check_idempotency_key(b"a b:c", Some("a b:c"));
+        check_idempotency_key(b"", None);
+        check_idempotency_key("ä".as_bytes(), None);
+        check_idempotency_key("x".repeat(256).as_bytes(), None);
     }
 
     #[test]
