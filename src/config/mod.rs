@@ -68,8 +68,10 @@ pub fn load_file(file: &Path, home: &Path, variables: &dyn Variables) -> Result<
 /// keep the usual store.
 #[must_use]
 pub fn salvage(home: &Path, variables: &dyn Variables) -> Salvaged {
-    let document = locate(home).ok().flatten().and_then(|located| located.parse(&located.read().ok()?).ok());
-    document.map_or_else(Salvaged::default, |document| Salvaged::read(&document, variables))
+    let Ok(Some(located)) = locate(home) else { return Salvaged::default() };
+    let document = located.read().ok().and_then(|text| located.parse(&text).ok());
+    let salvaged = document.map_or_else(Salvaged::default, |document| Salvaged::read(&document, variables));
+    Salvaged { file: Some(located.path), ..salvaged }
 }
 
 fn load_located(located: &Located, home: &Path, variables: &dyn Variables) -> Result<Loaded, Error> {

@@ -129,7 +129,7 @@ impl Caller for Bound {
             agent,
             text: question.text,
             attachments: Vec::new(),
-            reply_to: ReplyAddress::new(entry, target.as_str()),
+            reply_to: ReplyAddress::new(entry, 0, target.as_str()),
         };
         tracing::debug!(api_key.name = self.key.name, session.key = %session_key, "session resolved");
         let (place, parts) = self.gateway.0.api.wait(target);

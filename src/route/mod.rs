@@ -1,8 +1,9 @@
 //! Routes: which agent answers a message. Pure.
 //!
 //! A route is `pattern -> agent`. Patterns are tried in the order of the file against the message's
-//! [`Address`]; `*` matches anything, also nothing and also `:`. A pattern that begins with `tenant-` is
-//! tried against the address with its tenant, any other against the address without. Routing comes
+//! [`Address`]; `*` matches anything, also nothing and also `:`. A pattern that begins with `tenant-<id>-` is
+//! for exactly that tenant, however the ids of others begin; with a `*` in place of that, as in `tenant-*`,
+//! it is tried against the address with its tenant; any other against the address without. Routing comes
 //! after the session key and does not change it. Called by `gateway/`; knows `id` and `session`.
 
 use std::collections::HashMap;
@@ -14,12 +15,23 @@ use crate::session::Address;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     text: Box<str>,
-    /// As written in addresses: what ids escape is escaped here too.
+    tenants: Tenants,
+    /// What follows the tenant, if that is exact. As written in addresses: what ids escape is escaped here too.
     pattern: Box<str>,
     /// Bytes in front of its first `*`: most routes differ from most addresses there.
     n_literal: usize,
-    names_tenant: bool,
     agent: AgentId,
+}
+
+/// Whose messages a route may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Tenants {
+    /// Everybody's, and those of nobody: the pattern is about the address without its tenant.
+    Any,
+    /// Those of the tenant with this prefix, `tenant-<id>-`; the pattern is about the rest.
+    One(Box<str>),
+    /// The pattern is about the address with its tenant.
+    Like,
 }
 
 /// Why a text is not a route.
@@ -54,9 +66,9 @@ impl Route {
         }
         let agent = AgentId::new(agent).map_err(|source| Error::Agent { text: text.to_owned(), source })?;
         let pattern = escape(pattern);
+        let (tenants, pattern) = Tenants::split(&pattern);
         let n_literal = pattern.find('*').unwrap_or(pattern.len());
-        let names_tenant = pattern.starts_with("tenant-");
-        Ok(Self { text: text.into(), pattern: pattern.into(), n_literal, names_tenant, agent })
+        Ok(Self { text: text.into(), tenants, pattern: pattern.into(), n_literal, agent })
     }
 
     /// As the operator wrote it.
@@ -73,20 +85,22 @@ impl Route {
 
     /// Could it take a message of the tenant of `address`, wherever that was written?
     fn is_open_to_tenant_of(&self, address: &Address) -> bool {
-        if !self.names_tenant {
-            return true;
-        }
-        let tenant = address.qualified().strip_suffix(address.plain()).unwrap_or_default();
-        let (literal, rest) = self.pattern.split_at_checked(self.n_literal).unwrap_or((&*self.pattern, ""));
-        match literal.strip_prefix(tenant) {
-            // The tag of a channel shows no `-`: `tenant-4-2-wa:*` is of the tenant `4-2` and not of `4`.
-            Some(after) => !after.split(':').next().unwrap_or_default().contains('-'),
-            None => !rest.is_empty() && tenant.starts_with(literal),
+        match &self.tenants {
+            Tenants::Any => true,
+            Tenants::One(prefix) => **prefix == *address.tenant_prefix(),
+            Tenants::Like => {
+                self.pattern.split_once('*').is_some_and(|(literal, _)| address.tenant_prefix().starts_with(literal))
+            }
         }
     }
 
     fn matches(&self, address: &Address) -> bool {
-        let text = if self.names_tenant { address.qualified() } else { address.plain() };
+        let text = match &self.tenants {
+            Tenants::Any => address.plain(),
+            Tenants::One(prefix) if **prefix == *address.tenant_prefix() => address.plain(),
+            Tenants::One(_) => return false,
+            Tenants::Like => address.qualified(),
+        };
         match (
             self.pattern.as_bytes().split_at_checked(self.n_literal),
             text.as_bytes().split_at_checked(self.n_literal),
@@ -96,11 +110,36 @@ impl Route {
         }
     }
 
-    /// Does this route take every message that `later` could?
+    /// Does this route take every message that `later` could? `false` also when nobody can tell.
     #[must_use]
     pub fn shadows(&self, later: &Self) -> bool {
         // A `*` of the later pattern is taken by a `*` of this one only, so a match covers all that it stands for.
-        glob(self.pattern.as_bytes(), later.pattern.as_bytes())
+        let covers = |pattern: &str| glob(self.pattern.as_bytes(), pattern.as_bytes());
+        match (&self.tenants, &later.tenants) {
+            (Tenants::Any, Tenants::Any | Tenants::One(_)) | (Tenants::Like, Tenants::Like) => covers(&later.pattern),
+            (Tenants::One(prefix), Tenants::One(other)) => prefix == other && covers(&later.pattern),
+            (Tenants::Like, Tenants::One(prefix)) => covers(&[prefix, &*later.pattern].concat()),
+            // Where the tenant ends in such a pattern is open, and with it what an unqualified one must match.
+            (Tenants::Any, Tenants::Like) => self.pattern.bytes().all(|byte| byte == b'*'),
+            (Tenants::One(_) | Tenants::Like, Tenants::Any) | (Tenants::One(_), Tenants::Like) => false,
+        }
+    }
+}
+
+impl Tenants {
+    /// Splits a pattern. The tag of a channel has no `-`, so the last one in front of the first `:` or `*` ends
+    /// the tenant.
+    fn split(pattern: &str) -> (Self, &str) {
+        const FRONT: &str = "tenant-";
+        if !pattern.starts_with(FRONT) {
+            return (Self::Any, pattern);
+        }
+        let head = pattern.split([':', '*']).next().unwrap_or_default();
+        let n_prefix = head.rfind('-').map_or(0, |at| at + 1);
+        match pattern.split_at_checked(n_prefix) {
+            Some((prefix, rest)) if n_prefix > FRONT.len() => (Self::One(prefix.into()), rest),
+            _ => (Self::Like, pattern),
+        }
     }
 }
 
@@ -236,6 +275,21 @@ mod tests {
         check("tenant-42-slack:*", "slack:T:C:U", false);
         check("slack:*", "tenant-43-slack:T:C:U", true);
         check("tenant-*", "tenant-acme-dental-slack:T", true);
+        check("tenant-*-slack:*", "tenant-acme-dental-slack:T", true);
+        check("tenant-*", "slack:T", false);
+    }
+
+    #[test]
+    fn a_named_tenant_is_not_the_beginning_of_another() {
+        check("tenant-acme-*", "tenant-acme-slack:T", true);
+        check("tenant-acme-*", "tenant-acme-dental-slack:T", false);
+        check("tenant-acme-s*", "tenant-acme-sleep-slack:T", false);
+        check("tenant-acme-dental-*", "tenant-acme-dental-slack:T", true);
+        check("tenant-acme-dental-*", "tenant-acme-slack:dental-x", false);
+        check("tenant-acme-*:dental-x", "tenant-acme-slack:dental-x", true);
+        check("tenant-acme*", "tenant-acme-dental-slack:T", true);
+        check("tenant-acme-*", "tenant-acme", false);
+        check("tenant-acme-slack:T", "tenant-acme-slack:T", true);
     }
 
     #[test]
@@ -253,10 +307,25 @@ mod tests {
 
     #[test]
     fn a_route_behind_a_wider_one_is_shadowed() {
-        let route = |pattern: &str| Route::parse(&format!("{pattern} -> a")).unwrap();
-        assert!(route("slack:*").shadows(&route("slack:T1:*")));
-        assert!(route("*").shadows(&route("slack:*")));
-        assert!(!route("slack:T1:*").shadows(&route("slack:*")));
+        let check = |earlier: &str, later: &str, expected: bool| {
+            let route = |pattern: &str| Route::parse(&format!("{pattern} -> a")).unwrap();
+            assert_eq!(route(earlier).shadows(&route(later)), expected, "{earlier} in front of {later}");
+        };
+        check("slack:*", "slack:T1:*", true);
+        check("*", "slack:*", true);
+        check("slack:T1:*", "slack:*", false);
+        check("slack:*", "tenant-42-slack:T1:*", true);
+        check("slack:T2:*", "tenant-42-slack:T1:*", false);
+        check("*", "tenant-*", true);
+        check("slack:*", "tenant-*-slack:*", false);
+        check("*-slack:*", "tenant-42-slack:*", false);
+        check("tenant-42-slack:*", "slack:T1:*", false);
+        check("tenant-42-*", "tenant-42-slack:T1:*", true);
+        check("tenant-acme-*", "tenant-acme-dental-slack:*", false);
+        check("tenant-acme*", "tenant-acme-dental-slack:*", true);
+        check("tenant-*", "tenant-42-slack:*", true);
+        check("tenant-*", "tenant-a*", true);
+        check("tenant-*", "slack:*", false);
     }
 
     fn check_reach(routes: &[&str], expected: Reach) {
@@ -277,7 +346,9 @@ mod tests {
         check_reach(&["tenant-*"], Reach::Own);
         check_reach(&["tenant-*:U1"], Reach::Own);
         check_reach(&["slack:T1:*"], Reach::Own);
+        check_reach(&["tenant-4*"], Reach::Own);
         check_reach(&["tenant-5-slack:*", "*:U1"], Reach::Own);
+        check_reach(&["tenant-5*"], Reach::Others);
         check_reach(&["tenant-5-slack:*"], Reach::Others);
         check_reach(&["tenant-42-*"], Reach::Others);
         check_reach(&["tenant-4-2-slack:*"], Reach::Others);

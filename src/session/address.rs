@@ -38,7 +38,8 @@ impl Address {
         let text = SessionKey::parse(text).ok()?.to_string();
         let head = text.split(':').next().unwrap_or_default();
         let n_tenant = match head.strip_prefix("tenant-") {
-            Some(_) => head.rfind('-').map_or(0, |at| at + 1),
+            // The tag of a channel has no `-`; a tenant's id may.
+            Some(rest) => rest.rfind('-').map_or(0, |at| "tenant-".len() + at + 1),
             None => 0,
         };
         Some(Self { text, n_tenant })
@@ -56,10 +57,16 @@ impl Address {
         self.text.get(self.n_tenant..).unwrap_or_default()
     }
 
-    /// The tenant, as keys write it.
+    /// `tenant-<id>-`, with the id as keys write it; empty without a tenant.
+    #[must_use]
+    pub fn tenant_prefix(&self) -> &str {
+        self.text.get(..self.n_tenant).unwrap_or_default()
+    }
+
+    /// The tenant's own id.
     #[must_use]
     pub fn tenant(&self) -> Option<String> {
-        let head = self.text.get(..self.n_tenant)?;
+        let head = self.tenant_prefix();
         super::encode::decode(head.strip_prefix("tenant-")?.strip_suffix('-')?)
     }
 }
