@@ -10,12 +10,11 @@ use futures_util::stream::{self, BoxStream, Stream, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::Part;
 use super::error::ApiError;
-use super::request::{ChatRequest, Shape};
-use super::{Caller, Part};
+use super::request::Shape;
 use crate::clock::Timestamp;
-use crate::id::AgentId;
-use crate::provider::{Chunk, StopReason, Usage};
+use crate::provider::{Answer, Chunk, StopReason, Usage};
 
 /// A comment in a silent stream, so that nobody in between closes it.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -32,20 +31,13 @@ pub(super) fn json(value: &Value) -> Response {
     response
 }
 
-/// Answers from the request's own messages.
-pub(super) async fn stateless(
-    caller: &dyn Caller,
-    agent: Option<AgentId>,
-    request: ChatRequest,
-    now: Timestamp,
-) -> Result<Response, ApiError> {
-    let agent = agent.unwrap_or_else(|| caller.default_agent());
-    let answer = caller.complete(&agent, request.request).await?;
+/// Answers with what a model says.
+pub(super) async fn stateless(answer: Answer, shape: &Shape, now: Timestamp) -> Result<Response, ApiError> {
     let steps = answer.map(|chunk| match chunk {
         Ok(chunk) => Step::Chunk(chunk),
         Err(error) => Step::Failed(error.into()),
     });
-    respond(steps.boxed(), &request.shape, now).await
+    respond(steps.boxed(), shape, now).await
 }
 
 /// Answers with what a conversation gives.
@@ -54,7 +46,22 @@ pub(super) async fn in_conversation(
     shape: &Shape,
     now: Timestamp,
 ) -> Result<Response, ApiError> {
-    respond(steps(parts).boxed(), shape, now).await
+    let steps = if shape.is_streamed { steps(parts).boxed() } else { stream::iter(ending(parts).await?).boxed() };
+    respond(steps, shape, now).await
+}
+
+/// The answer alone. Whoever reads it whole need not hear of tries that failed before.
+async fn ending(mut parts: mpsc::Receiver<Part>) -> Result<[Step; 2], ApiError> {
+    loop {
+        match parts.recv().await {
+            Some(Part::Delta(_) | Part::Reset) => {}
+            Some(Part::Answer(text)) => {
+                return Ok([Step::Chunk(Chunk::Text(text)), Step::Chunk(Chunk::Stop(StopReason::EndTurn))]);
+            }
+            Some(Part::Failed { retry_after }) => return Err(ApiError::Unavailable { retry_after }),
+            None => return Err(ApiError::Unavailable { retry_after: None }),
+        }
+    }
 }
 
 /// What has been said so far, and what comes.
@@ -235,4 +242,69 @@ fn usage_json(usage: Usage) -> Value {
         "total_tokens": usage.input_tokens + usage.output_tokens,
         "prompt_tokens_details": { "cached_tokens": usage.cached_tokens },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    /// What a client gets for these news: the words of the answer or of the stream, or why there are none.
+    async fn heard(is_streamed: bool, news: &[Part]) -> Result<String, ApiError> {
+        let (sender, parts) = mpsc::channel(news.len() + 1);
+        for part in news {
+            sender.try_send(part.clone()).unwrap();
+        }
+        drop(sender);
+        let shape = Shape { id: "1".into(), model: "m".into(), is_streamed, includes_usage: false };
+        let response = in_conversation(parts, &shape, Timestamp(0)).await?;
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let body = std::str::from_utf8(&body).unwrap();
+        if !is_streamed {
+            let body: Value = serde_json::from_str(body).unwrap();
+            return Ok(body["choices"][0]["message"]["content"].as_str().unwrap().to_owned());
+        }
+        let events =
+            body.split("\n\n").filter_map(|event| serde_json::from_str::<Value>(event.strip_prefix("data: ")?).ok());
+        let words = events.map(|event| match event.get("error") {
+            Some(error) => format!("<{}>", error["code"].as_str().unwrap()),
+            None => event["choices"][0]["delta"]["content"].as_str().unwrap_or_default().to_owned(),
+        });
+        Ok(words.collect())
+    }
+
+    fn delta(text: &str) -> Part {
+        Part::Delta(text.to_owned())
+    }
+
+    fn answer(text: &str) -> Part {
+        Part::Answer(text.to_owned())
+    }
+
+    const UNAVAILABLE: ApiError = ApiError::Unavailable { retry_after: None };
+
+    #[tokio::test]
+    async fn whole_answer_is_what_was_committed() {
+        let check = async |news: &[Part], expected: Result<&str, ApiError>| {
+            assert_eq!(heard(false, news).await, expected.map(str::to_owned), "{news:?}");
+        };
+        check(&[answer("hello")], Ok("hello")).await;
+        check(&[delta("he"), delta("llo "), answer("hello")], Ok("hello")).await;
+        check(&[delta("good"), Part::Reset, delta("hel"), answer("hello")], Ok("hello")).await;
+        check(&[delta("good"), Part::Failed { retry_after: None }], Err(UNAVAILABLE)).await;
+        check(&[delta("good"), Part::Reset], Err(UNAVAILABLE)).await;
+    }
+
+    #[tokio::test]
+    async fn streamed_answer_cannot_take_words_back() {
+        let check = async |news: &[Part], expected: Result<&str, ApiError>| {
+            assert_eq!(heard(true, news).await, expected.map(str::to_owned), "{news:?}");
+        };
+        check(&[answer("hello")], Ok("hello")).await;
+        check(&[delta("he"), delta("ll"), answer("hello")], Ok("hello")).await;
+        check(&[Part::Reset, delta("hel"), answer("hello")], Ok("hello")).await;
+        check(&[delta("good"), Part::Reset, delta("hel"), answer("hello")], Ok("good<unavailable>")).await;
+        check(&[Part::Failed { retry_after: None }], Err(UNAVAILABLE)).await;
+    }
 }

@@ -15,6 +15,7 @@ pub(super) enum ApiError {
     NoKey,
     WrongKey,
     TooLarge,
+    TooSlow,
     Method,
     /// No such agent, or none that this key may ask: a key learns of its own only.
     Model(String),
@@ -24,7 +25,8 @@ pub(super) enum ApiError {
         param: Option<String>,
     },
     Forbidden(&'static str),
-    Conflict(&'static str),
+    /// Not 409: the official clients would send the same request again.
+    KeyReused,
     Unavailable {
         retry_after: Option<Duration>,
     },
@@ -56,6 +58,12 @@ impl ApiError {
                 "request_too_large",
                 "the request is too large".into(),
             ),
+            Self::TooSlow => (
+                StatusCode::REQUEST_TIMEOUT,
+                "invalid_request_error",
+                "request_timeout",
+                "the request took too long to arrive".into(),
+            ),
             Self::Method => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "invalid_request_error",
@@ -77,7 +85,12 @@ impl ApiError {
                 (StatusCode::BAD_REQUEST, "invalid_request_error", "invalid_request", message.clone())
             }
             Self::Forbidden(message) => (StatusCode::FORBIDDEN, "permission_error", "forbidden", (*message).into()),
-            Self::Conflict(message) => (StatusCode::CONFLICT, "invalid_request_error", "conflict", (*message).into()),
+            Self::KeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid_request_error",
+                "idempotency_key_reused",
+                "a request with this Idempotency-Key was taken before".into(),
+            ),
             Self::Unavailable { .. } => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "server_error",
@@ -121,7 +134,7 @@ impl From<AskError> for ApiError {
         match error {
             AskError::OutOfReach => Self::Forbidden("this API key may not use that session"),
             AskError::Unavailable { retry_after } => Self::Unavailable { retry_after: Some(retry_after) },
-            AskError::Duplicate => Self::Conflict("a request with this Idempotency-Key was taken before"),
+            AskError::Duplicate => Self::KeyReused,
         }
     }
 }

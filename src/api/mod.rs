@@ -8,8 +8,20 @@
 //! A key belongs to a tenant and reaches no other. Without `user` a request is stateless: the messages are
 //! its own, nothing is kept. With `user`, or the header `x-frontdesk-session-key` (also
 //! `x-openclaw-session-key`), it is one message in a conversation of the gateway: the history is the
-//! gateway's, only what follows the client's last assistant message is new, and `system` messages are
-//! refused. Knows nothing of the gateway but the [`Desk`] it is given.
+//! gateway's, only what follows the client's last assistant message is new, and `system` messages, `tools`
+//! and `stop` are refused.
+//!
+//! What would change the answer and cannot be done is refused: `n` other than 1, `response_format` other
+//! than text, `tool_choice` other than `auto` and `none`, `functions`, `logprobs`, `audio`. Hints are
+//! accepted and go no further: `top_p`, `seed`, penalties, `metadata`, `store` and whatever else is not known; in a
+//! conversation also `temperature` and `max_tokens`, which many clients always send.
+//!
+//! In a conversation the header `Idempotency-Key` makes two requests one message. The second is refused
+//! with 422 `idempotency_key_reused`, also when the first failed: the official clients repeat 408, 409, 429
+//! and 5xx by themselves, and that request could not be answered however often it comes.
+//!
+//! The key is checked before the body is read, and the number of bodies in memory is bounded.
+//! Knows nothing of the gateway but the [`Desk`] it is given.
 
 mod answer;
 mod error;
@@ -20,13 +32,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
+use tokio::time::timeout;
 
 use crate::clock::Timestamp;
 use crate::id::{AgentId, OpaqueId, SessionKey};
@@ -37,6 +51,10 @@ use request::{ChatRequest, Session};
 
 /// Longest request, in bytes.
 const MAX_REQUEST_BYTES: usize = 1024 * 1024;
+/// Requests in memory at the same time: from the first byte until the message is filed or the model answers.
+const MAX_REQUESTS: usize = 32;
+/// How long a client may take to send its request, and how long it waits until it may.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// News of an answer in a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,8 +104,8 @@ pub struct Question {
     pub agent: Option<AgentId>,
     /// What is asked.
     pub text: String,
-    /// The same twice is one message.
-    pub message_id: OpaqueId,
+    /// The same twice from one API key is one message.
+    pub idempotency_key: Option<OpaqueId>,
 }
 
 /// What the gateway offers to one API key: nothing of another tenant can be reached through it.
@@ -115,6 +133,14 @@ pub trait Desk: Send + Sync {
     fn now(&self) -> Timestamp;
 }
 
+/// What the handlers share.
+#[derive(Clone)]
+struct Api {
+    desk: Arc<dyn Desk>,
+    /// One permit for each request in memory.
+    requests: Arc<Semaphore>,
+}
+
 /// The routes, to be nested under `/v1`.
 pub fn router(desk: Arc<dyn Desk>) -> Router {
     Router::new()
@@ -123,61 +149,83 @@ pub fn router(desk: Arc<dyn Desk>) -> Router {
         .route("/models/{name}", get(model))
         .fallback(|| async { ApiError::NotFound("this path".to_owned()).into_response() })
         .method_not_allowed_fallback(|| async { ApiError::Method.into_response() })
-        .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
-        .with_state(desk)
+        .with_state(Api::new(desk))
 }
 
-async fn complete(
-    State(desk): State<Arc<dyn Desk>>,
-    headers: HeaderMap,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
-) -> Response {
+async fn complete(State(api): State<Api>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
     let answer = async {
-        let caller = authenticate(&*desk, &headers)?;
-        let body = body.map_err(|_rejection| ApiError::TooLarge)?;
-        let request = ChatRequest::parse(&body, &headers)?;
+        let caller = api.caller(&head.headers)?;
+        let (body, in_memory) = api.read(body).await?;
+        let request = ChatRequest::parse(&body, &head.headers)?;
+        drop(body);
         let agent = choose(&*caller, &request.model)?;
         match request.session {
-            None => answer::stateless(&*caller, agent, request, desk.now()).await,
-            Some(Session { conversation, text, message_id }) => {
-                let question = Question { conversation, agent, text, message_id };
-                let parts = caller.ask(question).await?;
-                answer::in_conversation(parts, &request.shape, desk.now()).await
+            None => {
+                let agent = agent.unwrap_or_else(|| caller.default_agent());
+                let answer = caller.complete(&agent, request.request).await?;
+                drop(in_memory);
+                answer::stateless(answer, &request.shape, api.desk.now()).await
+            }
+            Some(Session { conversation, text, idempotency_key }) => {
+                let parts = caller.ask(Question { conversation, agent, text, idempotency_key }).await?;
+                drop((request.request, in_memory));
+                answer::in_conversation(parts, &request.shape, api.desk.now()).await
             }
         }
     };
     answer.await.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn models(State(desk): State<Arc<dyn Desk>>, headers: HeaderMap) -> Response {
-    match authenticate(&*desk, &headers) {
+async fn models(State(api): State<Api>, headers: HeaderMap) -> Response {
+    match api.caller(&headers) {
         Ok(caller) => {
             let names = caller.agents();
             let names =
                 std::iter::once("default").chain(names.iter().map(AgentId::as_str).filter(|name| *name != "default"));
-            let data: Vec<_> = names.map(|name| model_json(name, desk.now())).collect();
+            let data: Vec<_> = names.map(|name| model_json(name, api.desk.now())).collect();
             answer::json(&json!({ "object": "list", "data": data }))
         }
         Err(error) => error.into_response(),
     }
 }
 
-async fn model(State(desk): State<Arc<dyn Desk>>, Path(name): Path<String>, headers: HeaderMap) -> Response {
-    let found = authenticate(&*desk, &headers).and_then(|caller| choose(&*caller, &name));
+async fn model(State(api): State<Api>, Path(name): Path<String>, headers: HeaderMap) -> Response {
+    let found = api.caller(&headers).and_then(|caller| choose(&*caller, &name));
     match found {
-        Ok(_) => answer::json(&model_json(&name, desk.now())),
+        Ok(_) => answer::json(&model_json(&name, api.desk.now())),
         Err(error) => error.into_response(),
+    }
+}
+
+impl Api {
+    fn new(desk: Arc<dyn Desk>) -> Self {
+        Self { desk, requests: Arc::new(Semaphore::new(MAX_REQUESTS)) }
+    }
+
+    fn caller(&self, headers: &HeaderMap) -> Result<Box<dyn Caller>, ApiError> {
+        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let key = value.and_then(|value| value.strip_prefix("Bearer ")).ok_or(ApiError::NoKey)?;
+        self.desk.caller(key.trim()).ok_or(ApiError::WrongKey)
+    }
+
+    /// The body, and its place in memory, to be kept while the request is.
+    async fn read(&self, body: Body) -> Result<(Bytes, SemaphorePermit<'_>), ApiError> {
+        let in_memory = timeout(READ_TIMEOUT, self.requests.acquire()).await;
+        let Ok(Ok(in_memory)) = in_memory else { return Err(ApiError::Unavailable { retry_after: None }) };
+        match timeout(READ_TIMEOUT, Limited::new(body, MAX_REQUEST_BYTES).collect()).await {
+            Ok(Ok(body)) => Ok((body.to_bytes(), in_memory)),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::TooLarge),
+            Ok(Err(_error)) => {
+                Err(ApiError::Invalid { message: "the body did not arrive whole".to_owned(), param: None })
+            }
+            Err(_elapsed) => Err(ApiError::TooSlow),
+        }
     }
 }
 
 fn model_json(name: &str, now: Timestamp) -> serde_json::Value {
     json!({ "id": name, "object": "model", "created": now.as_secs(), "owned_by": "frontdesk" })
-}
-
-fn authenticate(desk: &dyn Desk, headers: &HeaderMap) -> Result<Box<dyn Caller>, ApiError> {
-    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let key = value.and_then(|value| value.strip_prefix("Bearer ")).ok_or(ApiError::NoKey)?;
-    desk.caller(key.trim()).ok_or(ApiError::WrongKey)
 }
 
 /// The agent that the request names; `None` for `default`.
@@ -188,3 +236,6 @@ fn choose(caller: &dyn Caller, model: &str) -> Result<Option<AgentId>, ApiError>
     let found = caller.agents().into_iter().find(|agent| agent.as_str() == model);
     found.map(Some).ok_or_else(|| ApiError::Model(model.to_owned()))
 }
+
+#[cfg(test)]
+mod tests;

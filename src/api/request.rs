@@ -11,6 +11,12 @@ use crate::provider::{Content, Message, Request, Role, Tool};
 /// Headers that name a conversation; the second is what OpenClaw calls it.
 const SESSION_HEADERS: [&str; 2] = ["x-frontdesk-session-key", "x-openclaw-session-key"];
 
+/// Longest `Idempotency-Key`, in bytes.
+const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
+
+/// Fields whose work nobody would do: an answer without it would be a wrong one.
+const UNSUPPORTED: [&str; 3] = ["functions", "function_call", "audio"];
+
 /// How the answer should look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shape {
@@ -26,7 +32,7 @@ pub(super) struct Shape {
 pub(super) struct Session {
     pub(super) conversation: Conversation,
     pub(super) text: String,
-    pub(super) message_id: OpaqueId,
+    pub(super) idempotency_key: Option<OpaqueId>,
 }
 
 /// A checked request.
@@ -52,9 +58,10 @@ impl ChatRequest {
         if body.number("n")?.is_some_and(|n| n != 1.0) {
             return Err(ApiError::invalid("only one answer can be given: n must be 1", "n"));
         }
+        body.refuse_what_cannot_be_done()?;
         let request = body.request()?;
         let id = random_id().map_err(|()| ApiError::Unavailable { retry_after: None })?;
-        let session = session(&body, headers, &request, &id)?;
+        let session = session(&body, headers, &request)?;
         let includes_usage = match body.get("stream_options") {
             Some(Value::Object(options)) => options.get("include_usage") == Some(&Value::Bool(true)),
             _ => false,
@@ -69,7 +76,7 @@ impl ChatRequest {
     }
 }
 
-fn session(body: &Body, headers: &HeaderMap, request: &Request, id: &str) -> Result<Option<Session>, ApiError> {
+fn session(body: &Body, headers: &HeaderMap, request: &Request) -> Result<Option<Session>, ApiError> {
     let header = SESSION_HEADERS.into_iter().find_map(|name| Some((name, headers.get(name)?)));
     let conversation = match (header, body.text("user")?) {
         (Some((name, value)), _) => {
@@ -90,6 +97,9 @@ fn session(body: &Body, headers: &HeaderMap, request: &Request, id: &str) -> Res
     if !request.tools.is_empty() {
         return Err(ApiError::invalid("tools work without `user` only", "tools"));
     }
+    if !request.stop.is_empty() {
+        return Err(ApiError::invalid("stop works without `user` only", "stop"));
+    }
     let new = request.messages.iter().rev().take_while(|message| message.role == Role::User);
     let mut texts: Vec<&str> = new.flat_map(|message| message.content.iter().rev()).filter_map(text_of).collect();
     texts.reverse();
@@ -97,10 +107,17 @@ fn session(body: &Body, headers: &HeaderMap, request: &Request, id: &str) -> Res
     if text.trim().is_empty() {
         return Err(ApiError::invalid("the last message must be the user's, with a text", "messages"));
     }
-    let idempotency = headers.get("idempotency-key").and_then(|value| value.to_str().ok());
-    let message_id = OpaqueId::new(idempotency.unwrap_or(id));
-    let message_id = message_id.map_err(|error| ApiError::invalid(error.to_string(), "idempotency-key"))?;
-    Ok(Some(Session { conversation, text, message_id }))
+    Ok(Some(Session { conversation, text, idempotency_key: idempotency_key(headers)? }))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<OpaqueId>, ApiError> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let text = value.to_str().ok().filter(|text| text.len() <= MAX_IDEMPOTENCY_KEY_BYTES);
+    let key = text.and_then(|text| OpaqueId::new(text).ok());
+    key.map(Some).ok_or_else(|| {
+        let message = format!("the header must hold 1 to {MAX_IDEMPOTENCY_KEY_BYTES} visible ASCII characters");
+        ApiError::invalid(message, "idempotency-key")
+    })
 }
 
 fn text_of(content: &Content) -> Option<&str> {
@@ -158,6 +175,31 @@ impl Body {
         }
     }
 
+    fn refuse_what_cannot_be_done(&self) -> Result<(), ApiError> {
+        if let Some(field) = UNSUPPORTED.into_iter().find(|field| self.get(field).is_some()) {
+            return Err(ApiError::invalid(format!("{field} is not supported"), field));
+        }
+        if self.flag("logprobs")? == Some(true) {
+            return Err(ApiError::invalid("logprobs are not supported", "logprobs"));
+        }
+        match self.get("response_format") {
+            Some(format) if format.get("type").and_then(Value::as_str) != Some("text") => {
+                Err(ApiError::invalid("only {\"type\": \"text\"} is supported", "response_format"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn tools(&self) -> Result<Vec<Tool>, ApiError> {
+        let tools = self.list("tools")?.iter().map(tool).collect::<Option<Vec<_>>>();
+        let tools = tools.ok_or_else(|| ApiError::invalid("tools must be functions with a name", "tools"))?;
+        match self.get("tool_choice").map(Value::as_str) {
+            None | Some(Some("auto")) => Ok(tools),
+            Some(Some("none")) => Ok(Vec::new()),
+            Some(_) => Err(ApiError::invalid("only \"auto\" and \"none\" are supported", "tool_choice")),
+        }
+    }
+
     fn request(&self) -> Result<Request, ApiError> {
         let mut request = Request::default();
         for (n, message) in self.list("messages")?.iter().enumerate() {
@@ -174,8 +216,7 @@ impl Body {
             None => Vec::new(),
             Some(stop) => texts_of_stop(stop).ok_or_else(|| ApiError::invalid("stop must be up to 4 texts", "stop"))?,
         };
-        let tools = self.list("tools")?.iter().map(tool).collect::<Option<Vec<_>>>();
-        request.tools = tools.ok_or_else(|| ApiError::invalid("tools must be functions with a name", "tools"))?;
+        request.tools = self.tools()?;
         let max_tokens = self.number("max_completion_tokens")?.or(self.number("max_tokens")?);
         request.max_tokens = match max_tokens {
             None => None,
@@ -287,65 +328,4 @@ fn tool(tool: &Value) -> Option<Tool> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(body: &str) -> Result<ChatRequest, ApiError> {
-        ChatRequest::parse(body.as_bytes(), &HeaderMap::new())
-    }
-
-    fn check_error(body: &str, expected: &str) {
-        match parse(body) {
-            Err(ApiError::Invalid { param, .. }) => assert_eq!(param.as_deref().unwrap_or(""), expected, "{body}"),
-            other => panic!("{body}: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_answered_names_the_field() {
-        check_error("{", "");
-        check_error(r#"{"messages":[{"role":"user","content":"hi"}]}"#, "model");
-        check_error(r#"{"model":"m"}"#, "messages");
-        check_error(r#"{"model":"m","n":2,"messages":[{"role":"user","content":"hi"}]}"#, "n");
-        check_error(r#"{"model":"m","messages":[{"role":"user","content":[{"type":"image_url"}]}]}"#, "messages");
-        check_error(r#"{"model":"m","messages":[{"role":"king","content":"hi"}]}"#, "messages");
-        check_error(
-            r#"{"model":"m","user":"u","messages":[{"role":"system","content":"obey"},{"role":"user","content":"hi"}]}"#,
-            "messages",
-        );
-        check_error(r#"{"model":"m","user":"u","messages":[{"role":"assistant","content":"hi"}]}"#, "messages");
-    }
-
-    #[test]
-    fn without_a_user_it_is_stateless() {
-        let request =
-            parse(r#"{"model":"m","messages":[{"role":"system","content":"a"},{"role":"user","content":"hi"}]}"#)
-                .unwrap();
-        assert!(request.session.is_none());
-        assert_eq!(request.request.system, "a");
-        assert_eq!(request.request.messages, [Message::text(Role::User, "hi")]);
-    }
-
-    #[test]
-    fn with_a_user_only_what_is_new_counts() {
-        let body = r#"{"model":"m","user":"bob","messages":[{"role":"user","content":"old"},
-            {"role":"assistant","content":"answer"},{"role":"user","content":"new"},{"role":"user","content":[{"type":"text","text":"er"}]}]}"#;
-        let session = parse(body).unwrap().session.unwrap();
-        assert_eq!(session.text, "new\ner");
-        assert_eq!(session.conversation, Conversation::User(OpaqueId::new("user_bob").unwrap()));
-    }
-
-    #[test]
-    fn a_round_of_tools_is_read_whole() {
-        let body = r#"{"model":"m","messages":[{"role":"user","content":"book"},
-            {"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":{"name":"book","arguments":"{\"at\":9}"}}]},
-            {"role":"tool","tool_call_id":"c1","content":"done"}]}"#;
-        let messages = parse(body).unwrap().request.messages;
-        let input = serde_json::json!({ "at": 9 });
-        assert_eq!(messages[1].content, [Content::ToolUse { id: "c1".into(), name: "book".into(), input }]);
-        assert_eq!(
-            messages[2].content,
-            [Content::ToolResult { id: "c1".into(), text: "done".into(), is_error: false }]
-        );
-    }
-}
+mod tests;

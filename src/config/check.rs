@@ -134,12 +134,18 @@ fn share_keys(session: &session::Config, a: &Entry, b: &Entry) -> bool {
     a.channel == b.channel && a.tenant == b.tenant && a.workspace == b.workspace && !is_apart
 }
 
-/// Two API keys with the same text could not be told apart.
+/// Two API keys with the same text could not be told apart, nor could two of one name in logs.
 pub(super) fn api_keys(document: &Document, keys: &[ApiKey]) {
     for (n, key) in keys.iter().enumerate() {
-        if let Some(other) = keys.iter().take(n).find(|other| other.key == key.key) {
+        let mut earlier = keys.iter().take(n);
+        if let Some(other) = earlier.clone().find(|other| other.key == key.key) {
             let message = format!("it has the same key as {:?}", other.name);
             let help = Some("make a key for each caller, for example with `openssl rand -hex 32`".to_owned());
+            document.note(&key.place, Severity::Error, message, help);
+        }
+        if earlier.any(|other| other.name == key.name) {
+            let message = format!("there are two API keys {:?}", key.name);
+            let help = Some("give each a name of its own: logs tell callers apart by it".to_owned());
             document.note(&key.place, Severity::Error, message, help);
         }
     }

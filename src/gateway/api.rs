@@ -1,23 +1,32 @@
 //! The gateway's side of the HTTP API: keys, conversations, and news for those who wait.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, PoisonError};
+mod waiters;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_lc_rs::{constant_time, digest};
-use tokio::sync::mpsc;
+use aws_lc_rs::{constant_time, digest, rand};
+use futures_util::stream::{self, StreamExt as _};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::Gateway;
 use super::live::Live;
 use crate::api::{AskError, Caller, Conversation, Desk, Part, Question};
-use crate::channel::{Admitted, Descriptor, Preview};
+use crate::channel::{Admitted, Descriptor};
 use crate::clock::Timestamp;
 use crate::config::{ApiKey, SessionScope};
 use crate::id::{API_ENTRY, AgentId, ChannelType, EntryId, OpaqueId, SessionKey, TenantId};
 use crate::message::{Author, ChatKind, Identity, Inbound, ReplyAddress};
 use crate::provider::{self, Answer, Request};
+use crate::route::Reach;
 use crate::session::{Address, Body, Field};
+
+use waiters::MAX_UNREAD;
+pub(super) use waiters::Waiters;
+
+/// When to ask again what could not be taken.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 pub(super) static DESCRIPTOR: Descriptor = Descriptor {
     type_name: API_ENTRY,
@@ -29,57 +38,6 @@ pub(super) static DESCRIPTOR: Descriptor = Descriptor {
     ids_are_global: false,
 };
 
-/// News that a slow client may leave unread before it is left behind.
-const MAX_UNREAD: usize = 1_024;
-
-/// Clients that wait for the answer of a conversation, by the message they sent.
-#[derive(Debug, Default)]
-pub(super) struct Waiters(Mutex<HashMap<String, mpsc::Sender<Part>>>);
-
-impl Waiters {
-    /// `None`: somebody waits for this very message.
-    fn wait(&self, request: &str) -> Option<mpsc::Receiver<Part>> {
-        match self.lock().entry(request.to_owned()) {
-            Entry::Occupied(_) => None,
-            Entry::Vacant(waiter) => {
-                let (sender, receiver) = mpsc::channel(MAX_UNREAD);
-                waiter.insert(sender);
-                Some(receiver)
-            }
-        }
-    }
-
-    fn forget(&self, request: &str) {
-        self.lock().remove(request);
-    }
-
-    pub(super) fn preview(&self, request: &str, preview: Preview) {
-        let (part, is_end) = match preview {
-            Preview::Typing => return,
-            Preview::Delta(text) => (Part::Delta(text), false),
-            Preview::Reset => (Part::Reset, false),
-            Preview::Failed { retry_after } => (Part::Failed { retry_after }, true),
-        };
-        self.tell(request, part, is_end);
-    }
-
-    pub(super) fn answer(&self, request: &str, text: &str) {
-        self.tell(request, Part::Answer(text.to_owned()), true);
-    }
-
-    fn tell(&self, request: &str, part: Part, is_end: bool) {
-        let mut waiters = self.lock();
-        let is_left_behind = waiters.get(request).is_some_and(|waiter| waiter.try_send(part).is_err());
-        if is_end || is_left_behind {
-            waiters.remove(request);
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, mpsc::Sender<Part>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Desk for Gateway {
     fn caller(&self, key: &str) -> Option<Box<dyn Caller>> {
         let live = self.0.live.load_full();
@@ -90,7 +48,8 @@ impl Desk for Gateway {
             constant_time::verify_slices_are_equal(known.as_ref(), given.as_ref()).is_ok()
         };
         let key = live.settings.api_keys.iter().find(is_given)?.clone();
-        Some(Box::new(Bound { gateway: self.clone(), live, key }))
+        let identity = identity(&key)?;
+        Some(Box::new(Bound { gateway: self.clone(), live, key, identity }))
     }
 
     fn now(&self) -> Timestamp {
@@ -103,22 +62,37 @@ struct Bound {
     gateway: Gateway,
     live: Arc<Live>,
     key: ApiKey,
+    /// Who the key is when no user is named.
+    identity: Identity,
+}
+
+fn identity(key: &ApiKey) -> Option<Identity> {
+    Some(Identity {
+        entry: EntryId::new(API_ENTRY).ok()?,
+        channel: ChannelType::new(API_ENTRY).ok()?,
+        account: None,
+        tenant: key.tenant.clone(),
+        workspace: None,
+        server: None,
+        room: None,
+        thread: None,
+        user: Some(OpaqueId::new(format!("key_{}", key.name)).ok()?),
+        kind: ChatKind::Direct,
+        parent: ChatKind::Direct,
+    })
 }
 
 #[async_trait]
 impl Caller for Bound {
     fn agents(&self) -> Vec<AgentId> {
-        let may_ask = |name: &&AgentId| self.key.agent.as_ref().is_none_or(|only| only == *name);
-        self.live.agents.keys().filter(may_ask).cloned().collect()
+        self.live.agents.keys().filter(|agent| self.may_ask(agent)).cloned().collect()
     }
 
     fn default_agent(&self) -> AgentId {
         if let Some(only) = &self.key.agent {
             return only.clone();
         }
-        let address = Address::parse(API_ENTRY);
-        let routed = address.map(|address| self.live.router.route(&address, self.key.tenant.as_ref()).agent.clone());
-        routed.unwrap_or_else(|| self.live.router.default_agent.clone())
+        self.live.router.route(&Address::of(&self.identity), self.key.tenant.as_ref()).agent.clone()
     }
 
     async fn complete(&self, agent: &AgentId, mut request: Request) -> Result<Answer, provider::Error> {
@@ -131,77 +105,110 @@ impl Caller for Bound {
         } else {
             format!("{}\n\n{}", agent.soul, request.system)
         };
-        agent.provider.stream(&request).await
+        let turn = self.turn().await.ok_or_else(|| provider::Error {
+            kind: provider::ErrorKind::Transient { after: Some(RETRY_AFTER) },
+            message: "the gateway stops".to_owned(),
+        })?;
+        Ok(self.pass_on(agent.provider.stream(&request).await?, turn))
     }
 
     async fn ask(&self, question: Question) -> Result<mpsc::Receiver<Part>, AskError> {
-        let identity = self.identity(&question.conversation).ok_or(AskError::OutOfReach)?;
-        let session_key = match question.conversation {
-            Conversation::Key(session_key) => session_key,
-            Conversation::User(_) => {
-                self.live.api_resolver.resolve(&identity).map_err(|_error| AskError::OutOfReach)?.session_key
-            }
-        };
+        let (identity, session_key) = self.place_of(question.conversation)?;
         let agent = question.agent.or_else(|| self.key.agent.clone());
         let entry = identity.entry.clone();
-        // Two callers may choose the same idempotency key and mean two messages.
-        let request = format!("{}:{}", self.key.name, question.message_id);
-        let message_id = OpaqueId::new(request.as_str()).map_err(|_error| AskError::OutOfReach)?;
+        let target = random_id().ok_or(AskError::Unavailable { retry_after: RETRY_AFTER })?;
+        let message_id = message_id(&self.key.name, question.idempotency_key.as_ref(), &target);
         let inbound = Inbound {
             identity,
             user_name: None,
             author: Author::Peer,
             mentions_bot: true,
-            message_id,
+            message_id: OpaqueId::new(message_id).map_err(|_error| AskError::OutOfReach)?,
             envelope_id: None,
             received_at: self.gateway.now(),
             agent,
             text: question.text,
             attachments: Vec::new(),
-            reply_to: ReplyAddress::new(entry, 0, request.as_str()),
+            reply_to: ReplyAddress::new(entry, 0, target.as_str()),
         };
         tracing::debug!(api_key.name = self.key.name, session.key = %session_key, "session resolved");
-        let parts = self.gateway.0.api.wait(&request).ok_or(AskError::Duplicate)?;
-        let refusal = match self.gateway.file(&session_key, inbound).await {
-            Admitted::Accepted { .. } => return Ok(parts),
-            Admitted::Duplicate => AskError::Duplicate,
-            Admitted::Unavailable { retry_after } => AskError::Unavailable { retry_after },
-            Admitted::Ignored(_) | Admitted::Refused(_) | Admitted::Unresolvable(_) => AskError::OutOfReach,
-        };
-        self.gateway.0.api.forget(&request);
-        Err(refusal)
+        let (place, parts) = self.gateway.0.api.wait(target);
+        match self.gateway.file(&session_key, inbound).await {
+            Admitted::Accepted { .. } => {
+                place.keep();
+                Ok(parts)
+            }
+            Admitted::Duplicate => Err(AskError::Duplicate),
+            Admitted::Unavailable { retry_after } => Err(AskError::Unavailable { retry_after }),
+            Admitted::Ignored(_) | Admitted::Refused(_) | Admitted::Unresolvable(_) => Err(AskError::OutOfReach),
+        }
     }
 }
 
 impl Bound {
-    /// The identity under which a message is filed; `None` if the key may not name that conversation.
-    fn identity(&self, conversation: &Conversation) -> Option<Identity> {
-        let user = match conversation {
-            Conversation::User(user) => Some(user.clone()),
-            Conversation::Key(session_key) => {
-                if !self.may_name(session_key) {
-                    return None;
+    /// A key with an agent asks that one, a key without a tenant asks all. Any other key asks the agents that
+    /// answer its tenant, and those that are nobody's in particular: not those that only other tenants name.
+    fn may_ask(&self, agent: &AgentId) -> bool {
+        if let Some(only) = &self.key.agent {
+            return only == agent;
+        }
+        let Some(tenant) = &self.key.tenant else { return true };
+        let keys = self.live.settings.api_keys.iter().filter(|key| key.agent.as_ref() == Some(agent));
+        let (own, others): (Vec<_>, Vec<_>) =
+            keys.filter_map(|key| key.tenant.as_ref()).partition(|other| *other == tenant);
+        match self.live.router.reach(agent, &Address::of(&self.identity), tenant) {
+            Reach::Own => true,
+            Reach::Shared => !own.is_empty() || others.is_empty(),
+            Reach::Others => !own.is_empty(),
+        }
+    }
+
+    /// Waits for one of the turns that may run at the same time. `None`: the gateway stops.
+    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            () = self.gateway.0.stop.cancelled() => None,
+            turn = self.gateway.0.turns.clone().acquire_owned() => turn.ok(),
+        }
+    }
+
+    /// Reads the answer as fast as the model writes it: a client that does not read must not keep the turn.
+    /// It ends when the client goes, or leaves too much unread.
+    fn pass_on(&self, mut answer: Answer, turn: OwnedSemaphorePermit) -> Answer {
+        let (sender, receiver) = mpsc::channel(MAX_UNREAD);
+        self.gateway.spawn(async move {
+            loop {
+                let chunk = tokio::select! {
+                    () = sender.closed() => break,
+                    chunk = answer.next() => chunk,
+                };
+                let Some(chunk) = chunk else { break };
+                if sender.try_send(chunk).is_err() {
+                    break;
                 }
-                OpaqueId::new(format!("key_{}", self.key.name)).ok()
             }
-        };
-        Some(Identity {
-            entry: EntryId::new(API_ENTRY).ok()?,
-            channel: ChannelType::new(API_ENTRY).ok()?,
-            account: None,
-            tenant: self.key.tenant.clone(),
-            workspace: None,
-            server: None,
-            room: None,
-            thread: None,
-            user,
-            kind: ChatKind::Direct,
-            parent: ChatKind::Direct,
-        })
+            drop((answer, turn));
+        });
+        stream::unfold(receiver, |mut chunks| async move { Some((chunks.recv().await?, chunks)) }).boxed()
+    }
+
+    /// The identity under which a message is filed, and where.
+    fn place_of(&self, conversation: Conversation) -> Result<(Identity, SessionKey), AskError> {
+        match conversation {
+            Conversation::User(user) => {
+                let identity = Identity { user: Some(user), ..self.identity.clone() };
+                let resolved = self.live.api_resolver.resolve(&identity).map_err(|_error| AskError::OutOfReach)?;
+                let is_ours = self.is_of_api(&resolved.session_key)?;
+                if is_ours { Ok((identity, resolved.session_key)) } else { Err(AskError::OutOfReach) }
+            }
+            Conversation::Key(session_key) => {
+                let may_name = self.may_name(&session_key)?;
+                if may_name { Ok((self.identity.clone(), session_key)) } else { Err(AskError::OutOfReach) }
+            }
+        }
     }
 
     /// Is the conversation one of the key's own tenant, and within its scope?
-    fn may_name(&self, session_key: &SessionKey) -> bool {
+    fn may_name(&self, session_key: &SessionKey) -> Result<bool, AskError> {
         let tenant = self.key.tenant.as_ref().map(TenantId::as_str);
         let of_api = self.live.api_resolver.parse(session_key);
         let is_api = of_api.as_ref().is_ok_and(|parsed| {
@@ -209,11 +216,62 @@ impl Bound {
             is_api && parsed.tenant.as_deref() == tenant
         });
         match self.key.scope {
-            SessionScope::Api => is_api,
+            SessionScope::Api => Ok(is_api && self.is_of_api(session_key)?),
             SessionScope::Tenant => {
                 let parsed = self.live.resolver.parse(session_key);
-                is_api || parsed.is_ok_and(|parsed| parsed.tenant.as_deref() == tenant)
+                Ok(is_api || parsed.is_ok_and(|parsed| parsed.tenant.as_deref() == tenant))
             }
         }
+    }
+
+    /// Did the conversation begin here, or does it not exist yet? Under some key formats the key of a chat
+    /// reads like one of ours.
+    fn is_of_api(&self, session_key: &SessionKey) -> Result<bool, AskError> {
+        let row = self.gateway.0.store.tenant(self.key.tenant.as_ref()).session(session_key).row();
+        match row {
+            Ok(row) => Ok(row.is_none_or(|row| row.channel == self.identity.channel)),
+            Err(error) => {
+                tracing::error!(%error, "a conversation cannot be read");
+                Err(AskError::Unavailable { retry_after: RETRY_AFTER })
+            }
+        }
+    }
+}
+
+/// The id under which a message is known. Two callers may choose the same idempotency key and mean two
+/// messages; with the length of the name in front, no two names and keys give one text.
+fn message_id(name: &str, idempotency_key: Option<&OpaqueId>, random: &str) -> String {
+    match idempotency_key {
+        Some(key) => format!("{}:{name}:{key}", name.len()),
+        None => random.to_owned(),
+    }
+}
+
+/// 128 random bits as hex.
+fn random_id() -> Option<String> {
+    let mut bytes = [0_u8; 16];
+    rand::fill(&mut bytes).ok()?;
+    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_ids(a: (&str, Option<&str>), b: (&str, Option<&str>)) {
+        let id = |(name, key): (&str, Option<&str>), random| {
+            message_id(name, key.map(|key| OpaqueId::new(key).unwrap()).as_ref(), random)
+        };
+        assert_ne!(id(a, "0a"), id(b, "0b"));
+        assert_eq!(id(a, "0a") == id(a, "0b"), a.1.is_some(), "the same idempotency key is the same message");
+    }
+
+    #[test]
+    fn messages_of_two_callers_are_two() {
+        check_ids(("crm", Some("1")), ("shop", Some("1")));
+        check_ids(("a", Some("b:c")), ("a:b", Some("c")));
+        check_ids(("a", Some("1:b:c")), ("1:a", Some("b:c")));
+        check_ids(("crm", None), ("crm", None));
+        check_ids(("crm", Some("1")), ("crm", None));
     }
 }

@@ -83,6 +83,17 @@ impl Route {
         &self.agent
     }
 
+    /// Could it take a message of the tenant of `address`, wherever that was written?
+    fn is_open_to_tenant_of(&self, address: &Address) -> bool {
+        match &self.tenants {
+            Tenants::Any => true,
+            Tenants::One(prefix) => **prefix == *address.tenant_prefix(),
+            Tenants::Like => {
+                self.pattern.split_once('*').is_some_and(|(literal, _)| address.tenant_prefix().starts_with(literal))
+            }
+        }
+    }
+
     fn matches(&self, address: &Address) -> bool {
         let text = match &self.tenants {
             Tenants::Any => address.plain(),
@@ -152,7 +163,33 @@ pub struct Routed<'r> {
     pub route: Option<&'r Route>,
 }
 
+/// Whose an agent is, as far as routes and default agents say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// It may answer the tenant.
+    Own,
+    /// Nobody names it.
+    Shared,
+    /// It answers other tenants only.
+    Others,
+}
+
 impl Router {
+    /// Whose `agent` is for `tenant`; `address` is any address of that tenant.
+    #[must_use]
+    pub fn reach(&self, agent: &AgentId, address: &Address, tenant: &TenantId) -> Reach {
+        let default = self.tenants.get(tenant).unwrap_or(&self.default_agent);
+        let mut routes = self.routes.iter().filter(|route| route.agent == *agent).peekable();
+        let is_named = routes.peek().is_some() || self.tenants.values().any(|default| default == agent);
+        if default == agent || routes.any(|route| route.is_open_to_tenant_of(address)) {
+            Reach::Own
+        } else if is_named {
+            Reach::Others
+        } else {
+            Reach::Shared
+        }
+    }
+
     /// Finds the agent for a message.
     #[must_use]
     pub fn route(&self, address: &Address, tenant: Option<&TenantId>) -> Routed<'_> {
@@ -289,6 +326,44 @@ mod tests {
         check("tenant-*", "tenant-42-slack:*", true);
         check("tenant-*", "tenant-a*", true);
         check("tenant-*", "slack:*", false);
+    }
+
+    fn check_reach(routes: &[&str], expected: Reach) {
+        let router = Router {
+            routes: routes.iter().map(|pattern| Route::parse(&format!("{pattern} -> a")).unwrap()).collect(),
+            tenants: HashMap::new(),
+            default_agent: AgentId::new("reception").unwrap(),
+        };
+        let (address, tenant) = (Address::parse("tenant-4-api:key_crm").unwrap(), TenantId::new("4").unwrap());
+        assert_eq!(router.reach(&AgentId::new("a").unwrap(), &address, &tenant), expected, "{routes:?}");
+    }
+
+    #[test]
+    fn an_agent_that_only_routes_of_other_tenants_name_is_theirs() {
+        check_reach(&[], Reach::Shared);
+        check_reach(&["tenant-4-slack:*"], Reach::Own);
+        check_reach(&["tenant-4-*"], Reach::Own);
+        check_reach(&["tenant-*"], Reach::Own);
+        check_reach(&["tenant-*:U1"], Reach::Own);
+        check_reach(&["slack:T1:*"], Reach::Own);
+        check_reach(&["tenant-4*"], Reach::Own);
+        check_reach(&["tenant-5-slack:*", "*:U1"], Reach::Own);
+        check_reach(&["tenant-5*"], Reach::Others);
+        check_reach(&["tenant-5-slack:*"], Reach::Others);
+        check_reach(&["tenant-42-*"], Reach::Others);
+        check_reach(&["tenant-4-2-slack:*"], Reach::Others);
+        check_reach(&["tenant-4"], Reach::Others);
+    }
+
+    #[test]
+    fn the_default_agent_of_another_tenant_is_theirs() {
+        let (own, other) = (TenantId::new("4").unwrap(), TenantId::new("5").unwrap());
+        let agent = |name| AgentId::new(name).unwrap();
+        let tenants = HashMap::from([(own.clone(), agent("own")), (other, agent("other"))]);
+        let router = Router { routes: Vec::new(), tenants, default_agent: agent("reception") };
+        let address = Address::parse("tenant-4-api:key_crm").unwrap();
+        let reach = |name| router.reach(&agent(name), &address, &own);
+        assert_eq!([reach("own"), reach("other"), reach("reception")], [Reach::Own, Reach::Others, Reach::Shared]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::encode::{GROUP, Reserved};
-use crate::id::SessionKey;
+use crate::id::{API_ENTRY, SessionKey};
 
 /// A placeholder of a key format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,6 +157,10 @@ impl KeyFormat {
         if prefix.starts_with("tenant-") {
             return Err(FormatError::ReservedWord("tenant-"));
         }
+        // So begin the conversations of the HTTP API, whatever the format of chats is.
+        if prefix.split_once(':').is_some_and(|(first, _)| first == API_ENTRY) {
+            return Err(FormatError::ReservedWord(API_ENTRY));
+        }
         if let Some(first) = slots.first_mut() {
             first.separator = Box::default();
         } else {
@@ -301,6 +305,9 @@ mod tests {
         check("{channel}:{channel}", Err(FormatError::Repeated("channel")));
         check("everyone", Err(FormatError::NoPlaceholder));
         check("tenant-42-{channel}", Err(FormatError::ReservedWord("tenant-")));
+        check("api:user_{user_id}", Err(FormatError::ReservedWord("api")));
+        check("tenant-{tenant_id}-api:{channel}:{user_id}", Err(FormatError::ReservedWord("api")));
+        check("api-{channel}:{user_id}", Ok(()));
         check("{channel}:group:{user_id}", Err(FormatError::ReservedWord("group")));
         check("{channel} {user_id}", Err(FormatError::Character(' ')));
         check("{channel}={user_id}", Err(FormatError::Character('=')));

@@ -1,6 +1,7 @@
 """The HTTP API (SPEC 7.2) through OpenAI's own clients."""
 
 import json
+import socket
 import threading
 
 import openai
@@ -133,6 +134,38 @@ def test_conversation_that_the_caller_keeps_reaches_the_model(api, model):
 def test_models_are_the_agents(api):
     assert "reception" in [m.id for m in client(api).models.list()]
     assert ask(client(api), model="default") == ECHO
+
+
+@pytest.fixture
+def two_shops(gateway, model, hook):
+    """Agents of the tenants 42 (`dental`) and 43 (`shop`), and `reception` for everybody."""
+    gateway.env |= KEYS
+    agents = ""
+    for name in ("dental", "shop"):
+        (gateway.home / f"{name}.md").write_text(f"You work for {name}.")
+        agents += f'[[agents]]\nname = "{name}"\nprovider = "model"\nsoul = "{name}.md"\n'
+    sections = [agents, api_key("crm", "42"), api_key("shop", "43"), webhook(hook)]
+    top = 'routing = ["tenant-42-* -> dental", "tenant-43-api:* -> shop"]'
+    gateway.write(settings(gateway.port, model.openai_url, *sections, top=top))
+    return gateway.start()
+
+
+def test_agents_of_another_tenant_are_unknown(two_shops):
+    def models_of(key):
+        return {m.id for m in client(two_shops, key).models.list()}
+
+    assert models_of("CRM_KEY") == {"default", "reception", "dental"}
+    assert models_of("SHOP_KEY") == {"default", "reception", "shop"}
+    assert ask(client(two_shops), model="dental") == ECHO
+    with pytest.raises(openai.NotFoundError):
+        ask(client(two_shops), model="shop")
+
+
+@pytest.mark.parametrize("more", [{}, {"user": "bob"}], ids=["stateless", "in a conversation"])
+def test_routes_choose_who_answers_a_caller_that_names_nobody(two_shops, model, more):
+    for key, name in (("CRM_KEY", "dental"), ("SHOP_KEY", "shop")):
+        ask(client(two_shops, key), model="default", **more)
+        assert f"You work for {name}." in model.asked[-1].everything
 
 
 def test_many_at_once_get_their_own_answers(api):
@@ -282,6 +315,46 @@ def test_unknown_route_is_not_found(api):
 def test_wrong_request_is_refused(api, model, body):
     check_refusal(raw(api, body, **{"Content-Type": "application/json"}), 400, "invalid_request_error")
     assert model.asked == []
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"tool_choice": "required", "tools": [{"type": "function", "function": {"name": "f"}}]}, "tool_choice"),
+        ({"user": "bob", "stop": ["x"]}, "stop"),
+    ],
+    ids=["JSON answers", "forced tools", "stop in a conversation"],
+)
+def test_what_cannot_be_done_is_refused_and_not_dropped(api, model, more, param):
+    with pytest.raises(openai.BadRequestError) as refused:
+        client(api).chat.completions.create(**BODY, **more)
+    assert refused.value.param == param
+    assert model.asked == []
+
+
+def test_hints_that_clients_always_send_are_accepted(api):
+    hints = {"temperature": 1, "top_p": 1, "max_tokens": 500, "seed": 1, "response_format": {"type": "text"}}
+    assert ask(client(api), user="bob", **hints) == ECHO
+
+
+def test_repeated_idempotency_key_is_refused_once_and_for_all(api, model):
+    headers = {"Idempotency-Key": "order-7"}
+    assert ask(client(api), user="bob", extra_headers=headers) == ECHO
+    with pytest.raises(openai.UnprocessableEntityError) as refused:
+        ask(client(api).with_options(max_retries=3), user="bob", extra_headers=headers)
+    assert refused.value.code == "idempotency_key_reused"
+    assert ask(client(api, "SHOP_KEY"), user="bob", extra_headers=headers) == ECHO
+    assert len(model.asked) == 2
+
+
+def test_wrong_key_is_refused_before_the_body_has_come(api):
+    with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
+        connection.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: box\r\nAuthorization: Bearer wrong\r\n"
+            b"Content-Length: 1000000\r\n\r\n"
+        )
+        assert connection.recv(64).startswith(b"HTTP/1.1 401 ")
 
 
 def test_provider_that_fails_is_said_in_the_clients_words(api, model):

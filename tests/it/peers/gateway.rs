@@ -47,7 +47,7 @@ impl TestGateway {
 
     /// As an editor does for a moment.
     pub(crate) fn remove_config(&self) {
-        std::fs::remove_file(self.home.path().join("config.toml")).unwrap();
+        fs::remove_file(self.home.path().join("config.toml")).unwrap();
     }
 
     /// Starts over what is in the home.
@@ -95,11 +95,22 @@ impl TestGateway {
 
     /// Asks in a conversation through the HTTP API.
     pub(crate) async fn ask(&self, api_key: &str, session_key: &str, text: &str) -> (StatusCode, Value) {
-        let body = serde_json::json!({ "model": "default", "messages": [{ "role": "user", "content": text }] });
-        let request = http().post(self.url("/v1/chat/completions")).bearer_auth(api_key);
-        let request = request.header("x-frontdesk-session-key", session_key).body(body.to_string());
+        self.chat(api_key, &[("x-frontdesk-session-key", session_key)], &question(text)).await
+    }
+
+    /// Posts to the HTTP API.
+    pub(crate) async fn chat(&self, api_key: &str, headers: &[(&str, &str)], body: &Value) -> (StatusCode, Value) {
+        let request = http().post(self.url("/v1/chat/completions")).bearer_auth(api_key).body(body.to_string());
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let response = soon("an answer of the API", request.send()).await.unwrap();
         (response.status(), response.json().await.unwrap())
+    }
+
+    /// The models that the HTTP API offers to a key.
+    pub(crate) async fn models(&self, api_key: &str) -> Vec<String> {
+        let request = http().get(self.url("/v1/models")).bearer_auth(api_key).send();
+        let list: Value = soon("the models", request).await.unwrap().json().await.unwrap();
+        list["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Asks the admin API, as its owner.
@@ -157,6 +168,11 @@ impl Drop for TestGateway {
             runtime.shutdown_background();
         }
     }
+}
+
+/// A stateless request to the default agent. With a `user` it is one message in a conversation.
+pub(crate) fn question(text: &str) -> Value {
+    serde_json::json!({ "model": "default", "messages": [{ "role": "user", "content": text }] })
 }
 
 struct NoVariables;

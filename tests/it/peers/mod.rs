@@ -8,7 +8,7 @@ mod gateway;
 mod hook;
 mod model;
 
-pub(crate) use gateway::TestGateway;
+pub(crate) use gateway::{TestGateway, question};
 pub(crate) use hook::{Hook, direct, group, thread};
 pub(crate) use model::Model;
 
