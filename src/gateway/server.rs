@@ -3,7 +3,7 @@
 //! | path | who | what |
 //! |---|---|---|
 //! | `/healthz` | anybody | 200 while the process lives |
-//! | `/readyz` | anybody | 200 when messages can be taken and answered, else 503 and why |
+//! | `/readyz` | anybody | 200 when messages can be taken and answered, else 503 |
 //! | `/hooks/<entry id>` | vendors | raw requests for push channels, at most 1 MiB |
 //! | `/chat/<entry id>[/…]` | visitors | the pages of page channels |
 //! | `/v1/…` | programs with an API key | see `api` |
@@ -35,6 +35,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::Gateway;
 use super::host::Bound;
 use super::live::LiveEntry;
+use super::status::Probe;
 use crate::channel::{Admitted, Handled, HookRequest, HookResponse};
 
 /// Longest body of a hook, in bytes.
@@ -206,9 +207,10 @@ impl Connections {
 }
 
 fn router(gateway: Gateway) -> Router {
+    let probe = Arc::new(Probe::default());
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
+        .route("/readyz", get(move |State(gateway)| ready(gateway, probe.clone())))
         .route("/", get(front))
         .route("/hooks/{entry}", any(hook))
         .route("/chat/{entry}", any(page))
@@ -218,8 +220,8 @@ fn router(gateway: Gateway) -> Router {
         .nest("/v1", crate::api::router(Arc::new(gateway)))
 }
 
-async fn ready(State(gateway): State<Gateway>) -> Response {
-    match gateway.readiness().await {
+async fn ready(gateway: Gateway, probe: Arc<Probe>) -> Response {
+    match gateway.readiness(&probe).await {
         Ok(()) => (StatusCode::OK, "ready\n").into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }

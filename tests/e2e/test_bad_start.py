@@ -118,8 +118,9 @@ def test_start_with_a_bad_file_is_safe_mode_and_mends_by_reload(gateway, model, 
     gateway.launch()
     until(lambda: gateway.readyz() == 503, 30, lambda: gateway.log)
     ready = call("GET", f"{gateway.url}/readyz")
-    assert "config.toml" in ready.text and "dm_scop" in ready.text
-    assert "dm_scop" in gateway.cli("gateway", "status").out
+    assert ready.text == "safe mode: see `gateway status`\n", "nothing of the configuration for anybody"
+    status = gateway.cli("gateway", "status").out
+    assert "config.toml" in status and "dm_scop" in status
     assert hook.post({"kind": "direct", "user_id": "U1", "text": "hello"}).status in (404, 503)
     gateway.write(good)
     gateway.ok("gateway", "reload")
