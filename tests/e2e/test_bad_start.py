@@ -70,6 +70,17 @@ def test_help_and_version_are_exit_0(gateway):
     assert gateway.ok("--version").out.startswith("frontdesk ")
 
 
+def test_environment_of_any_bytes_is_borne(gateway):
+    gateway.env["ODD"] = "\udcff"
+    gateway.env["\udcfe"] = "odd"
+    assert gateway.ok("--version").out.startswith("frontdesk ")
+    assert gateway.cli("config", "check").code == EX_OK
+
+
+def test_status_names_the_configuration(desk):
+    assert f"configuration: {desk.home}/config.toml\n" in desk.ok("gateway", "status").out
+
+
 # Configuration
 
 BAD = [
