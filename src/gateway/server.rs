@@ -11,6 +11,9 @@
 //!
 //! The local socket serves what it is given: `/api/v1/…` (see `admin`).
 
+mod connections;
+mod refusals;
+
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -25,11 +28,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Gateway;
@@ -38,16 +37,17 @@ use super::live::LiveEntry;
 use super::status::Probe;
 use crate::channel::{Admitted, Handled, HookRequest, HookResponse};
 
+use connections::Connections;
+use refusals::Refusals;
+
 /// Longest body of a hook, in bytes.
 const MAX_HOOK_BYTES: usize = 1024 * 1024;
-/// Connections at the same time; each costs some tens of kilobytes.
+/// Connections at the same time, WebSockets among them; each costs some tens of kilobytes.
 const MAX_CONNECTIONS: usize = 1_024;
 /// Connections of commands at the same time.
 const MAX_LOCAL_CONNECTIONS: usize = 32;
 /// How long a client may take to send its headers, and the body of a hook.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
-/// Wait after the system refused a connection, for example because no file descriptor was left.
-const ACCEPT_WAIT: Duration = Duration::from_millis(100);
 
 /// Why nobody can reach the gateway.
 #[derive(Debug, thiserror::Error)]
@@ -90,9 +90,9 @@ impl Server {
                 let accepted = tokio::select! {
                     () = connections.stop.cancelled() => return,
                     () = until.cancelled() => return,
-                    accepted = listener.accept() => accepted.map(|(stream, _)| stream),
+                    accepted = listener.accept() => accepted.map(|(stream, peer)| (stream, Some(peer.ip()))),
                 };
-                if let Ok(stream) = &accepted {
+                if let Ok((stream, _)) = &accepted {
                     // Streamed words are small; they must not wait for more.
                     let _ = stream.set_nodelay(true);
                 }
@@ -123,7 +123,7 @@ pub(super) fn listen_local(path: &Path, app: Router, gateway: &Gateway) -> Resul
         while let Some(slot) = connections.slot(&until).await {
             let accepted = tokio::select! {
                 () = connections.stop.cancelled() => return,
-                accepted = listener.accept() => accepted.map(|(stream, _)| stream),
+                accepted = listener.accept() => accepted.map(|(stream, _)| (stream, None)),
             };
             connections.serve(accepted, slot).await;
         }
@@ -149,70 +149,13 @@ pub fn short_path(path: &Path) -> PathBuf {
     }
 }
 
-/// Serves connections, a bounded number at a time.
-struct Connections {
-    app: Router,
-    slots: Arc<Semaphore>,
-    stop: CancellationToken,
-}
-
-impl Connections {
-    fn new(app: Router, gateway: &Gateway, max: usize) -> Self {
-        Self { app, slots: Arc::new(Semaphore::new(max)), stop: gateway.0.stop.clone() }
-    }
-
-    /// Waits until one more connection may be open. `None`: it is over.
-    async fn slot(&self, until: &CancellationToken) -> Option<OwnedSemaphorePermit> {
-        tokio::select! {
-            () = self.stop.cancelled() => None,
-            () = until.cancelled() => None,
-            slot = self.slots.clone().acquire_owned() => slot.ok(),
-        }
-    }
-
-    async fn serve<S>(&self, accepted: io::Result<S>, slot: OwnedSemaphorePermit)
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let stream = match accepted {
-            Ok(stream) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                return tokio::time::sleep(ACCEPT_WAIT).await;
-            }
-        };
-        let (app, stop) = (self.app.clone(), self.stop.clone());
-        // Not one of the tasks that a shutdown waits for: a browser may keep its connection for hours.
-        #[expect(clippy::disallowed_methods, reason = "a connection ends with the process")]
-        tokio::spawn(async move {
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(READ_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
-                .with_upgrades();
-            tokio::pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = ended {
-                tracing::debug!(%error, "a connection ended early");
-            }
-            drop(slot);
-        });
-    }
-}
-
 fn router(gateway: Gateway) -> Router {
-    let probe = Arc::new(Probe::default());
+    let (probe, refusals) = (Arc::new(Probe::default()), Arc::new(Refusals::default()));
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(move |State(gateway)| ready(gateway, probe.clone())))
         .route("/", get(front))
-        .route("/hooks/{entry}", any(hook))
+        .route("/hooks/{entry}", any(move |state, entry, request| hook(state, entry, refusals.clone(), request)))
         .route("/chat/{entry}", any(page))
         .route("/chat/{entry}/", any(page))
         .route("/chat/{entry}/{*path}", any(page_path))
@@ -253,7 +196,12 @@ async fn serve_page(gateway: Gateway, entry: &str, path: &str, request: Request)
     entry.channel.serve(path, request, host).await
 }
 
-async fn hook(State(gateway): State<Gateway>, UrlPath(entry): UrlPath<String>, request: Request) -> Response {
+async fn hook(
+    State(gateway): State<Gateway>,
+    UrlPath(entry): UrlPath<String>,
+    refusals: Arc<Refusals>,
+    request: Request,
+) -> Response {
     let Some(entry) = find(&gateway, &entry) else { return not_found(&gateway) };
     let (head, body) = request.into_parts();
     let body = tokio::time::timeout(READ_TIMEOUT, Limited::new(body, MAX_HOOK_BYTES).collect()).await;
@@ -273,8 +221,7 @@ async fn hook(State(gateway): State<Gateway>, UrlPath(entry): UrlPath<String>, r
     let response = match entry.channel.handle_http(&request) {
         Handled::Respond(response) => {
             if response.status.is_client_error() {
-                let status = response.status.as_u16();
-                tracing::warn!(channel.name = %entry.id, status, "a hook request was refused");
+                refusals.note(&entry.id, response.status);
             }
             response
         }
