@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    frontdesk::cli::main(std::env::args_os(), std::env::vars())
+    frontdesk::cli::main(std::env::args_os(), std::env::vars_os())
 }

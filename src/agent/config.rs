@@ -1,10 +1,10 @@
 //! An `[[agents]]` entry and the agent it becomes.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::document::{Section, Severity};
+use crate::document::{Section, Severity, read_at_most};
 use crate::id::AgentId;
 use crate::provider::Provider;
 
@@ -12,7 +12,7 @@ use crate::provider::Provider;
 const DEFAULT_SOUL: &str = include_str!("SOUL.md");
 
 /// Longest persona, in bytes: every message pays for it.
-const MAX_SOUL_BYTES: u64 = 64 * 1024;
+const MAX_SOUL_BYTES: usize = 64 * 1024;
 
 /// An `[[agents]]` entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,12 +56,12 @@ impl Config {
     }
 }
 
-fn read_soul(file: &PathBuf) -> Result<String, String> {
-    let size = std::fs::metadata(file).map_err(|error| format!("cannot be read: {error}"))?.len();
-    if size > MAX_SOUL_BYTES {
-        return Err(format!("is {size} bytes long; at most {MAX_SOUL_BYTES} are read for every message"));
+fn read_soul(file: &Path) -> Result<String, String> {
+    let bytes = read_at_most(file, MAX_SOUL_BYTES + 1).map_err(|error| format!("cannot be read: {error}"))?;
+    if bytes.len() > MAX_SOUL_BYTES {
+        return Err(format!("is longer than {MAX_SOUL_BYTES} bytes, and it is sent with every message"));
     }
-    std::fs::read_to_string(file).map_err(|error| format!("cannot be read: {error}"))
+    String::from_utf8(bytes).map_err(|error| format!("cannot be read: {}", error.utf8_error()))
 }
 
 /// An agent that can answer.
@@ -78,5 +78,31 @@ pub struct Agent {
 impl fmt::Debug for Agent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Agent").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_persona_is_a_text_of_bounded_length() {
+        let home = tempfile::tempdir().unwrap();
+        let check = |content: &[u8], expected: Result<&str, &str>| {
+            let file = home.path().join("SOUL.md");
+            std::fs::write(&file, content).unwrap();
+            assert_eq!(read_soul(&file).as_deref().map_err(String::as_str), expected);
+        };
+        check("Grüezi\n".as_bytes(), Ok("Grüezi\n"));
+        check(&[b'a'; MAX_SOUL_BYTES], Ok(&"a".repeat(MAX_SOUL_BYTES)));
+        check(&[b'a'; MAX_SOUL_BYTES + 1], Err("is longer than 65536 bytes, and it is sent with every message"));
+        check(b"a\xff", Err("cannot be read: invalid utf-8 sequence of 1 bytes from index 1"));
+    }
+
+    #[test]
+    fn what_is_no_file_is_no_persona() {
+        for path in ["/dev/null", "/"] {
+            assert_eq!(read_soul(Path::new(path)), Err("cannot be read: it is not a file".to_owned()), "{path}");
+        }
     }
 }

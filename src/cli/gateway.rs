@@ -7,12 +7,15 @@ use http::Method;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::output::{field, json, line, table};
+use super::output::{field, json, line, paragraph, printable, table};
 use super::{Context, Exit, Failure, client, log};
 use crate::clock::SystemClock;
 use crate::gateway::{self, Options, StartError};
 use crate::store;
 use crate::{admin, config};
+
+/// Instead of the path of a configuration.
+const NO_FILE: &str = "none, the embedded defaults are used";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Gateway {
@@ -73,10 +76,10 @@ fn greet(gateway: &gateway::Gateway) {
         line(&format!("web chat: http://{address}{page}"));
     }
     for note in gateway.notes() {
-        line(&format!("note: {note}"));
+        line(&format!("note: {}", printable(&note)));
     }
     if let Ok(status) = gateway.status() {
-        let config = status.config.unwrap_or_else(|| "none, the embedded defaults are used".to_owned());
+        let config = status.config.as_deref().unwrap_or(NO_FILE);
         line(&format!("home: {}, configuration: {config}", gateway.home().display()));
         for warning in status.warnings {
             line(&format!("warning: {warning}"));
@@ -128,7 +131,8 @@ fn status(context: &Context) -> Result<(), Failure> {
     ));
     let store = status.get("store").unwrap_or(&Value::Null);
     line(&format!("store: {} ({} KiB)", field(store, "path"), number("/store/bytes") / 1024));
-    line(&format!("configuration: {}", field(&status, "config").replace('-', "none, the embedded defaults are used")));
+    let config = status.get("config").and_then(Value::as_str).unwrap_or(NO_FILE);
+    line(&format!("configuration: {}", printable(config)));
     let texts = |name: &str| status.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let columns = ["id", "type", "tenant", "path", "last_in", "last_out", "refused", "problem"];
     let channels: Vec<Vec<String>> =
@@ -139,7 +143,7 @@ fn status(context: &Context) -> Result<(), Failure> {
     }
     for (name, label) in [("notes", "note"), ("warnings", "warning")] {
         for text in texts(name) {
-            line(&format!("{label}: {}", text.as_str().unwrap_or_default()));
+            line(&format!("{label}: {}", paragraph(&text)));
         }
     }
     Ok(())

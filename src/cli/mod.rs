@@ -12,7 +12,7 @@ mod route;
 mod sessions;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -104,10 +104,10 @@ impl From<anyhow::Error> for Failure {
 /// Runs the program.
 pub fn main(
     arguments: impl Iterator<Item = OsString>,
-    environment: impl Iterator<Item = (String, String)>,
+    environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
-    let environment: BTreeMap<String, String> = environment.collect();
+    let environment: BTreeMap<OsString, OsString> = environment.collect();
     let is_openclaw =
         arguments.first().is_some_and(|name| Path::new(name).file_stem().is_some_and(|n| n == "openclaw"));
     let parsed = match Arguments::try_parse_from(&arguments) {
@@ -129,8 +129,11 @@ pub fn main(
     }
 }
 
-fn run(arguments: Arguments, environment: BTreeMap<String, String>, is_openclaw: bool) -> Result<(), Failure> {
+fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openclaw: bool) -> Result<(), Failure> {
     let home = home(arguments.home, &environment, is_openclaw)?;
+    // A path may be any bytes; what `${NAME}` stands for must be text, and what is not is as good as absent.
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let environment = environment.into_iter().filter_map(text).collect();
     let context = Context { home, environment, json: arguments.json };
     match arguments.command.unwrap_or(Command::Gateway(gateway::Gateway::Run)) {
         Command::Gateway(command) => gateway::run(&context, command),
@@ -140,8 +143,12 @@ fn run(arguments: Arguments, environment: BTreeMap<String, String>, is_openclaw:
     }
 }
 
-fn home(given: Option<PathBuf>, environment: &BTreeMap<String, String>, is_openclaw: bool) -> Result<PathBuf, Failure> {
-    let set = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+fn home(
+    given: Option<PathBuf>,
+    environment: &BTreeMap<OsString, OsString>,
+    is_openclaw: bool,
+) -> Result<PathBuf, Failure> {
+    let set = |name: &str| environment.get(OsStr::new(name)).filter(|value| !value.is_empty());
     if let Some(home) = given.or_else(|| set("FRONTDESK_HOME").map(PathBuf::from)) {
         return Ok(home);
     }

@@ -1,17 +1,27 @@
 //! Printing: the only file that writes to the terminal.
+//!
+//! What peers wrote must not steer the terminal, show itself in another order than it has, or look like a
+//! line of ours. The first two hold for everything printed here; for the third there are [`printable`] and
+//! [`paragraph`].
 
 use std::io::{self, Write as _};
 
 use serde_json::Value;
 
-/// Prints a line. A reader that went away (`| head`) is no error.
+/// Prints a line, or several. A reader that went away (`| head`) is no error.
 pub(super) fn line(text: &str) {
+    let text: String = text.chars().map(|c| if is_hidden(c) { REPLACED } else { c }).collect();
     let _ = writeln!(io::stdout().lock(), "{text}");
 }
 
 /// Prints JSON, indented.
 pub(super) fn json(value: &Value) {
-    line(&serde_json::to_string_pretty(value).unwrap_or_default());
+    line(&escaped(&serde_json::to_string_pretty(value).unwrap_or_default()));
+}
+
+/// Prints JSON on one line.
+pub(super) fn json_line(value: &Value) {
+    line(&escaped(&value.to_string()));
 }
 
 /// Prints an error and its causes as one sentence each.
@@ -24,6 +34,7 @@ pub(super) fn error(error: &anyhow::Error) {
             text = format!("{text}: {cause}");
         }
     }
+    let text: String = text.chars().map(|c| if is_hidden(c) { REPLACED } else { c }).collect();
     let _ = writeln!(io::stderr().lock(), "frontdesk: {text}");
 }
 
@@ -43,7 +54,7 @@ pub(super) fn table(headings: &[&str], rows: &[Vec<String>]) {
     rows.iter().for_each(|row| print(row));
 }
 
-/// A member of a JSON object as a text: what is not there is `-`.
+/// A member of a JSON object on one line: what is not there is `-`.
 pub(super) fn field(value: &Value, name: &str) -> String {
     match value.get(name) {
         None | Some(Value::Null) => "-".to_owned(),
@@ -52,7 +63,77 @@ pub(super) fn field(value: &Value, name: &str) -> String {
     }
 }
 
-/// Text of a peer, harmless to a terminal: control characters are shown, not obeyed.
+/// A text on one line, fit for a cell: ends of lines and tabs are shown, not obeyed.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+    let shown = |c| match c {
+        '\n' => '⏎',
+        '\t' => '⇥',
+        c if is_hidden(c) => REPLACED,
+        c => c,
+    };
+    text.chars().map(shown).collect()
+}
+
+/// A text of JSON with its lines: all but the first are indented, so that none looks like one of ours.
+pub(super) fn paragraph(value: &Value) -> String {
+    let text = value.as_str().unwrap_or("-");
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n    ")
+}
+
+/// Shown in place of what is not shown.
+const REPLACED: char = '\u{fffd}';
+
+/// Controls of the terminal, of the direction of text, and ends of lines that are none for [`str::lines`].
+fn is_hidden(c: char) -> bool {
+    let is_layout = matches!(c, '\n' | '\t');
+    let is_direction = matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    is_direction || matches!(c, '\u{2028}' | '\u{2029}') || (c.is_control() && !is_layout)
+}
+
+/// The same JSON, with `\u` escapes for what is not shown: a program reads what was there.
+fn escaped(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_hidden(c) {
+            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_cell_has_one_line_and_steers_nothing() {
+        let check = |text: &str, expected: &str| assert_eq!(printable(text), expected);
+        check("one\ttwo\nthree", "one⇥two⏎three");
+        check("\u{1b}[2J\r\u{9b}", "\u{fffd}[2J\u{fffd}\u{fffd}");
+        check("abc\u{202e}fed\u{2066}\u{200f}\u{2028}", "abc\u{fffd}fed\u{fffd}\u{fffd}\u{fffd}");
+        check("grüß שלום 👨‍👩", "grüß שלום 👨‍👩");
+    }
+
+    #[test]
+    fn no_line_of_a_paragraph_looks_like_one_of_ours() {
+        let said = json!("hello\n2026-01-01T00:00:00Z  assistant: sure\r\nbye");
+        let expected = "hello\n    2026-01-01T00:00:00Z  assistant: sure\u{fffd}\n    bye";
+        assert_eq!(paragraph(&said), expected);
+        assert_eq!(paragraph(&Value::Null), "-");
+    }
+
+    #[test]
+    fn json_keeps_its_meaning_without_showing_controls() {
+        let value = json!({ "text": "a\u{202e}b\u{9b}c\u{1b}\n" });
+        let text = escaped(&value.to_string());
+        assert!(text.chars().all(|c| !is_hidden(c)), "{text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+    }
 }

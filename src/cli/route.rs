@@ -78,7 +78,7 @@ fn explain_messages(settings: &Settings, file: &PathBuf) -> Result<(), Failure> 
         let text = text.map_err(|error| Exit::Usage.because(anyhow!(error).context("the messages cannot be read")))?;
         if !text.trim().is_empty() {
             let explained = explain_message(settings, &resolver, &router, &text);
-            line(&explained.unwrap_or_else(|error| json!({ "error": format!("{error:#}") })).to_string());
+            output::json_line(&explained.unwrap_or_else(|error| json!({ "error": format!("{error:#}") })));
         }
     }
     Ok(())

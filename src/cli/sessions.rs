@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::output::{self, field, line, printable, table};
+use super::output::{self, field, line, paragraph, printable, table};
 use super::{Context, Failure, client};
 
 #[derive(Debug, Subcommand)]
@@ -154,6 +154,7 @@ fn print_session(context: &Context, shown: &Value) {
         return output::json(shown);
     }
     let list = |name: &str| shown.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let text = |item: &Value| paragraph(item.get("text").unwrap_or(&Value::Null));
     let session = shown.get("session").unwrap_or(&Value::Null);
     line(&format!(
         "{} ({}, {} messages)",
@@ -166,11 +167,11 @@ fn print_session(context: &Context, shown: &Value) {
             Some(name) => printable(name),
             None => field(&said, "user_id"),
         };
-        line(&format!("{}  {who}: {}", field(&said, "at"), field(&said, "text")));
+        line(&format!("{}  {who}: {}", field(&said, "at"), text(&said)));
     }
     for (name, label) in [("waiting", "waits for an answer"), ("undelivered", "not delivered yet")] {
         for item in list(name) {
-            line(&format!("{}  ({label}) {}", field(&item, "at"), field(&item, "text")));
+            line(&format!("{}  ({label}) {}", field(&item, "at"), text(&item)));
         }
     }
     for item in list("parked") {
@@ -179,7 +180,7 @@ fn print_session(context: &Context, shown: &Value) {
             field(&item, "at"),
             field(&item, "what"),
             field(&item, "reason"),
-            field(&item, "text")
+            text(&item)
         ));
     }
 }

@@ -1,10 +1,10 @@
 //! Finds and reads the configuration file.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::document::{Document, MAX_BYTES, Problem};
+use crate::document::{Document, MAX_BYTES, Problem, read_at_most};
 
 /// What a home may call its configuration.
 const NAMES: [&str; 3] = ["config.toml", "config.yml", "config.yaml"];
@@ -133,17 +133,6 @@ impl Located {
             Syntax::Yaml => Document::parse_yaml(&name, text),
         }
     }
-}
-
-fn read_at_most(path: &Path, limit_bytes: usize) -> io::Result<Vec<u8>> {
-    // Asked before it is opened: a pipe would wait for somebody to write into it.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a file"));
-    }
-    let mut bytes = Vec::new();
-    // A limit of this size fits every integer.
-    File::open(path)?.take(u64::try_from(limit_bytes).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

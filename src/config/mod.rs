@@ -66,12 +66,26 @@ pub fn load_file(file: &Path, home: &Path, variables: &dyn Variables) -> Result<
 
 /// What safe mode needs out of a file that is wrong elsewhere: it should be found at the usual address and
 /// keep the usual store.
+///
+/// Out of a file that cannot be read, has errors of syntax or lies beside a second one, nothing can be known:
+/// then it is the embedded address and store, and a log line says so.
 #[must_use]
 pub fn salvage(home: &Path, variables: &dyn Variables) -> Salvaged {
-    let Ok(Some(located)) = locate(home) else { return Salvaged::default() };
-    let document = located.read().ok().and_then(|text| located.parse(&text).ok());
-    let salvaged = document.map_or_else(Salvaged::default, |document| Salvaged::read(&document, variables));
-    Salvaged { file: Some(located.path), ..salvaged }
+    let located = locate(home).ok().flatten();
+    let document = located.as_ref().and_then(|located| located.parse(&located.read().ok()?).ok());
+    let salvaged = match document {
+        Some(document) => Salvaged::read(&document, variables),
+        None => {
+            let salvaged = Salvaged::default();
+            let (bind, port) = (salvaged.gateway.bind, salvaged.gateway.port);
+            tracing::warn!(
+                "what [gateway] and [session] say cannot be known: safe mode listens on {bind} port {port} and opens \
+                 the store of a home without a configuration"
+            );
+            salvaged
+        }
+    };
+    Salvaged { file: located.map(|located| located.path), ..salvaged }
 }
 
 fn load_located(located: &Located, home: &Path, variables: &dyn Variables) -> Result<Loaded, Error> {

@@ -7,6 +7,7 @@
 //! them at once. Called by `config/` and by every component that has settings. Knows nothing of them.
 
 mod expand;
+mod file;
 mod fingerprint;
 mod problem;
 mod section;
@@ -25,6 +26,7 @@ use std::fmt;
 use problem::Fault;
 use tree::{Position, Table};
 
+pub use file::read_at_most;
 pub use problem::{Problem, Severity};
 pub use section::{Place, Section};
 pub use tree::MAX_BYTES;

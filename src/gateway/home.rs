@@ -9,9 +9,9 @@
 //! secrets/NAME                values for ${NAME}
 //! ```
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::{hmac, rand};
@@ -67,6 +67,13 @@ impl Home {
         // Only the owner may look in: transcripts and tokens lie here.
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(directory)?;
         let path = fs::canonicalize(path).map_err(directory)?;
+        // A directory that we did not make may be shared on purpose, so its mode is the operator's.
+        if let Some(mode) = open_to_others(&fs::metadata(&path).map_err(directory)?) {
+            let home = path.display();
+            tracing::warn!(
+                "others than the owner may look into the home {home} (mode {mode:o}); run `chmod 700 {home}`"
+            );
+        }
         let device_key = read_or_make(&path.join("device.key"), |random| random.to_vec())?;
         let token_file = path.join("admin.token");
         let token = read_or_make(&token_file, |random| hex(random).into_bytes())?;
@@ -130,6 +137,11 @@ fn read_or_make(path: &Path, make: impl FnOnce(&[u8; 32]) -> Vec<u8>) -> Result<
     let mut bytes = Vec::new();
     match File::open(path) {
         Ok(file) => {
+            // A copy or a backup may have left it so.
+            if let Some(mode) = file.metadata().ok().as_ref().and_then(open_to_others) {
+                let is_closed = file.set_permissions(Permissions::from_mode(0o600)).is_ok();
+                tracing::warn!(is_closed, "others than the owner could read {} (mode {mode:o})", path.display());
+            }
             file.take(1024).read_to_end(&mut bytes).map_err(file_error)?;
             if bytes.len() < 32 {
                 return Err(Error::Damaged { path: path.display().to_string() });
@@ -145,12 +157,23 @@ fn read_or_make(path: &Path, make: impl FnOnce(&[u8; 32]) -> Vec<u8>) -> Result<
             let mut options = OpenOptions::new();
             let mut file =
                 options.write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(file_error)?;
+            // What an earlier start left there keeps its mode otherwise.
+            file.set_permissions(Permissions::from_mode(0o600)).map_err(file_error)?;
             file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(file_error)?;
             fs::rename(&beside, path).map_err(file_error)?;
+            // The new name is on the disk only once the directory is.
+            let directory = path.parent().unwrap_or(Path::new("."));
+            File::open(directory).and_then(|directory| directory.sync_all()).map_err(file_error)?;
             Ok(bytes)
         }
         Err(error) => Err(file_error(error)),
     }
+}
+
+/// The mode of what others than its owner may use.
+fn open_to_others(metadata: &fs::Metadata) -> Option<u32> {
+    let mode = metadata.permissions().mode() & 0o777;
+    (mode & 0o077 != 0).then_some(mode)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -159,8 +182,6 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]
@@ -175,6 +196,26 @@ mod tests {
             let mode = fs::metadata(path.join(file)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{file}");
         }
+    }
+
+    #[test]
+    fn keys_that_others_may_read_are_closed_and_the_directory_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let set_mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (key, token, leftover) = (
+            directory.path().join("device.key"),
+            directory.path().join("admin.token"),
+            directory.path().join("admin.new"),
+        );
+        Home::open(directory.path()).unwrap();
+        fs::remove_file(&token).unwrap();
+        fs::write(&leftover, "").unwrap();
+        set_mode(&leftover, 0o666);
+        set_mode(&key, 0o644);
+        set_mode(directory.path(), 0o755);
+        Home::open(directory.path()).unwrap();
+        assert_eq!([mode(&key), mode(&token), mode(directory.path())], [0o600, 0o600, 0o755]);
     }
 
     #[test]

@@ -3,13 +3,16 @@
 //! | path | who | what |
 //! |---|---|---|
 //! | `/healthz` | anybody | 200 while the process lives |
-//! | `/readyz` | anybody | 200 when messages can be taken and answered, else 503 and why |
+//! | `/readyz` | anybody | 200 when messages can be taken and answered, else 503 |
 //! | `/hooks/<entry id>` | vendors | raw requests for push channels, at most 1 MiB |
 //! | `/chat/<entry id>[/…]` | visitors | the pages of page channels |
 //! | `/v1/…` | programs with an API key | see `api` |
 //! | `/` | anybody | leads to the web chat, if there is one |
 //!
 //! The local socket serves what it is given: `/api/v1/…` (see `admin`).
+
+mod connections;
+mod refusals;
 
 use std::fs;
 use std::io;
@@ -25,28 +28,26 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Gateway;
 use super::host::Bound;
 use super::live::LiveEntry;
+use super::status::Probe;
 use crate::channel::{Admitted, Handled, HookRequest, HookResponse};
+
+use connections::Connections;
+use refusals::Refusals;
 
 /// Longest body of a hook, in bytes.
 const MAX_HOOK_BYTES: usize = 1024 * 1024;
-/// Connections at the same time; each costs some tens of kilobytes.
+/// Connections at the same time, WebSockets among them; each costs some tens of kilobytes.
 const MAX_CONNECTIONS: usize = 1_024;
 /// Connections of commands at the same time.
 const MAX_LOCAL_CONNECTIONS: usize = 32;
 /// How long a client may take to send its headers, and the body of a hook.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
-/// Wait after the system refused a connection, for example because no file descriptor was left.
-const ACCEPT_WAIT: Duration = Duration::from_millis(100);
 
 /// Why nobody can reach the gateway.
 #[derive(Debug, thiserror::Error)]
@@ -89,9 +90,9 @@ impl Server {
                 let accepted = tokio::select! {
                     () = connections.stop.cancelled() => return,
                     () = until.cancelled() => return,
-                    accepted = listener.accept() => accepted.map(|(stream, _)| stream),
+                    accepted = listener.accept() => accepted.map(|(stream, peer)| (stream, Some(peer.ip()))),
                 };
-                if let Ok(stream) = &accepted {
+                if let Ok((stream, _)) = &accepted {
                     // Streamed words are small; they must not wait for more.
                     let _ = stream.set_nodelay(true);
                 }
@@ -122,7 +123,7 @@ pub(super) fn listen_local(path: &Path, app: Router, gateway: &Gateway) -> Resul
         while let Some(slot) = connections.slot(&until).await {
             let accepted = tokio::select! {
                 () = connections.stop.cancelled() => return,
-                accepted = listener.accept() => accepted.map(|(stream, _)| stream),
+                accepted = listener.accept() => accepted.map(|(stream, _)| (stream, None)),
             };
             connections.serve(accepted, slot).await;
         }
@@ -148,69 +149,13 @@ pub fn short_path(path: &Path) -> PathBuf {
     }
 }
 
-/// Serves connections, a bounded number at a time.
-struct Connections {
-    app: Router,
-    slots: Arc<Semaphore>,
-    stop: CancellationToken,
-}
-
-impl Connections {
-    fn new(app: Router, gateway: &Gateway, max: usize) -> Self {
-        Self { app, slots: Arc::new(Semaphore::new(max)), stop: gateway.0.stop.clone() }
-    }
-
-    /// Waits until one more connection may be open. `None`: it is over.
-    async fn slot(&self, until: &CancellationToken) -> Option<OwnedSemaphorePermit> {
-        tokio::select! {
-            () = self.stop.cancelled() => None,
-            () = until.cancelled() => None,
-            slot = self.slots.clone().acquire_owned() => slot.ok(),
-        }
-    }
-
-    async fn serve<S>(&self, accepted: io::Result<S>, slot: OwnedSemaphorePermit)
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let stream = match accepted {
-            Ok(stream) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                return tokio::time::sleep(ACCEPT_WAIT).await;
-            }
-        };
-        let (app, stop) = (self.app.clone(), self.stop.clone());
-        // Not one of the tasks that a shutdown waits for: a browser may keep its connection for hours.
-        #[expect(clippy::disallowed_methods, reason = "a connection ends with the process")]
-        tokio::spawn(async move {
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(READ_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
-                .with_upgrades();
-            tokio::pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = ended {
-                tracing::debug!(%error, "a connection ended early");
-            }
-            drop(slot);
-        });
-    }
-}
-
 fn router(gateway: Gateway) -> Router {
+    let (probe, refusals) = (Arc::new(Probe::default()), Arc::new(Refusals::default()));
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
+        .route("/readyz", get(move |State(gateway)| ready(gateway, probe.clone())))
         .route("/", get(front))
-        .route("/hooks/{entry}", any(hook))
+        .route("/hooks/{entry}", any(move |state, entry, request| hook(state, entry, refusals.clone(), request)))
         .route("/chat/{entry}", any(page))
         .route("/chat/{entry}/", any(page))
         .route("/chat/{entry}/{*path}", any(page_path))
@@ -218,8 +163,8 @@ fn router(gateway: Gateway) -> Router {
         .nest("/v1", crate::api::router(Arc::new(gateway)))
 }
 
-async fn ready(State(gateway): State<Gateway>) -> Response {
-    match gateway.readiness().await {
+async fn ready(gateway: Gateway, probe: Arc<Probe>) -> Response {
+    match gateway.readiness(&probe).await {
         Ok(()) => (StatusCode::OK, "ready\n").into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
@@ -251,7 +196,12 @@ async fn serve_page(gateway: Gateway, entry: &str, path: &str, request: Request)
     entry.channel.serve(path, request, host).await
 }
 
-async fn hook(State(gateway): State<Gateway>, UrlPath(entry): UrlPath<String>, request: Request) -> Response {
+async fn hook(
+    State(gateway): State<Gateway>,
+    UrlPath(entry): UrlPath<String>,
+    refusals: Arc<Refusals>,
+    request: Request,
+) -> Response {
     let Some(entry) = find(&gateway, &entry) else { return not_found(&gateway) };
     let (head, body) = request.into_parts();
     let body = tokio::time::timeout(READ_TIMEOUT, Limited::new(body, MAX_HOOK_BYTES).collect()).await;
@@ -271,8 +221,7 @@ async fn hook(State(gateway): State<Gateway>, UrlPath(entry): UrlPath<String>, r
     let response = match entry.channel.handle_http(&request) {
         Handled::Respond(response) => {
             if response.status.is_client_error() {
-                let status = response.status.as_u16();
-                tracing::warn!(channel.name = %entry.id, status, "a hook request was refused");
+                refusals.note(&entry.id, response.status);
             }
             response
         }

@@ -1,12 +1,22 @@
 //! How the gateway is.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use tokio::time::Instant;
 
 use super::Gateway;
 use crate::clock::Timestamp;
 use crate::id::{API_ENTRY, ChannelType, OpaqueId};
 use crate::session::DmScope;
 use crate::store::{self, Counts};
+
+/// How long an answer of the store's writer counts: whoever asks `/readyz` without end must not fill its queue.
+const PROBE_KEPT: Duration = Duration::from_secs(1);
 
 /// Everything that `gateway status` shows.
 #[derive(Debug, Clone)]
@@ -106,16 +116,20 @@ impl Gateway {
     }
 
     /// Can a message be taken and answered? Asks the store's writer and not only its tables: a store that can be
-    /// read may still take nothing.
-    pub(super) async fn readiness(&self) -> Result<(), String> {
+    /// read may still take nothing. Anybody may hear the reason, so it repeats nothing of the configuration.
+    pub(super) async fn readiness(&self, probe: &Probe) -> Result<(), &'static str> {
         if self.0.stop.is_cancelled() {
-            return Err("the gateway is stopping".to_owned());
+            return Err("stopping");
         }
-        if let Some(error) = &self.0.live.load().safe_mode {
-            return Err(format!("safe mode: {error}"));
+        if self.0.live.load().safe_mode.is_some() {
+            return Err("safe mode: see `gateway status`");
         }
-        let written = self.0.store.prune_marks(Timestamp(0)).await;
-        written.map(|_| ()).map_err(|error| error.to_string())
+        let store = self.0.store.clone();
+        let write = || async move {
+            let written = store.prune_marks(Timestamp(0)).await;
+            written.inspect_err(|error| tracing::warn!(%error, "the store takes nothing")).is_ok()
+        };
+        if probe.ask(write).await { Ok(()) } else { Err("the store takes nothing: see the log") }
     }
 
     /// Under `main` all direct messages of a tenant are one conversation: fine for one person, a leak for two.
@@ -144,6 +158,37 @@ impl Gateway {
     }
 }
 
+/// The last answer of something that is asked at most once in [`PROBE_KEPT`], and once at a time.
+#[derive(Default)]
+pub(super) struct Probe(Mutex<Option<(Instant, Shared<BoxFuture<'static, bool>>)>>);
+
+impl Probe {
+    async fn ask<F>(&self, ask: impl FnOnce() -> F) -> bool
+    where
+        F: Future<Output = bool> + Send + 'static,
+    {
+        let answer = {
+            let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*last {
+                // Shared, so that one who goes away before the answer does not cause another question.
+                Some((asked, answer)) if answer.peek().is_none() || asked.elapsed() < PROBE_KEPT => answer.clone(),
+                _ => {
+                    let answer = ask().boxed().shared();
+                    *last = Some((Instant::now(), answer.clone()));
+                    answer
+                }
+            }
+        };
+        answer.await
+    }
+}
+
+impl fmt::Debug for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Probe")
+    }
+}
+
 fn channel(entry: &super::live::LiveEntry) -> ChannelStatus {
     let door = if entry.descriptor().has_page { "chat" } else { "hooks" };
     ChannelStatus {
@@ -160,4 +205,34 @@ fn channel(entry: &super::live::LiveEntry) -> ChannelStatus {
 
 fn counted(n: u64, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn however_many_ask_the_store_is_asked_once_a_second() {
+        let (probe, n_asked) = (Probe::default(), Arc::new(AtomicU32::new(0)));
+        let slow = || {
+            let n_asked = n_asked.clone();
+            async move {
+                n_asked.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(PROBE_KEPT * 2).await;
+                true
+            }
+        };
+        assert!(tokio::time::timeout(PROBE_KEPT / 2, probe.ask(slow)).await.is_err());
+        tokio::time::advance(PROBE_KEPT).await;
+        assert_eq!(tokio::join!(probe.ask(slow), probe.ask(slow)), (true, true));
+        assert_eq!(n_asked.load(Ordering::Relaxed), 1, "whoever comes meanwhile waits for the same answer");
+        let refused = || async { false };
+        assert!(!probe.ask(refused).await);
+        assert!(!probe.ask(slow).await, "the answer is fresh");
+        tokio::time::advance(PROBE_KEPT).await;
+        assert!(probe.ask(slow).await);
+    }
 }

@@ -70,6 +70,17 @@ def test_help_and_version_are_exit_0(gateway):
     assert gateway.ok("--version").out.startswith("frontdesk ")
 
 
+def test_environment_of_any_bytes_is_borne(gateway):
+    gateway.env["ODD"] = "\udcff"
+    gateway.env["\udcfe"] = "odd"
+    assert gateway.ok("--version").out.startswith("frontdesk ")
+    assert gateway.cli("config", "check").code == EX_OK
+
+
+def test_status_names_the_configuration(desk):
+    assert f"configuration: {desk.home}/config.toml\n" in desk.ok("gateway", "status").out
+
+
 # Configuration
 
 BAD = [
@@ -118,8 +129,9 @@ def test_start_with_a_bad_file_is_safe_mode_and_mends_by_reload(gateway, model, 
     gateway.launch()
     until(lambda: gateway.readyz() == 503, 30, lambda: gateway.log)
     ready = call("GET", f"{gateway.url}/readyz")
-    assert "config.toml" in ready.text and "dm_scop" in ready.text
-    assert "dm_scop" in gateway.cli("gateway", "status").out
+    assert ready.text == "safe mode: see `gateway status`\n", "nothing of the configuration for anybody"
+    status = gateway.cli("gateway", "status").out
+    assert "config.toml" in status and "dm_scop" in status
     assert hook.post({"kind": "direct", "user_id": "U1", "text": "hello"}).status in (404, 503)
     gateway.write(good)
     gateway.ok("gateway", "reload")

@@ -8,6 +8,7 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts as _, Request};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use tokio::time::timeout;
 
 use super::assets::Assets;
 use super::config::Config;
@@ -25,6 +26,8 @@ use crate::channel::registry::Setup;
 
 /// How soon a page may come back when there was no room for it.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// How long the few kilobytes of a message may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Everything that the requests of one entry share.
 #[derive(Debug)]
@@ -122,7 +125,10 @@ async fn post(site: &Site, request: Request, host: &dyn Host) -> Response {
     if !content_type.is_some_and(|value| value.starts_with("application/json")) {
         return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
     }
-    let Ok(body) = to_bytes(request.into_body(), MAX_FRAME_BYTES).await else {
+    let Ok(body) = timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_FRAME_BYTES)).await else {
+        return StatusCode::REQUEST_TIMEOUT.into_response();
+    };
+    let Ok(body) = body else {
         return json(StatusCode::PAYLOAD_TOO_LARGE, &ToPage::refused(String::new(), Refusal::TooLong, None));
     };
     let Ok(draft) = serde_json::from_slice::<Draft>(&body) else {

@@ -258,6 +258,17 @@ async fn other_sites_cannot_write() {
     assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_arrive_is_given_up() {
+    let site = Site::new();
+    let request = Request::builder().method("POST").uri("/chat/webchat/messages").header(header::HOST, "box:1");
+    let request = request.header("cookie", site.cookie().await).header("origin", "http://box:1");
+    let stalled = Body::from_stream(futures_util::stream::pending::<Result<String, std::io::Error>>());
+    let request = request.header("content-type", "application/json").body(stalled).unwrap();
+    let response = site.channel.serve("messages", request, Arc::clone(&site.host) as Arc<dyn Host>).await;
+    assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+}
+
 #[tokio::test]
 async fn what_cannot_be_taken_is_refused_with_a_reason() {
     let site = Site::new();

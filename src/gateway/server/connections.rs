@@ -1,0 +1,199 @@
+//! Open connections: how many there may be, and how one is served.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::READ_TIMEOUT;
+use crate::gateway::Gateway;
+
+/// Connections of one address at the same time, so that one cannot take them all. The machine's own are
+/// not counted: a reverse proxy here carries everybody's.
+const MAX_PER_PEER: usize = 256;
+/// Wait after the system refused a connection, for example because no file descriptor was left.
+const ACCEPT_WAIT: Duration = Duration::from_millis(100);
+
+/// Serves connections, a bounded number at a time.
+pub(super) struct Connections {
+    app: Router,
+    slots: Arc<Semaphore>,
+    peers: Peers,
+    pub(super) stop: CancellationToken,
+}
+
+impl Connections {
+    pub(super) fn new(app: Router, gateway: &Gateway, max: usize) -> Self {
+        Self { app, slots: Arc::new(Semaphore::new(max)), peers: Peers::default(), stop: gateway.0.stop.clone() }
+    }
+
+    /// Waits until one more connection may be open. `None`: it is over.
+    pub(super) async fn slot(&self, until: &CancellationToken) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            () = self.stop.cancelled() => None,
+            () = until.cancelled() => None,
+            slot = self.slots.clone().acquire_owned() => slot.ok(),
+        }
+    }
+
+    /// Serves a connection of this peer; `None`: of this machine.
+    pub(super) async fn serve<S>(&self, accepted: io::Result<(S, Option<IpAddr>)>, slot: OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                return tokio::time::sleep(ACCEPT_WAIT).await;
+            }
+        };
+        let Some(peer) = self.peers.enter(peer) else {
+            return tracing::debug!("a connection was closed: its address has {MAX_PER_PEER} already");
+        };
+        let stream = Counted { stream, _counts: (slot, peer) };
+        let (app, stop) = (self.app.clone(), self.stop.clone());
+        // Not one of the tasks that a shutdown waits for: a browser may keep its connection for hours.
+        #[expect(clippy::disallowed_methods, reason = "a connection ends with the process")]
+        tokio::spawn(async move {
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(READ_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
+                .with_upgrades();
+            tokio::pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = stop.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+    }
+}
+
+/// How many connections each address has.
+#[derive(Debug, Clone, Default)]
+struct Peers(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+impl Peers {
+    /// Counts one more. `None`: there are too many of this address.
+    fn enter(&self, peer: Option<IpAddr>) -> Option<Entered> {
+        let peer = peer.map(|peer| peer.to_canonical()).filter(|peer| !peer.is_loopback()).map(network);
+        if let Some(peer) = peer {
+            let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = counts.entry(peer).or_default();
+            if *count >= MAX_PER_PEER {
+                return None;
+            }
+            *count += 1;
+        }
+        Some(Entered { peers: self.clone(), peer })
+    }
+}
+
+/// One household has 2⁶⁴ addresses of the sixth version.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V4(_) => peer,
+        IpAddr::V6(peer) => Ipv6Addr::from_bits(peer.to_bits() >> 64 << 64).into(),
+    }
+}
+
+/// A connection that is counted until this is dropped.
+#[derive(Debug)]
+struct Entered {
+    peers: Peers,
+    peer: Option<IpAddr>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let Some(peer) = self.peer else { return };
+        let mut counts = self.peers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&peer) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&peer);
+            }
+        }
+    }
+}
+
+/// A stream that is counted as long as it is open, also when a WebSocket has taken it over.
+struct Counted<S> {
+    stream: S,
+    _counts: (OwnedSemaphorePermit, Entered),
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_a_share_and_the_machine_itself_none() {
+        let check = |peer: &str, same: &str, expected: bool| {
+            let (peers, ip) = (Peers::default(), |text: &str| Some(text.parse::<IpAddr>().unwrap()));
+            let mut open: Vec<_> = (0..MAX_PER_PEER).map(|_| peers.enter(ip(peer)).unwrap()).collect();
+            assert!(peers.enter(ip("198.51.100.7")).is_some(), "others have their own share");
+            assert_eq!(peers.enter(ip(same)).is_some(), expected, "{peer} and {same}");
+            open.pop();
+            assert!(peers.enter(ip(same)).is_some(), "one has gone");
+            drop(open);
+            assert!(peers.0.lock().unwrap().is_empty());
+        };
+        check("192.0.2.1", "192.0.2.1", false);
+        check("192.0.2.1", "192.0.2.2", true);
+        check("192.0.2.1", "::ffff:192.0.2.1", false);
+        check("2001:db8::1", "2001:db8::2", false);
+        check("2001:db8::1", "2001:db8:0:1::1", true);
+        check("127.0.0.1", "127.0.0.1", true);
+        check("::1", "::1", true);
+    }
+}
