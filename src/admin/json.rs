@@ -53,7 +53,7 @@ pub(super) fn reloaded(reloaded: &Reloaded) -> Value {
     })
 }
 
-pub(super) fn problem(problem: &Problem) -> Value {
+pub(crate) fn problem(problem: &Problem) -> Value {
     let severity = match problem.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",

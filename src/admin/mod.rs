@@ -12,6 +12,8 @@
 
 mod json;
 
+pub(crate) use json::problem as problem_json;
+
 use axum::Router;
 use axum::extract::{Query, Request, State};
 use axum::http::{StatusCode, header};

@@ -205,7 +205,7 @@ impl Api {
 
     fn caller(&self, headers: &HeaderMap) -> Result<Box<dyn Caller>, ApiError> {
         let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let key = value.and_then(|value| value.strip_prefix("Bearer ")).ok_or(ApiError::NoKey)?;
+        let key = value.and_then(bearer).ok_or(ApiError::NoKey)?;
         self.desk.caller(key.trim()).ok_or(ApiError::WrongKey)
     }
 
@@ -235,6 +235,12 @@ fn choose(caller: &dyn Caller, model: &str) -> Result<Option<AgentId>, ApiError>
     }
     let found = caller.agents().into_iter().find(|agent| agent.as_str() == model);
     found.map(Some).ok_or_else(|| ApiError::Model(model.to_owned()))
+}
+
+/// The name of a scheme has no case (RFC 9110 §11.1).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, key) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(key)
 }
 
 #[cfg(test)]

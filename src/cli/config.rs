@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::output::{self, line};
 use super::{Context, Failure};
+use crate::admin::problem_json;
 use crate::config::{self, Error, Loaded};
-use crate::document::Problem;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Config {
@@ -53,22 +53,22 @@ fn show(context: &Context, show: &Show) -> Result<(), Failure> {
 }
 
 fn check(context: &Context, check: &Check) -> Result<(), Failure> {
-    let loaded = load(context, check.file.as_deref());
-    if context.json {
-        let (ok, problems) = match &loaded {
-            Ok(loaded) => (true, texts(&loaded.warnings)),
-            Err(Error::Invalid(problems)) => (false, texts(problems)),
-            Err(error) => (false, vec![error.to_string()]),
+    let loaded = load(context, check.file.as_deref()).map_err(|error| {
+        let problems = match &error {
+            Error::Invalid(problems) => problems.iter().map(problem_json).collect(),
+            Error::File(error) => vec![json!({ "severity": "error", "message": error.to_string() })],
         };
-        output::json(&json!({ "ok": ok, "problems": problems }));
+        Failure { json: Some(json!({ "ok": false, "problems": problems })), ..error.into() }
+    })?;
+    if context.json {
+        let problems: Vec<_> = loaded.warnings.iter().map(problem_json).collect();
+        output::json(&json!({ "ok": true, "problems": problems, "notes": loaded.settings.notes }));
+        return Ok(());
     }
-    let loaded = loaded?;
-    if !context.json {
-        loaded.warnings.iter().for_each(|warning| line(&warning.to_string()));
-        loaded.settings.notes.iter().for_each(|note| line(&format!("note: {note}")));
-        let file = loaded.file.as_ref().map(|file| file.display().to_string());
-        line(&format!("{} can be used", file.as_deref().unwrap_or("there is no file; the embedded defaults")));
-    }
+    loaded.warnings.iter().for_each(|warning| line(&warning.to_string()));
+    loaded.settings.notes.iter().for_each(|note| line(&format!("note: {note}")));
+    let file = loaded.file.as_ref().map(|file| file.display().to_string());
+    line(&format!("{} can be used", file.as_deref().unwrap_or("there is no file; the embedded defaults")));
     Ok(())
 }
 
@@ -78,8 +78,4 @@ pub(super) fn load(context: &Context, file: Option<&std::path::Path>) -> Result<
         Some(file) => config::load_file(file, &context.home, &context.variables()),
         None => config::load(&context.home, &context.variables()),
     }
-}
-
-fn texts(problems: &[Problem]) -> Vec<String> {
-    problems.iter().map(ToString::to_string).collect()
 }

@@ -151,16 +151,14 @@ fn status(context: &Context) -> Result<(), Failure> {
 
 fn reload(context: &Context) -> Result<(), Failure> {
     let answer = client::ask(context, Method::POST, "/api/v1/reload")?;
-    if context.json && answer.body.is_object() {
-        json(&answer.body);
+    let body = answer.body.clone();
+    let reloaded = answer.success().map_err(|failure| {
+        let error = failure.error.context("the configuration was not reloaded; the running one stays");
+        Failure { error, json: Some(body), ..failure }
+    })?;
+    if context.json {
+        json(&reloaded);
     }
-    let reloaded = match answer.success() {
-        Ok(reloaded) => reloaded,
-        Err(failure) => {
-            let error = failure.error.context("the configuration was not reloaded; the running one stays");
-            return Err(Failure { error, ..failure });
-        }
-    };
     if !context.json {
         let n = |name: &str| reloaded.get(name).and_then(Value::as_array).map_or(0, Vec::len);
         let (started, stopped, kept) = (n("started"), n("stopped"), n("kept"));

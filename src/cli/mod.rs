@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use serde_json::{Value, json};
 
 use crate::document::SystemVariables;
 
@@ -74,6 +75,8 @@ impl Context {
 struct Failure {
     exit: Exit,
     error: anyhow::Error,
+    /// What `--json` prints instead of the sentence.
+    json: Option<Value>,
 }
 
 /// Exit codes.
@@ -87,17 +90,17 @@ enum Exit {
 
 impl Exit {
     fn because(self, error: impl Into<anyhow::Error>) -> Failure {
-        Failure { exit: self, error: error.into() }
+        Failure { exit: self, error: error.into(), json: None }
     }
 
     fn say(self, sentence: impl std::fmt::Display) -> Failure {
-        Failure { exit: self, error: anyhow::anyhow!("{sentence}") }
+        Failure { exit: self, error: anyhow::anyhow!("{sentence}"), json: None }
     }
 }
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self { exit: Exit::Internal, error }
+        Self { exit: Exit::Internal, error, json: None }
     }
 }
 
@@ -119,10 +122,13 @@ pub fn main(
             return if is_wanted { ExitCode::SUCCESS } else { ExitCode::from(Exit::Usage as u8) };
         }
     };
-    let result = run(parsed, environment, is_openclaw);
-    match result {
+    let wants_json = parsed.json;
+    match run(parsed, environment, is_openclaw) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
+            if wants_json {
+                output::json(&failure.json.unwrap_or_else(|| json!({ "error": format!("{:#}", failure.error) })));
+            }
             output::error(&failure.error);
             ExitCode::from(failure.exit as u8)
         }

@@ -213,7 +213,7 @@ impl Gateway {
             store_trouble: Mutex::new(None),
             warned_of_main: AtomicBool::new(false),
         }));
-        let server = Server::listen(address, gateway.clone()).await?;
+        let server = Server::listen(address, gateway.clone())?;
         gateway.replace_server(server);
         gateway.start_entries(&gateway.0.live.load());
         // What waits must not be answered by whatever stands in for the configuration that is wrong.
@@ -291,7 +291,7 @@ impl Gateway {
         if is_moved && now.is_some_and(|now| now.port() == address.port()) {
             return Err(ReloadError::Rebound);
         }
-        let server = if is_moved { Some(Server::listen(address, self.clone()).await?) } else { None };
+        let server = if is_moved { Some(Server::listen(address, self.clone())?) } else { None };
 
         let old = self.0.live.load_full();
         let new = Live::new(loaded, Some(&old), &self.0.home, &self.0.http);

@@ -28,7 +28,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Gateway;
@@ -44,6 +44,8 @@ use refusals::Refusals;
 const MAX_HOOK_BYTES: usize = 1024 * 1024;
 /// Connections at the same time, WebSockets among them; each costs some tens of kilobytes.
 const MAX_CONNECTIONS: usize = 1_024;
+/// Connections that the system holds for us while many come at once.
+const BACKLOG: u32 = 1_024;
 /// Connections of commands at the same time.
 const MAX_LOCAL_CONNECTIONS: usize = 32;
 /// How long a client may take to send its headers, and the body of a hook.
@@ -78,9 +80,9 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) async fn listen(address: SocketAddr, gateway: Gateway) -> Result<Self, Error> {
+    pub(super) fn listen(address: SocketAddr, gateway: Gateway) -> Result<Self, Error> {
         let error = |source| Error::Tcp { address, source };
-        let listener = TcpListener::bind(address).await.map_err(error)?;
+        let listener = bind(address).map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
         let listening = CancellationToken::new();
         let connections = Connections::new(router(gateway.clone()), &gateway, MAX_CONNECTIONS);
@@ -105,6 +107,14 @@ impl Server {
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restart need not wait for the connections of the last run to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Listens for the commands on a socket that is the owner's alone.

@@ -89,7 +89,7 @@ impl Gateway {
         for channel in &channels {
             warnings.extend(channel.problem.iter().map(|problem| format!("channel {}: {problem}", channel.id)));
         }
-        let trouble = self.0.store_trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let trouble = self.0.store_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         warnings.extend(trouble.map(|trouble| {
             format!("the store takes nothing: {trouble}; make room on the disk, or see that it can be written")
         }));
