@@ -86,7 +86,7 @@ fn inbound(session: u64, n: u64) -> Inbound {
         received_at: Timestamp(n),
         text: "Do you have an appointment on Thursday afternoon? ".repeat(4),
         attachments: Vec::new(),
-        reply_to: ReplyAddress::new(entry, format!("room_{session}")),
+        reply_to: ReplyAddress::new(entry, 0, format!("room_{session}")),
     }
 }
 

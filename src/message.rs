@@ -68,19 +68,27 @@ pub struct Identity {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ReplyAddress {
     entry: EntryId,
+    stamp: u64,
     target: Box<str>,
 }
 
 impl ReplyAddress {
-    /// `target` is a text in whatever form the adapter of `entry` can read back.
-    pub fn new(entry: EntryId, target: impl Into<Box<str>>) -> Self {
-        Self { entry, target: target.into() }
+    /// `target` is a text in whatever form the adapter of `entry` can read back; `stamp` tells whose entry it
+    /// is, so that a reply does not leave through another one that has got the same id meanwhile.
+    pub fn new(entry: EntryId, stamp: u64, target: impl Into<Box<str>>) -> Self {
+        Self { entry, stamp, target: target.into() }
     }
 
     /// The channel entry that must send the answer.
     #[must_use]
     pub fn entry(&self) -> &EntryId {
         &self.entry
+    }
+
+    /// Of the entry as it was when the message came in.
+    #[must_use]
+    pub fn stamp(&self) -> u64 {
+        self.stamp
     }
 
     /// The adapter's own text.

@@ -44,9 +44,25 @@ pub(super) fn agents(
     for key in api_keys {
         key.agent.iter().for_each(|agent| check(&key.place, agent));
     }
+    for (n, provider) in providers.iter().enumerate() {
+        if providers.iter().take(n).any(|other| other.name == provider.name) {
+            let help = Some("give each provider a name of its own".to_owned());
+            document.note(
+                &root.place("providers"),
+                Severity::Error,
+                format!("there are two providers {:?}", provider.name),
+                help,
+            );
+        }
+    }
     for (n, (agent, place)) in agents.iter().enumerate() {
         if agents.iter().take(n).any(|(other, _)| other.name == agent.name) {
-            document.note(place, Severity::Error, format!("there are two agents {:?}", agent.name.as_str()), None);
+            document.note(
+                place,
+                Severity::Error,
+                format!("there are two agents {:?}", agent.name.as_str()),
+                Some("give each agent a name of its own".to_owned()),
+            );
         }
         if let Some(name) = &agent.provider
             && !providers.iter().any(|provider| provider.name == *name)
@@ -105,21 +121,17 @@ pub(super) fn owners(document: &Document, root: &Section<'_>, session: &session:
             "nobody may write direct messages to {:?}: dm_scope is \"main\" and there are no owners",
             entry.id.as_str()
         );
-        let help =
-            "set session.dm_scope = \"per-channel-peer\", or list yourself in session.owners, like \"slack:U07DEF456\"";
+        let help = "set session.dm_scope = \"per-channel-peer\", or list yourself in session.owners, with the channel type in front";
         document.note(&root.place("session"), Severity::Warning, message, Some(help.to_owned()));
     }
 }
 
 fn share_keys(session: &session::Config, a: &Entry, b: &Entry) -> bool {
-    if a.channel_type.descriptor.ids_are_global {
-        return false;
-    }
     // Groups always show the account. Direct messages show it if the format does; the other scopes merge them on purpose.
     let shows_account = session.dm_scope != DmScope::PerChannelPeer || session.key_format.has(Field::Account);
     let has_two_accounts = matches!((&a.account, &b.account), (Some(a), Some(b)) if a != b);
-    let same_place = a.channel == b.channel && a.tenant == b.tenant && a.workspace == b.workspace;
-    same_place && !(has_two_accounts && shows_account)
+    let is_apart = if has_two_accounts { shows_account } else { a.channel_type.descriptor.ids_are_global };
+    a.channel == b.channel && a.tenant == b.tenant && a.workspace == b.workspace && !is_apart
 }
 
 /// Two API keys with the same text could not be told apart.

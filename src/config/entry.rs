@@ -68,7 +68,9 @@ impl Entry {
     /// The entry of a gateway that configures none: a web chat that shows that something works.
     pub(super) fn embedded(scope: DmScope) -> Option<Self> {
         let document = Document::parse_toml("embedded", "type = \"webchat\"").ok()?;
-        Self::read(&mut document.root(&NoVariables), scope, &[])
+        let entry = Self::read(&mut document.root(&NoVariables), scope, &[])?;
+        // It is in no file: nothing about it can be mended there.
+        Some(Self { place: None, ..entry })
     }
 }
 

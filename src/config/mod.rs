@@ -71,8 +71,9 @@ pub fn load_file(file: &Path, home: &Path, variables: &dyn Variables) -> Result<
 /// then it is the embedded address and store, and a log line says so.
 #[must_use]
 pub fn salvage(home: &Path, variables: &dyn Variables) -> Salvaged {
-    let document = locate(home).ok().flatten().and_then(|located| located.parse(&located.read().ok()?).ok());
-    match document {
+    let located = locate(home).ok().flatten();
+    let document = located.as_ref().and_then(|located| located.parse(&located.read().ok()?).ok());
+    let salvaged = match document {
         Some(document) => Salvaged::read(&document, variables),
         None => {
             let salvaged = Salvaged::default();
@@ -83,7 +84,8 @@ pub fn salvage(home: &Path, variables: &dyn Variables) -> Salvaged {
             );
             salvaged
         }
-    }
+    };
+    Salvaged { file: located.map(|located| located.path), ..salvaged }
 }
 
 fn load_located(located: &Located, home: &Path, variables: &dyn Variables) -> Result<Loaded, Error> {

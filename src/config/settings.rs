@@ -1,7 +1,7 @@
 //! All settings, as one value that is swapped whole.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::check;
 use super::entry::Entry;
@@ -217,11 +217,13 @@ pub struct Salvaged {
     pub gateway: Gateway,
     /// Where the store is.
     pub session: session::Config,
+    /// The file, as far as it was found.
+    pub file: Option<PathBuf>,
 }
 
 impl Default for Salvaged {
     fn default() -> Self {
-        Self { gateway: Settings::embedded().gateway, session: session::Config::absent() }
+        Self { gateway: Settings::embedded().gateway, session: session::Config::absent(), file: None }
     }
 }
 
@@ -233,7 +235,7 @@ impl Salvaged {
         let session = root.take_section("session");
         let session = session.map_or(unread.session, |mut section| session::Config::read(&mut section));
         root.abandon();
-        Self { gateway, session }
+        Self { gateway, session, file: None }
     }
 }
 
@@ -242,7 +244,7 @@ impl Gateway {
         let embedded = Settings::embedded().gateway;
         let number = |n: u64| u16::try_from(n).ok();
         Self {
-            bind: section.take_parsed("bind", str::parse).unwrap_or(embedded.bind),
+            bind: section.take_parsed("bind", address).unwrap_or(embedded.bind),
             port: section.take_integer("port", 0..=65_535).and_then(number).unwrap_or(embedded.port),
             max_turns: section
                 .take_integer("max_turns", 1..=1_024)
@@ -250,6 +252,12 @@ impl Gateway {
                 .unwrap_or(embedded.max_turns),
         }
     }
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_error| {
+        format!("{text:?} is no IP address; write \"127.0.0.1\" for this machine alone, or \"0.0.0.0\" for the network")
+    })
 }
 
 impl Tenant {

@@ -158,7 +158,7 @@ impl Caller for Bound {
             agent,
             text: question.text,
             attachments: Vec::new(),
-            reply_to: ReplyAddress::new(entry, request.as_str()),
+            reply_to: ReplyAddress::new(entry, 0, request.as_str()),
         };
         tracing::debug!(api_key.name = self.key.name, session.key = %session_key, "session resolved");
         let parts = self.gateway.0.api.wait(&request).ok_or(AskError::Duplicate)?;

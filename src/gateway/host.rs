@@ -33,7 +33,8 @@ impl Bound {
         Identity {
             entry: entry.id.clone(),
             channel: entry.channel_type.clone(),
-            account: event.account.clone().or_else(|| entry.account.clone()),
+            // What the operator says of the entry counts: it keeps this entry's keys apart from another's.
+            account: entry.account.clone().or_else(|| event.account.clone()),
             tenant: entry.tenant.clone(),
             workspace: entry.workspace.clone(),
             server: event.server.clone(),
@@ -50,7 +51,7 @@ impl Bound {
         let live = self.gateway.0.live.load();
         let Ok(resolved) = live.resolver.resolve(&identity) else { return Ok(Vec::new()) };
         let session = self.gateway.0.store.tenant(identity.tenant.as_ref()).session(&resolved.session_key);
-        let address = ReplyAddress::new(self.entry.id.clone(), event.reply_target.as_str());
+        let address = ReplyAddress::new(self.entry.id.clone(), self.entry.stamp, event.reply_target.as_str());
         let mut shown = Vec::new();
         // Read first: what a turn moves into the transcript between the two reads is then seen twice, which a
         // page notices, and not left out.
@@ -104,7 +105,7 @@ impl Host for Bound {
             received_at: self.gateway.now(),
             text: event.text,
             attachments: event.attachments,
-            reply_to: ReplyAddress::new(self.entry.id.clone(), event.reply_target),
+            reply_to: ReplyAddress::new(self.entry.id.clone(), self.entry.stamp, event.reply_target),
         };
         self.gateway.admit(&self.entry, inbound).await
     }
@@ -120,7 +121,7 @@ impl Host for Bound {
         if let Err(problem) = &health {
             tracing::warn!(channel.name = %self.entry.id, problem, "the channel has a problem");
         }
-        self.entry.health.set_problem(health.err());
+        self.entry.health.link(health.err());
     }
 
     fn now(&self) -> Timestamp {

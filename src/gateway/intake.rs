@@ -1,5 +1,6 @@
 //! From an identity bundle to a message that waits for its turn.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Gateway;
@@ -24,7 +25,7 @@ impl Gateway {
             Ok(resolved) => resolved,
             Err(error) => {
                 tracing::warn!(channel.name = %entry.id, %error, "a message has no session key and was not filed");
-                entry.health.set_problem(Some(format!("a message could not be filed: {error}")));
+                entry.health.trouble(format!("a message could not be filed: {error}"));
                 return Admitted::Unresolvable(error.to_string());
             }
         };
@@ -64,16 +65,32 @@ impl Gateway {
         let tenant = inbound.identity.tenant.clone();
         match self.0.store.tenant(tenant.as_ref()).file(&session_key, &inbound).await {
             Ok(Filed::New) => {
+                self.note_store(None);
+                self.warn_of_main(&session_key);
                 let accepted = Admitted::Accepted { session_key: session_key.to_string() };
                 self.wake((tenant, session_key));
                 accepted
             }
-            Ok(Filed::Duplicate) => Admitted::Duplicate,
+            Ok(Filed::Duplicate) => {
+                // A commit whose sync failed may be on the disk all the same; then nobody was told to work on it.
+                self.wake((tenant, session_key));
+                Admitted::Duplicate
+            }
             Err(store::Error::Busy) => Admitted::Unavailable { retry_after: RETRY_AFTER },
             Err(error) => {
-                tracing::error!(%error, source = ?std::error::Error::source(&error), "a message could not be stored");
+                self.note_store(Some(&error));
                 Admitted::Unavailable { retry_after: RETRY_AFTER }
             }
+        }
+    }
+    /// Under `main` all who write directly share one conversation: said once, when the second one is admitted.
+    fn warn_of_main(&self, session_key: &SessionKey) {
+        if !session_key.as_str().ends_with("main") || self.0.warned_of_main.load(Ordering::Relaxed) {
+            return;
+        }
+        for warning in self.shared_main(&self.0.live.load()).unwrap_or_default() {
+            self.0.warned_of_main.store(true, Ordering::Relaxed);
+            tracing::warn!("{warning}");
         }
     }
 }

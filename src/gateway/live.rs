@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aws_lc_rs::digest;
 use tokio_util::sync::CancellationToken;
 
 use super::{Home, Reloaded};
@@ -44,10 +45,30 @@ pub(super) struct LiveEntry {
     pub(super) workspace: Option<OpaqueId>,
     pub(super) policy: Policy,
     pub(super) channel: Arc<dyn Channel>,
+    /// Tells whose entry this is: entries come and go, and their ids are used again.
+    pub(super) stamp: u64,
     pub(super) health: Health,
     fingerprint: [u8; 32],
     is_started: AtomicBool,
     stop: CancellationToken,
+}
+
+/// The same for entries of one type, tenant, workspace and account; different for any others.
+fn stamp(entry: &Entry) -> u64 {
+    let owner = [
+        Some(entry.channel.as_str()),
+        entry.tenant.as_ref().map(TenantId::as_str),
+        entry.workspace.as_ref().map(OpaqueId::as_str),
+        entry.account.as_ref().map(OpaqueId::as_str),
+    ];
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in owner {
+        context.update(&[u8::from(part.is_some())]);
+        let part = part.unwrap_or_default().as_bytes();
+        context.update(&part.len().to_le_bytes());
+        context.update(part);
+    }
+    context.finish().as_ref().first_chunk().copied().map_or(0, u64::from_le_bytes)
 }
 
 /// When messages last went through, and what is wrong.
@@ -56,7 +77,10 @@ pub(super) struct Health {
     last_in: AtomicU64,
     last_out: AtomicU64,
     n_refused: AtomicU64,
-    problem: Mutex<Option<String>>,
+    /// Of the connection to the vendor: only the adapter says it is mended.
+    link: Mutex<Option<String>>,
+    /// Of messages: the next one that goes through mends it.
+    traffic: Mutex<Option<String>>,
 }
 
 impl Health {
@@ -66,7 +90,7 @@ impl Health {
 
     pub(super) fn message_out(&self, at: Timestamp) {
         self.last_out.store(at.0, Ordering::Relaxed);
-        self.set_problem(None);
+        set(&self.traffic, None);
     }
 
     /// The policy kept a peer out. Strangers do that; nothing is wrong with the channel.
@@ -78,12 +102,17 @@ impl Health {
         self.n_refused.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_problem(&self, problem: Option<String>) {
-        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    pub(super) fn link(&self, problem: Option<String>) {
+        set(&self.link, problem);
+    }
+
+    pub(super) fn trouble(&self, problem: String) {
+        set(&self.traffic, Some(problem));
     }
 
     pub(super) fn problem(&self) -> Option<String> {
-        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let get = |slot: &Mutex<Option<String>>| slot.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        get(&self.link).or_else(|| get(&self.traffic))
     }
 
     pub(super) fn last_in(&self) -> Option<Timestamp> {
@@ -95,9 +124,14 @@ impl Health {
     }
 }
 
+fn set(slot: &Mutex<Option<String>>, problem: Option<String>) {
+    *slot.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+}
+
 impl LiveEntry {
     fn open(entry: Entry, home: &Home, http: &reqwest::Client) -> Self {
         let signing_key = home.key_for(&format!("channel {}", entry.id));
+        let stamp = stamp(&entry);
         let channel = entry.settings.open(Setup { entry: entry.id.clone(), signing_key, http: http.clone() });
         Self {
             id: entry.id,
@@ -107,6 +141,7 @@ impl LiveEntry {
             workspace: entry.workspace,
             policy: entry.policy,
             channel,
+            stamp,
             health: Health::default(),
             fingerprint: entry.fingerprint,
             is_started: AtomicBool::new(false),
@@ -140,11 +175,11 @@ impl Live {
     }
 
     /// A gateway that only says what is wrong with its configuration.
-    pub(super) fn safe_mode(error: String, address: config::Gateway, http: &reqwest::Client) -> Self {
+    pub(super) fn safe_mode(error: String, salvaged: config::Salvaged, http: &reqwest::Client) -> Self {
         let mut settings = Settings::embedded();
         settings.channels.clear();
-        settings.gateway = address;
-        Self { safe_mode: Some(error), ..Self::without_entries(settings, http) }
+        settings.gateway = salvaged.gateway;
+        Self { safe_mode: Some(error), file: salvaged.file, ..Self::without_entries(settings, http) }
     }
 
     fn without_entries(settings: Settings, http: &reqwest::Client) -> Self {

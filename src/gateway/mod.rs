@@ -20,6 +20,7 @@ mod turns;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -95,6 +96,9 @@ pub enum ReloadError {
     /// The new address cannot be used; the running settings stay.
     #[error(transparent)]
     Listen(#[from] server::Error),
+    /// There was a file; an editor that is just replacing it must not turn the box into the demo.
+    #[error("the configuration file {} is gone; the running one stays. Restart the gateway to use the embedded defaults", .0.display())]
+    FileGone(PathBuf),
     /// Two addresses cannot have one port at the same time.
     #[error("gateway.bind has changed and gateway.port has not; restart the gateway, or change the port too")]
     Rebound,
@@ -142,6 +146,10 @@ struct Inner {
     tasks: TaskTracker,
     stop: CancellationToken,
     started_at: Timestamp,
+    /// Why the store takes nothing, since it last refused.
+    store_trouble: Mutex<Option<String>>,
+    /// Has it been said that strangers share a conversation under `main`?
+    warned_of_main: AtomicBool,
 }
 
 impl fmt::Debug for Inner {
@@ -178,7 +186,7 @@ impl Gateway {
             Ok(loaded) => Live::new(loaded, None, &home, &http),
             Err(error) => {
                 tracing::error!(error = %error, "the configuration cannot be used: starting in safe mode");
-                Live::safe_mode(error.to_string(), salvaged.unwrap_or_default().gateway, &http)
+                Live::safe_mode(error.to_string(), salvaged.unwrap_or_default(), &http)
             }
         };
         let max_turns = live.settings.gateway.max_turns;
@@ -202,6 +210,8 @@ impl Gateway {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             started_at,
+            store_trouble: Mutex::new(None),
+            warned_of_main: AtomicBool::new(false),
         }));
         let server = Server::listen(address, gateway.clone()).await?;
         gateway.replace_server(server);
@@ -266,6 +276,9 @@ impl Gateway {
     pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
         let _one_at_a_time = self.0.reloading.lock().await;
         let loaded = config::load(self.home(), &*self.0.variables)?;
+        if let (Some(file), None) = (&self.0.live.load().file, &loaded.file) {
+            return Err(ReloadError::FileGone(file.clone()));
+        }
         let user_home = self.0.variables.get("HOME");
         if self.0.home.store_file(Some(&loaded.settings.session), user_home.as_deref()) != self.0.store_file {
             return Err(ReloadError::StoreMoved);
@@ -317,6 +330,20 @@ impl Gateway {
 
     fn now(&self) -> Timestamp {
         self.0.clock.now()
+    }
+
+    /// Notes whether the store takes what it is given; `status` shows it.
+    fn note_store(&self, trouble: Option<&store::Error>) {
+        let trouble = trouble.map(|error| match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        });
+        let mut noted = self.0.store_trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        // Once for each trouble: the log may lie on the disk that is full.
+        if let (None, Some(trouble)) = (&*noted, &trouble) {
+            tracing::error!(trouble, "the store takes nothing; messages are refused until it does");
+        }
+        *noted = trouble;
     }
 
     /// Starts a task that the shutdown waits for.
@@ -380,7 +407,7 @@ async fn supervise(entry: Arc<live::LiveEntry>, host: Arc<host::Bound>, stop: Ca
         if ended.is_ok() || stop.is_cancelled() {
             return;
         }
-        entry.health.set_problem(Some("the program failed in this channel; please report the log".to_owned()));
+        entry.health.link(Some("the program failed in this channel; please report the log".to_owned()));
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(RESTART_WAIT) => {}

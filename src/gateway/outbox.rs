@@ -1,13 +1,14 @@
 //! Replies on their way out: in order for each address, each settled or set aside.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Gateway;
 use crate::channel::{Reply, Sent};
+use crate::id::EntryId;
 use crate::message::ReplyAddress;
 use crate::store::{self, Delivery, SessionStore};
 use futures_util::FutureExt as _;
@@ -19,38 +20,57 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// Nothing from yesterday is sent today without asking.
 const MAX_AGE_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// Replies that wait behind the one that a worker sends, for each address with a worker.
+/// Replies on their way, for each address with a worker.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
-    queues: Mutex<HashMap<ReplyAddress, VecDeque<Delivery>>>,
+pub(super) struct Outbox(Mutex<HashMap<ReplyAddress, Queue>>);
+
+/// Replies to one address: the one that a worker sends, and those behind it.
+#[derive(Debug, Default)]
+struct Queue {
+    sending: String,
+    behind: VecDeque<Delivery>,
 }
 
 impl Outbox {
-    /// True: the caller must start a worker for this address.
+    /// True: the caller must start a worker for this address. A reply that is on its way stays there once.
     fn push(&self, delivery: Delivery) -> bool {
         match self.lock().entry(delivery.content.address.clone()) {
             Entry::Occupied(mut queue) => {
-                queue.get_mut().push_back(delivery);
+                let Queue { sending, behind } = queue.get_mut();
+                if *sending != delivery.id && behind.iter().all(|other| other.id != delivery.id) {
+                    behind.push_back(delivery);
+                }
                 false
             }
             Entry::Vacant(queue) => {
-                queue.insert(VecDeque::from([delivery]));
+                queue.insert(Queue { sending: String::new(), behind: VecDeque::from([delivery]) });
                 true
             }
         }
     }
 
-    fn next(&self, address: &ReplyAddress) -> Option<Delivery> {
-        let mut queues = self.lock();
-        let next = queues.get_mut(address).and_then(VecDeque::pop_front);
-        if next.is_none() {
-            queues.remove(address);
-        }
-        next
+    /// Through which entries replies are on their way.
+    pub(super) fn entries(&self) -> BTreeSet<EntryId> {
+        self.lock().keys().map(|address| address.entry().clone()).collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ReplyAddress, VecDeque<Delivery>>> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    fn next(&self, address: &ReplyAddress) -> Option<Delivery> {
+        let mut queues = self.lock();
+        let queue = queues.get_mut(address)?;
+        match queue.behind.pop_front() {
+            Some(next) => {
+                queue.sending.clone_from(&next.id);
+                Some(next)
+            }
+            None => {
+                queues.remove(address);
+                None
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ReplyAddress, Queue>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -113,7 +133,9 @@ impl Gateway {
                     None
                 }
             };
-            let pause = jitter(wait).max(asked.unwrap_or_default());
+            // Whatever a vendor asks for, after a day the reply is set aside and the next one has its turn.
+            let left = MAX_AGE_MS.saturating_sub(self.now().since_ms(delivery.created_at)) + 1;
+            let pause = jitter(wait).max(asked.unwrap_or_default()).min(Duration::from_millis(left));
             wait = (wait * 2).min(LONGEST_WAIT);
             tokio::select! {
                 () = self.0.stop.cancelled() => return None,
@@ -138,6 +160,10 @@ impl Gateway {
         let Some(entry) = self.0.live.load().entries.get(address.entry()).cloned() else {
             return Ok(Attempt::Later(None));
         };
+        if entry.stamp != address.stamp() {
+            let reason = format!("the channel entry {} is another channel, or another tenant's, by now", entry.id);
+            return self.set_aside(session, delivery, reason).await;
+        }
         let is_idempotent = entry.descriptor().send_is_idempotent;
         if !is_idempotent {
             if delivery.is_started {
@@ -155,7 +181,7 @@ impl Gateway {
             }
             Sent::NotYet { retry_after, reason } => {
                 tracing::info!(channel.name = %entry.id, delivery.id = %delivery.id, reason, "a reply was not taken yet");
-                entry.health.set_problem(Some(reason));
+                entry.health.trouble(reason);
                 if !is_idempotent {
                     session.unstart_delivery(&delivery.id).await?;
                     delivery.is_started = false;
@@ -163,15 +189,15 @@ impl Gateway {
                 Ok(Attempt::Later(retry_after))
             }
             Sent::Unclear { reason } if is_idempotent => {
-                entry.health.set_problem(Some(reason));
+                entry.health.trouble(reason);
                 Ok(Attempt::Later(None))
             }
             Sent::Unclear { reason } => {
-                entry.health.set_problem(Some(reason.clone()));
+                entry.health.trouble(reason.clone());
                 self.set_aside(session, delivery, format!("nobody can tell whether it was sent: {reason}")).await
             }
             Sent::Never { reason } => {
-                entry.health.set_problem(Some(reason.clone()));
+                entry.health.trouble(reason.clone());
                 self.set_aside(session, delivery, reason).await
             }
         }

@@ -42,7 +42,7 @@ use refusals::Refusals;
 
 /// Longest body of a hook, in bytes.
 const MAX_HOOK_BYTES: usize = 1024 * 1024;
-/// Connections at the same time, WebSockets among them; each costs some tens of kilobytes.
+/// Connections at the same time, with those that became a WebSocket; each costs some tens of kilobytes.
 const MAX_CONNECTIONS: usize = 1_024;
 /// Connections of commands at the same time.
 const MAX_LOCAL_CONNECTIONS: usize = 32;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::Gateway;
 use crate::clock::Timestamp;
-use crate::id::{ChannelType, OpaqueId};
+use crate::id::{API_ENTRY, ChannelType, OpaqueId};
 use crate::session::DmScope;
 use crate::store::{self, Counts};
 
@@ -89,6 +89,15 @@ impl Gateway {
         for channel in &channels {
             warnings.extend(channel.problem.iter().map(|problem| format!("channel {}: {problem}", channel.id)));
         }
+        let trouble = self.0.store_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        warnings.extend(trouble.map(|trouble| {
+            format!("the store takes nothing: {trouble}; make room on the disk, or see that it can be written")
+        }));
+        for entry in self.0.outbox.entries() {
+            if entry.as_str() != API_ENTRY && !live.entries.contains_key(&entry) {
+                warnings.push(format!("replies wait for the channel entry {entry}, which is not configured; add it again, or they are set aside after a day"));
+            }
+        }
         warnings.extend(self.shared_main(&live)?);
         Ok(Status {
             port: address.map(|address| address.port()),
@@ -124,7 +133,7 @@ impl Gateway {
     }
 
     /// Under `main` all direct messages of a tenant are one conversation: fine for one person, a leak for two.
-    fn shared_main(&self, live: &super::live::Live) -> Result<Vec<String>, store::Error> {
+    pub(super) fn shared_main(&self, live: &super::live::Live) -> Result<Vec<String>, store::Error> {
         if live.settings.session.dm_scope != DmScope::Main {
             return Ok(Vec::new());
         }

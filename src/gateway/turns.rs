@@ -16,7 +16,7 @@ use crate::message::{ChatKind, ReplyAddress};
 use crate::provider::retry;
 use crate::session::Address;
 use crate::session::lane::LaneId;
-use crate::store::{self, Line, NewDelivery, SessionStore, Speaker, Turn, Waiting};
+use crate::store::{self, Delivery, Line, NewDelivery, SessionStore, Speaker, Turn, Waiting};
 
 /// Messages that one turn answers at most.
 const MAX_COLLECTED: usize = 20;
@@ -32,6 +32,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// Nothing from yesterday is answered today without asking.
 const MAX_AGE_MS: u64 = 24 * 60 * 60 * 1000;
+/// Longest wait between two turns that a provider may ask for.
+const LONGEST_ASKED_WAIT: Duration = Duration::from_secs(60 * 60);
 /// Silence of the model after which the peer is asked for patience.
 const SILENCE: Duration = Duration::from_secs(30);
 /// Wait after the store failed.
@@ -57,6 +59,7 @@ impl Gateway {
     }
 
     async fn work(&self, lane: LaneId) {
+        let mut store_wait = STORE_WAIT;
         loop {
             let turn = tokio::select! {
                 () = self.0.stop.cancelled() => return,
@@ -66,11 +69,14 @@ impl Gateway {
             let next = AssertUnwindSafe(self.take_turn(&lane)).catch_unwind().await;
             let next = match next {
                 Ok(next) => next,
-                Err(_panic) => self.after_panic(&lane).await,
+                Err(_panic) => {
+                    let after = AssertUnwindSafe(self.after_panic(&lane)).catch_unwind().await;
+                    after.unwrap_or(Ok(Next::After(LONGEST_WAIT)))
+                }
             };
             drop(turn);
             match next {
-                Ok(Next::Again) => {}
+                Ok(Next::Again) => store_wait = STORE_WAIT,
                 Ok(Next::Idle) => {
                     if !self.0.lanes.finish(&lane) {
                         return;
@@ -79,7 +85,11 @@ impl Gateway {
                 Ok(Next::After(wait)) => self.rest(wait).await,
                 Err(error) => {
                     tracing::error!(session.key = %lane.1, %error, "the store failed in a turn");
-                    self.rest(STORE_WAIT).await;
+                    self.rest(store_wait).await;
+                    store_wait = (store_wait * 2).min(LONGEST_WAIT);
+                    // What failed may be on the disk all the same, and nobody sends what only the disk knows.
+                    let session = self.0.store.tenant(lane.0.as_ref()).session(&lane.1);
+                    self.deliver_all(session.undelivered().unwrap_or_default());
                 }
             }
         }
@@ -110,15 +120,19 @@ impl Gateway {
         let (agent, route) = choose(&live, &address, last);
         tracing::debug!(session.key = %session_key, agent = %agent, rule = route.unwrap_or("default agent"), "routing matched");
         let Some(agent) = live.agents.get(&agent) else {
-            // Only a gateway in safe mode has messages for agents that it does not have.
-            return Ok(Next::After(LONGEST_WAIT));
+            // Routes name agents that exist; a program may have asked for one that has gone since.
+            let failure = Failure::Park { reason: format!("the agent {agent} is not there any more") };
+            return self.fail(&session, &batch, failure, &target).await;
         };
         target.preview(Preview::Typing);
         let mut asking = pin!(self.ask(agent, &session, &batch, &target));
         let answer = tokio::select! {
+            biased;
             answer = &mut asking => answer?,
             () = tokio::time::sleep(SILENCE) => {
-                self.ask_for_patience(&session, &batch, &target).await?;
+                if let Err(error) = self.ask_for_patience(&session, &batch, &target).await {
+                    tracing::warn!(session.key = %session_key, %error, "a peer could not be asked for patience");
+                }
                 asking.await?
             }
         };
@@ -127,10 +141,27 @@ impl Gateway {
                 let deliveries = split(&text, target.descriptor.and_then(|d| d.max_text_chars));
                 let deliveries = deliveries.into_iter().map(|text| batch.delivery(text)).collect();
                 let turn = Turn { answered: batch.seqs(), agent: agent.name.clone(), text, deliveries, at: self.now() };
-                self.deliver_all(session.commit_turn(turn).await?);
+                self.deliver_all(self.commit(&session, turn).await?);
                 Ok(Next::Again)
             }
             Err(failure) => self.fail(&session, &batch, failure, &target).await,
+        }
+    }
+
+    /// Keeps an answer that was made, however long the disk takes to be mended: asking the model again costs.
+    async fn commit(&self, session: &SessionStore, turn: Turn) -> Result<Vec<Delivery>, store::Error> {
+        let mut wait = STORE_WAIT;
+        loop {
+            match session.commit_turn(turn.clone()).await {
+                Err(error @ store::Error::Storage(_)) if !self.0.stop.is_cancelled() => {
+                    tracing::error!(%error, "an answer could not be stored and is kept in memory");
+                    self.rest(wait).await;
+                    wait = (wait * 2).min(LONGEST_WAIT);
+                }
+                // The commit that failed was on the disk after all.
+                Err(store::Error::Gone { .. }) => return session.undelivered(),
+                committed => return committed,
+            }
         }
     }
 
@@ -146,8 +177,8 @@ impl Gateway {
         if is_inline || is_told || target.has_words.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let notice = batch.delivery(agent::PATIENCE.to_owned());
-        self.deliver_all(session.postpone(batch.seqs(), Some(notice), self.now()).await?);
+        let notice = batch.notice(agent::PATIENCE);
+        self.deliver_all(session.tell(batch.seqs(), notice, self.now()).await?);
         Ok(())
     }
 
@@ -207,7 +238,7 @@ impl Gateway {
         // Read again: the peer may have been told while the turn ran.
         let is_told = session.waiting(MAX_COLLECTED)?.iter().any(|waiting| waiting.is_told && batch.has(waiting.seq));
         let is_inline = target.descriptor.is_some_and(|descriptor| descriptor.is_inline);
-        let notice = (!is_told && !is_inline).then(|| batch.delivery(agent::NOTICE.to_owned()));
+        let notice = (!is_told && !is_inline).then(|| batch.notice(agent::NOTICE));
         let (reason, after, max_tries) = match failure {
             Failure::Later { after, reason } => (reason, after, if is_inline { 1 } else { MAX_TRIES }),
             Failure::Park { reason } | Failure::TooLong { reason } => (reason, None, 1),
@@ -218,9 +249,10 @@ impl Gateway {
             batch.waiting().partition(|waiting| waiting.n_tries + 1 >= max_tries);
         let seqs = |waiting: &[&Waiting]| waiting.iter().map(|waiting| waiting.seq).collect::<Vec<u64>>();
         let n_tries = batch.waiting().map(|waiting| waiting.n_tries).max().unwrap_or(0) + 1;
-        let wait =
-            FIRST_WAIT.saturating_mul(1 << (n_tries - 1).min(16)).min(LONGEST_WAIT).max(after.unwrap_or_default());
-        tracing::warn!(n_tries, n_set_aside = spent.len(), reason, "a turn failed");
+        let wait = FIRST_WAIT.saturating_mul(1 << (n_tries - 1).min(16)).min(LONGEST_WAIT);
+        let wait = wait.max(after.unwrap_or_default().min(LONGEST_ASKED_WAIT));
+        let session_key = session.key();
+        tracing::warn!(session.key = %session_key, n_tries, n_set_aside = spent.len(), reason, "a turn failed");
         let now = self.now();
         // Whoever writes first tells the peer.
         let mut notice = notice;
@@ -251,7 +283,8 @@ impl Target {
             let show = move |preview| gateway.0.api.preview(&target, preview);
             return Self::showing(Some(&super::api::DESCRIPTOR), show);
         }
-        let Some(entry) = live.entries.get(address.entry()).cloned() else {
+        let Some(entry) = live.entries.get(address.entry()).filter(|entry| entry.stamp == address.stamp()).cloned()
+        else {
             return Self::showing(None, |_| {});
         };
         Self::showing(Some(entry.descriptor()), move |preview| entry.channel.preview(&target, preview))
@@ -262,8 +295,10 @@ impl Target {
     }
 
     fn preview(&self, preview: Preview) {
-        if matches!(preview, Preview::Delta(_)) {
-            self.has_words.store(true, Ordering::Relaxed);
+        match preview {
+            Preview::Delta(_) => self.has_words.store(true, Ordering::Relaxed),
+            Preview::Reset => self.has_words.store(false, Ordering::Relaxed),
+            Preview::Typing | Preview::Failed { .. } => {}
         }
         (self.show)(preview);
     }
@@ -311,6 +346,11 @@ impl Batch {
 
     fn seqs(&self) -> Vec<u64> {
         self.waiting().map(|waiting| waiting.seq).collect()
+    }
+
+    /// A word on the side: it answers none of the messages.
+    fn notice(&self, text: &str) -> NewDelivery {
+        NewDelivery { answers: Vec::new(), ..self.delivery(text.to_owned()) }
     }
 
     fn delivery(&self, text: String) -> NewDelivery {
@@ -380,7 +420,7 @@ mod tests {
         check_batch(vec![waiting(1, "a", "x"), waiting(2, "a", "y")], 2);
         check_batch(vec![waiting(1, "a", "x"), waiting(2, "b", "y"), waiting(3, "a", "z")], 1);
         let mut elsewhere = waiting(2, "a", "y");
-        elsewhere.inbound.reply_to = ReplyAddress::new(elsewhere.inbound.identity.entry.clone(), "other");
+        elsewhere.inbound.reply_to = ReplyAddress::new(elsewhere.inbound.identity.entry.clone(), 0, "other");
         check_batch(vec![waiting(1, "a", "x"), elsewhere], 1);
     }
 

@@ -114,15 +114,22 @@ impl Store {
         Ok(found)
     }
 
-    /// What must be taken up again.
+    /// What must be taken up again. A row that cannot be read is left where it is and said in the log: one
+    /// bad value must not keep the box from starting.
     ///
     /// # Errors
-    /// [`Error::Storage`], [`Error::Value`].
+    /// [`Error::Storage`].
     pub fn resume(&self) -> Result<Resume, Error> {
         let transaction = self.shared.database.read()?;
         let outbox = transaction.open_table(OUTBOX)?;
-        let mut deliveries =
-            outbox.range::<(&str, &str, u128)>(..)?.map(session::delivery).collect::<Result<Vec<_>, _>>()?;
+        let mut deliveries = Vec::new();
+        for row in outbox.range::<(&str, &str, u128)>(..)? {
+            match session::delivery(row) {
+                Ok(delivery) => deliveries.push(delivery),
+                Err(error @ Error::Value { .. }) => tracing::error!(%error, "a reply is left in the outbox"),
+                Err(error) => return Err(error),
+            }
+        }
         // Ids sort by time, and within a conversation as the replies were committed.
         deliveries.sort_by(|one, other| one.id.cmp(&other.id));
         Ok(Resume { waiting: waiting(&transaction)?, deliveries })
@@ -165,10 +172,13 @@ fn waiting(transaction: &redb::ReadTransaction) -> Result<Vec<(Option<TenantId>,
     while let Some(row) = first {
         let (key, _) = row?;
         let (tenant, key, _) = key.value();
-        let scope = Scope::restore(tenant, key)?;
+        let scope = Scope::restore(tenant, key);
         let past = Bound::Excluded((tenant, key, u64::MAX));
         first = inbox.range((past, Bound::Unbounded))?.next();
-        found.push((scope.tenant, scope.key));
+        match scope {
+            Ok(scope) => found.push((scope.tenant, scope.key)),
+            Err(error) => tracing::error!(%error, "messages are left in the inbox"),
+        }
     }
     Ok(found)
 }

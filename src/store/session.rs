@@ -5,6 +5,7 @@ use std::sync::Arc;
 use redb::AccessGuard;
 
 use crate::clock::Timestamp;
+use crate::id::SessionKey;
 
 use super::outbox::{Progress, Step};
 use super::record::{Delivery, Line, NewDelivery, Parked, SessionRow, Turn, Waiting};
@@ -34,6 +35,12 @@ impl SessionStore {
         let sessions = self.shared.database.read()?.open_table(SESSIONS)?;
         let row = sessions.get(self.scope.parts())?;
         row.map(|row| tenant::restore(self.scope.clone(), &row)).transpose()
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn key(&self) -> &SessionKey {
+        &self.scope.key
     }
 
     /// Messages that wait, oldest first, at most `limit`.
@@ -102,7 +109,16 @@ impl SessionStore {
         notice: Option<NewDelivery>,
         at: Timestamp,
     ) -> Result<Vec<Delivery>, Error> {
-        self.shared.writer.write(Postpone { scope: self.scope.clone(), seqs, notice, at }).await
+        self.shared.writer.write(Postpone { scope: self.scope.clone(), seqs, notice, n_failed: 1, at }).await
+    }
+
+    /// Sends `notice` while a turn over these messages still runs, and marks them as told.
+    ///
+    /// # Errors
+    /// As [`Self::commit_turn`].
+    pub async fn tell(&self, seqs: Vec<u64>, notice: NewDelivery, at: Timestamp) -> Result<Vec<Delivery>, Error> {
+        let notice = Some(notice);
+        self.shared.writer.write(Postpone { scope: self.scope.clone(), seqs, notice, n_failed: 0, at }).await
     }
 
     /// Sets messages aside: they leave the inbox and stay readable under [`Self::parked`].

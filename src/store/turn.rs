@@ -56,6 +56,8 @@ pub(super) struct Postpone {
     pub(super) scope: Scope,
     pub(super) seqs: Vec<u64>,
     pub(super) notice: Option<NewDelivery>,
+    /// Tries that failed: none when the turn still runs.
+    pub(super) n_failed: u32,
     pub(super) at: Timestamp,
 }
 
@@ -63,11 +65,11 @@ impl Operation for Postpone {
     type Outcome = Vec<Delivery>;
 
     fn plan(self, tables: &Tables<'_>) -> Result<(Vec<Delivery>, Changes), Error> {
-        let Self { scope, seqs, notice, at } = self;
+        let Self { scope, seqs, notice, n_failed, at } = self;
         let session = session(tables, &scope)?;
         let mut changes = Vec::new();
         for (seq, mut waiting) in waiting(tables, &scope, seqs)? {
-            waiting.n_tries = waiting.n_tries.saturating_add(1);
+            waiting.n_tries = waiting.n_tries.saturating_add(n_failed);
             waiting.is_told |= notice.is_some();
             changes.push(Change::Waiting(seq, Some(waiting.encode()?)));
         }

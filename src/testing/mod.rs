@@ -32,6 +32,6 @@ pub fn inbound(entry: &str, user: &str, text: &str) -> Inbound {
         agent: None,
         text: text.to_owned(),
         attachments: Vec::new(),
-        reply_to: ReplyAddress::new(entry, user),
+        reply_to: ReplyAddress::new(entry, 0, user),
     }
 }

@@ -22,7 +22,7 @@ const MODULES: &[(&str, &[&str])] = &[
     // The HTTP API is a door like a channel: it knows the shape of a model's answer, and nothing of the gateway.
     ("api", &["clock", "id", "provider"]),
     // Assembles the sections that the components own. Of `api` it knows the one entry id that is taken.
-    ("config", &["agent", "api", "channel", "document", "id", "identity", "provider", "route", "session"]),
+    ("config", &["agent", "channel", "document", "id", "identity", "provider", "route", "session"]),
     (
         "gateway",
         &[

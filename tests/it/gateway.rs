@@ -180,8 +180,9 @@ async fn provider_failure_tells_once_and_answers_later() {
 async fn permanent_failure_parks_and_next_message_is_answered() {
     let (gateway, mut model, mut hook) = desk().await;
     let key = hook.accepted(&gateway, &direct("u1", "one")).await;
-    model.asked().await.fail(StatusCode::UNAUTHORIZED);
-    hook.hears(NOTICE, &["one"]).await;
+    model.asked().await.fail(StatusCode::BAD_REQUEST);
+    let notice = hook.reply().await;
+    assert_eq!((&notice.body["text"], &notice.body["answers"]), (&json!(NOTICE), &json!([])), "it answers nothing");
     hook.accepted(&gateway, &direct("u1", "two")).await;
     let question = model.asked().await;
     assert_eq!(question.said, ["user: two"]);
@@ -331,4 +332,60 @@ async fn in_a_direct_chat_nobody_is_named() {
     hook.hears("to one", &["one"]).await;
     hook.accepted(&gateway, &named("two")).await;
     assert_eq!(model.asked().await.said, ["user: one", "assistant: to one", "user: two"]);
+}
+
+/// An entry's id is free again when the entry is gone; the replies that still wait for it are not.
+#[tokio::test]
+async fn a_pending_reply_does_not_leave_through_another_tenants_entry() {
+    let (mut model, mut first, mut second) =
+        (Model::start().await, Hook::start("hook").await, Hook::start("hook").await);
+    first.answer_replies_with(StatusCode::SERVICE_UNAVAILABLE);
+    let config = |hook: &Hook, tenant: &str| {
+        format!("{PER_PEER}{}{}tenant_id = \"{tenant}\"\n", model.provider("m"), hook.entry())
+    };
+    let (clinic, estate) = (config(&first, "clinic"), config(&second, "estate"));
+    let gateway = TestGateway::start(&clinic).await;
+    first.accepted(&gateway, &direct("u1", "one")).await;
+    model.asked().await.answer("for the clinic");
+    first.reply().await;
+    gateway.configure(&estate);
+    gateway.reload().await.unwrap();
+    second.accepted(&gateway, &direct("u2", "two")).await;
+    model.asked().await.answer("for the estate");
+    second.hears("for the estate", &["two"]).await;
+    gateway.settled().await;
+    let (_, status) = gateway.admin(Method::GET, "/api/v1/status").await;
+    assert_eq!(status["queue"]["parked"], json!(1), "the clinic's reply is set aside");
+}
+
+#[tokio::test]
+async fn a_webhook_body_cannot_choose_the_account_of_another_entry() {
+    let (mut model, hook) = (Model::start().await, Hook::start("hook").await);
+    let format = "key_format = \"{channel}:{account}:{user_id}\"\n";
+    let config = format!("{PER_PEER}{format}{}{}account = \"A\"\n", model.provider("m"), hook.entry());
+    let gateway = TestGateway::start(&config).await;
+    let mut message = direct("u1", "one");
+    message["account"] = json!("B");
+    assert_eq!(hook.accepted(&gateway, &message).await, "webhook:A:u1");
+    model.asked().await.answer("to one");
+}
+
+#[tokio::test]
+async fn a_key_that_the_operator_can_renew_parks_nothing() {
+    let (gateway, mut model, mut hook) = desk().await;
+    hook.accepted(&gateway, &direct("u1", "one")).await;
+    model.asked().await.fail(StatusCode::UNAUTHORIZED);
+    assert_eq!(hook.reply().await.body["text"], json!(NOTICE));
+    // Saved again, as one does with a new key.
+    gateway.reload().await.unwrap();
+    model.asked().await.answer("to one");
+    hook.hears("to one", &["one"]).await;
+}
+
+#[tokio::test]
+async fn a_file_that_vanishes_does_not_turn_the_box_into_the_demo() {
+    let (gateway, _model, hook) = desk().await;
+    gateway.remove_config();
+    assert!(matches!(gateway.reload().await, Err(ReloadError::FileGone(_))));
+    hook.accepted(&gateway, &direct("u1", "one")).await;
 }

@@ -17,7 +17,9 @@ const HISTORY_LINES: usize = 200;
 pub(super) async fn take(site: &Site, host: &dyn Host, visitor: &Visitor, draft: Draft) -> ToPage {
     let Draft { id, text } = draft;
     let is_id = id.len() <= MAX_ID_BYTES && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    let Some(message_id) = OpaqueId::new(id.as_str()).ok().filter(|_| is_id) else {
+    // A page chooses the id; that of one visitor must not hide the message of another.
+    let own_id = format!("{}/{id}", visitor.as_str());
+    let Some(message_id) = OpaqueId::new(own_id).ok().filter(|_| is_id && !id.is_empty()) else {
         return ToPage::refused(String::new(), Refusal::Invalid, None);
     };
     if text.trim().is_empty() {

@@ -125,7 +125,15 @@ impl ToPage {
 impl From<HistoryLine> for Line {
     fn from(line: HistoryLine) -> Self {
         let from = if line.from_agent { Speaker::Agent } else { Speaker::You };
-        Self { seq: line.seq, from, id: line.message_id, at: line.at.0, text: line.text }
+        Self { seq: line.seq, from, id: line.message_id.map(page_id), at: line.at.0, text: line.text }
+    }
+}
+
+/// The id that the page chose: what follows the visitor's own.
+fn page_id(message_id: String) -> String {
+    match message_id.split_once('/') {
+        Some((_, id)) => id.to_owned(),
+        None => message_id,
     }
 }
 

@@ -14,16 +14,12 @@ pub(super) struct Error {
     pub(super) message: String,
 }
 
-/// Where the answer goes: the ids that the peer needs to find its chat again.
+/// Where the answer goes: the ids that the peer needs to find its chat again; `null` for what it did not send.
 #[derive(Debug, Serialize, Deserialize)]
 struct Target {
-    #[serde(skip_serializing_if = "Option::is_none")]
     server_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     channel_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     thread_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     user_id: Option<String>,
 }
 
@@ -70,7 +66,8 @@ pub(super) fn event(body: &[u8], webhook_id: OpaqueId) -> Result<Event, Error> {
     Ok(Event {
         kind,
         parent,
-        account: body.id("account")?,
+        // SPEC §7.1 has none: the secret is the account.
+        account: None,
         server,
         room,
         thread,
@@ -78,7 +75,7 @@ pub(super) fn event(body: &[u8], webhook_id: OpaqueId) -> Result<Event, Error> {
         user_name: body.text("user_name")?.filter(|name| !name.is_empty()),
         author: Author::Peer,
         // Whoever posts here chose to: silence must be asked for.
-        mentions_bot: parent == ChatKind::Direct || body.flag("mentions_bot")?.unwrap_or(true),
+        mentions_bot: body.flag("mentions_bot")?.unwrap_or(true) || parent == ChatKind::Direct,
         message_id: body.id("message_id")?.unwrap_or_else(|| webhook_id.clone()),
         envelope_id: Some(webhook_id),
         text,
@@ -192,7 +189,8 @@ mod tests {
     fn a_direct_message_needs_a_user_and_a_text() {
         let event = read(r#"{"kind":"direct","user_id":"u1","text":"hi","server_id":null,"new_field":1}"#).unwrap();
         assert_eq!((event.message_id.as_str(), event.text.as_str()), ("msg_1", "hi"));
-        assert_eq!(event.reply_target, r#"{"user_id":"u1"}"#);
+        let target = r#"{"server_id":null,"channel_id":null,"thread_id":null,"user_id":"u1"}"#;
+        assert_eq!(event.reply_target, target);
         check_error(r#"{"kind":"direct","text":"hi"}"#, "user_id");
         check_error(r#"{"kind":"direct","user_id":"u1"}"#, "text");
         check_error(r#"{"user_id":"u1","text":"hi"}"#, "kind");
@@ -209,6 +207,7 @@ mod tests {
         check_error(r#"{"kind":"thread","channel_id":"c","text":"hi"}"#, "thread_id");
         check_error(r#"{"kind":"direct","user_id":"u","thread_id":"t","text":"hi"}"#, "thread_id");
         check_error(r#"{"kind":"direct","user_id":"u","text":"hi","attachments":[{}]}"#, "attachments[0].url");
+        check_error(r#"{"kind":"direct","user_id":"u","text":"hi","mentions_bot":"yes"}"#, "mentions_bot");
     }
 
     #[test]
@@ -237,7 +236,7 @@ mod tests {
         let body: Value = serde_json::from_str(&reply(&made).unwrap()).unwrap();
         let expected = serde_json::json!({
             "session_key": "webhook:s:c:group:thread=t", "in_reply_to": "m2", "answers": ["m1", "m2"],
-            "server_id": "s", "channel_id": "c", "thread_id": "t", "text": "hello",
+            "server_id": "s", "channel_id": "c", "thread_id": "t", "user_id": null, "text": "hello",
         });
         assert_eq!(body, expected);
     }

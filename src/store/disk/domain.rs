@@ -137,13 +137,13 @@ impl From<&message::Identity> for Identity {
 
 impl Address {
     fn restore(self) -> Result<message::ReplyAddress, id::Error> {
-        Ok(message::ReplyAddress::new(EntryId::new(self.entry)?, self.target))
+        Ok(message::ReplyAddress::new(EntryId::new(self.entry)?, self.stamp, self.target))
     }
 }
 
 impl From<&message::ReplyAddress> for Address {
     fn from(address: &message::ReplyAddress) -> Self {
-        Self { entry: address.entry().to_string(), target: address.target().to_owned() }
+        Self { entry: address.entry().to_string(), stamp: address.stamp(), target: address.target().to_owned() }
     }
 }
 

@@ -120,6 +120,7 @@ pub(super) struct Attachment {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Address {
     pub(super) entry: String,
+    pub(super) stamp: u64,
     pub(super) target: String,
 }
 
@@ -185,7 +186,7 @@ mod tests {
     }
 
     fn address() -> Address {
-        Address { entry: text("e"), target: text("t") }
+        Address { entry: text("e"), stamp: 5, target: text("t") }
     }
 
     fn inbound() -> Inbound {
@@ -249,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_waiting_message_keeps_its_shape() {
-        check(Waiting { inbound: inbound(), n_tries: 2, is_told: true }, b"\x01\x01e\x01c\x00\x01\x01w\x00\x01\x01r\x00\x01\x01u\x01\x00\x01\x01n\x02\x01\x01g\x01\x01m\xac\x02\x02hi\x01\x01l\x00\x01\x01f\x01e\x01t\x02\x01");
+        check(Waiting { inbound: inbound(), n_tries: 2, is_told: true }, b"\x01\x01e\x01c\x00\x01\x01w\x00\x01\x01r\x00\x01\x01u\x01\x00\x01\x01n\x02\x01\x01g\x01\x01m\xac\x02\x02hi\x01\x01l\x00\x01\x01f\x01e\x05\x01t\x02\x01");
     }
 
     #[test]
@@ -257,20 +258,20 @@ mod tests {
         let line = |speaker| Line { at: 300, speaker, text: text("hi"), address: address() };
         check(
             line(Speaker::Peer { user: None, name: Some(text("n")), message_id: text("m") }),
-            b"\x01\xac\x02\x00\x00\x01\x01n\x01m\x02hi\x01e\x01t",
+            b"\x01\xac\x02\x00\x00\x01\x01n\x01m\x02hi\x01e\x05\x01t",
         );
-        check(line(Speaker::Agent(text("a"))), b"\x01\xac\x02\x01\x01a\x02hi\x01e\x01t");
+        check(line(Speaker::Agent(text("a"))), b"\x01\xac\x02\x01\x01a\x02hi\x01e\x05\x01t");
     }
 
     #[test]
     fn a_reply_keeps_its_shape() {
-        check(delivery(), b"\x01\x02\xac\x02\x01\x01e\x01t\x01m\x02\x01l\x01m\x02hi");
+        check(delivery(), b"\x01\x02\xac\x02\x01\x01e\x05\x01t\x01m\x02\x01l\x01m\x02hi");
     }
 
     #[test]
     fn what_was_set_aside_keeps_its_shape() {
         let parked = |what| Parked { at: 300, reason: text("why"), what };
-        check(parked(ParkedItem::Message(Box::new(inbound()))), b"\x01\xac\x02\x03why\x00\x01e\x01c\x00\x01\x01w\x00\x01\x01r\x00\x01\x01u\x01\x00\x01\x01n\x02\x01\x01g\x01\x01m\xac\x02\x02hi\x01\x01l\x00\x01\x01f\x01e\x01t");
-        check(parked(ParkedItem::Delivery(1 << 80, delivery())), b"\x01\xac\x02\x03why\x01\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x08\x02\xac\x02\x01\x01e\x01t\x01m\x02\x01l\x01m\x02hi");
+        check(parked(ParkedItem::Message(Box::new(inbound()))), b"\x01\xac\x02\x03why\x00\x01e\x01c\x00\x01\x01w\x00\x01\x01r\x00\x01\x01u\x01\x00\x01\x01n\x02\x01\x01g\x01\x01m\xac\x02\x02hi\x01\x01l\x00\x01\x01f\x01e\x05\x01t");
+        check(parked(ParkedItem::Delivery(1 << 80, delivery())), b"\x01\xac\x02\x03why\x01\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x08\x02\xac\x02\x01\x01e\x05\x01t\x01m\x02\x01l\x01m\x02hi");
     }
 }

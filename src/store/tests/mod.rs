@@ -52,13 +52,13 @@ fn inbound(tenant_id: &str, user: &str, message_id: &str, at: u64) -> Inbound {
         received_at: Timestamp(at),
         text: format!("text of {message_id}"),
         attachments: vec![Attachment { url: "u".into(), mime: Some("image/png".into()), name: None }],
-        reply_to: ReplyAddress::new(entry, format!("target of {user}")),
+        reply_to: ReplyAddress::new(entry, 7, format!("target of {user}")),
     }
 }
 
 fn reply(message_id: &str, text: &str) -> NewDelivery {
     NewDelivery {
-        address: ReplyAddress::new(EntryId::new("slack-2").unwrap(), "target of u"),
+        address: ReplyAddress::new(EntryId::new("slack-2").unwrap(), 7, "target of u"),
         in_reply_to: id(message_id),
         answers: vec![id(message_id)],
         text: text.to_owned(),

@@ -45,6 +45,11 @@ impl TestGateway {
         fs::write(self.home.path().join("config.toml"), format!("[gateway]\nport = 0\n{config}")).unwrap();
     }
 
+    /// As an editor does for a moment.
+    pub(crate) fn remove_config(&self) {
+        fs::remove_file(self.home.path().join("config.toml")).unwrap();
+    }
+
     /// Starts over what is in the home.
     pub(crate) async fn power_on(&mut self) {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
