@@ -42,7 +42,7 @@ use refusals::Refusals;
 
 /// Longest body of a hook, in bytes.
 const MAX_HOOK_BYTES: usize = 1024 * 1024;
-/// Connections at the same time, WebSockets among them; each costs some tens of kilobytes.
+/// Connections at the same time, with those that became a WebSocket; each costs some tens of kilobytes.
 const MAX_CONNECTIONS: usize = 1_024;
 /// Connections that the system holds for us while many come at once.
 const BACKLOG: u32 = 1_024;

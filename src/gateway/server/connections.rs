@@ -174,7 +174,38 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 
 #[cfg(test)]
 mod tests {
+    use axum::extract::Request;
+    use axum::http::StatusCode;
+    use axum::routing::any;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::mpsc;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_was_upgraded_keeps_its_slot() {
+        let (send, mut upgrades) = mpsc::unbounded_channel();
+        let upgrade = async move |mut request: Request| {
+            send.send(hyper::upgrade::on(&mut request)).unwrap();
+            (StatusCode::SWITCHING_PROTOCOLS, [("connection", "upgrade"), ("upgrade", "echo")])
+        };
+        let connections = Connections {
+            app: Router::new().route("/", any(upgrade)),
+            slots: Arc::new(Semaphore::new(1)),
+            peers: Peers::default(),
+            stop: CancellationToken::new(),
+        };
+        let slot = connections.slot(&CancellationToken::new()).await.unwrap();
+        let (mut client, server) = tokio::io::duplex(1024);
+        connections.serve(Ok((server, Some([192, 0, 2, 1].into()))), slot).await;
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n").await.unwrap();
+        assert!(client.read(&mut [0; 1024]).await.unwrap() > 0);
+        let upgraded = upgrades.recv().await.unwrap().await.unwrap();
+        let n_open = || (1 - connections.slots.available_permits(), connections.peers.0.lock().unwrap().len());
+        assert_eq!(n_open(), (1, 1));
+        drop(upgraded);
+        assert_eq!(n_open(), (0, 0));
+    }
 
     #[test]
     fn an_address_has_a_share_and_the_machine_itself_none() {
