@@ -3,7 +3,7 @@
 use crate::channel::registry::{self, Settings as ChannelSettings, Type};
 use crate::document::{Document, NoVariables, Place, Section, Severity};
 use crate::id::{ChannelType, EntryId, OpaqueId, TenantId};
-use crate::identity::Policy;
+use crate::identity::{DmPolicy, Policy};
 use crate::session::DmScope;
 
 /// A channel entry: what every entry has, and the settings of its type.
@@ -69,8 +69,10 @@ impl Entry {
     pub(super) fn embedded(scope: DmScope) -> Option<Self> {
         let document = Document::parse_toml("embedded", "type = \"webchat\"").ok()?;
         let entry = Self::read(&mut document.root(&NoVariables), scope, &[])?;
-        // It is in no file: nothing about it can be mended there.
-        Some(Self { place: None, ..entry })
+        // A first start must show something that works, so it is open under `main` too. It is in no file: nothing
+        // about it can be mended there.
+        let policy = Policy { dm: DmPolicy::Open, ..entry.policy };
+        Some(Self { place: None, policy, ..entry })
     }
 }
 

@@ -100,3 +100,30 @@ fn load_located(located: &Located, home: &Path, variables: &dyn Variables) -> Re
         _ => Err(Error::Invalid(problems)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::NoVariables;
+    use crate::identity::DmPolicy;
+
+    fn load_text(text: &str) -> Loaded {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("config.toml"), text).unwrap();
+        load(home.path(), &NoVariables).unwrap()
+    }
+
+    #[test]
+    fn a_file_without_channels_still_shows_something_that_works() {
+        let loaded = load_text("[gateway]\nport = 18790\n");
+        let entries: Vec<_> = loaded.settings.channels.iter().map(|e| (e.id.as_str(), e.policy.dm)).collect();
+        assert_eq!(entries, [("webchat", DmPolicy::Open)]);
+        assert_eq!(loaded.warnings, []);
+    }
+
+    #[test]
+    fn a_format_that_names_the_tenant_does_not_ask_one_of_the_entry_that_is_in_no_file() {
+        let format = "key_format = \"tenant-{tenant_id}-{channel}:{user_id}\"";
+        assert_eq!(load_text(&format!("[session]\ndm_scope = \"per-channel-peer\"\n{format}\n")).warnings, []);
+    }
+}
