@@ -34,7 +34,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::document::{Problem, Secret, Variables};
 use crate::session::lane::Lanes;
-use crate::store::{self, Store};
+use crate::store::{self, Resume, Store};
 
 pub use home::{Home, socket};
 pub use server::short_path;
@@ -213,13 +213,14 @@ impl Gateway {
             store_trouble: Mutex::new(None),
             warned_of_main: AtomicBool::new(false),
         }));
+        let live = gateway.0.live.load_full();
+        // What waits must not be answered by whatever stands in for the configuration that is wrong. Read before
+        // anything runs: when it cannot be read, nothing is left running.
+        let left = if live.safe_mode.is_none() { gateway.0.store.resume()? } else { Resume::default() };
         let server = Server::listen(address, gateway.clone())?;
         gateway.replace_server(server);
-        gateway.start_entries(&gateway.0.live.load());
-        // What waits must not be answered by whatever stands in for the configuration that is wrong.
-        if gateway.0.live.load().safe_mode.is_none() {
-            gateway.take_up()?;
-        }
+        gateway.start_entries(&live);
+        gateway.take_up(left);
         gateway.spawn(prune_marks(gateway.clone()));
         Ok(gateway)
     }
@@ -304,10 +305,11 @@ impl Gateway {
         if let Some(server) = server {
             self.replace_server(server);
         }
-        if old.safe_mode.is_some()
-            && let Err(error) = self.take_up()
-        {
-            tracing::error!(%error, "what was left cannot be taken up; restart the gateway");
+        if old.safe_mode.is_some() {
+            match self.0.store.resume() {
+                Ok(left) => self.take_up(left),
+                Err(error) => tracing::error!(%error, "what was left cannot be taken up; restart the gateway"),
+            }
         }
         // What failed under the old settings need not wait for its timer.
         self.0.try_again.notify_waiters();
@@ -383,8 +385,7 @@ impl Gateway {
     }
 
     /// Takes up what the last run left: turns that did not end, replies that were not settled.
-    fn take_up(&self) -> Result<(), store::Error> {
-        let resume = self.0.store.resume()?;
+    fn take_up(&self, resume: Resume) {
         if !resume.waiting.is_empty() || !resume.deliveries.is_empty() {
             let (n_waiting, n_replies) = (resume.waiting.len(), resume.deliveries.len());
             tracing::info!(n_waiting, n_replies, "taking up what was left");
@@ -395,7 +396,6 @@ impl Gateway {
         for (tenant, session_key) in resume.waiting {
             self.wake((tenant, session_key));
         }
-        Ok(())
     }
 }
 
