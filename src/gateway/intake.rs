@@ -8,7 +8,7 @@ use super::live::LiveEntry;
 use crate::channel::Admitted;
 use crate::id::SessionKey;
 use crate::identity::{self, Verdict};
-use crate::message::{ChatKind, Inbound};
+use crate::message::{ChatKind, Identity, Inbound};
 use crate::store::{self, Filed};
 
 /// When to send a message again that the store could not take.
@@ -66,7 +66,7 @@ impl Gateway {
         match self.0.store.tenant(tenant.as_ref()).file(&session_key, &inbound).await {
             Ok(Filed::New) => {
                 self.note_store(None);
-                self.warn_of_main(&session_key);
+                self.warn_of_main(&session_key, &inbound.identity);
                 let accepted = Admitted::Accepted { session_key: session_key.to_string() };
                 self.wake((tenant, session_key));
                 accepted
@@ -83,12 +83,20 @@ impl Gateway {
             }
         }
     }
+
     /// Under `main` all who write directly share one conversation: said once, when the second one is admitted.
-    fn warn_of_main(&self, session_key: &SessionKey) {
-        if !session_key.as_str().ends_with("main") || self.0.warned_of_main.load(Ordering::Relaxed) {
+    fn warn_of_main(&self, session_key: &SessionKey, identity: &Identity) {
+        let (live, tenant) = (self.0.live.load(), identity.tenant.as_ref());
+        let is_main = live.resolver.main_key(tenant).is_some_and(|main| main == *session_key);
+        if !is_main || self.0.warned_of_main.load(Ordering::Relaxed) {
             return;
         }
-        for warning in self.shared_main(&self.0.live.load()).unwrap_or_default() {
+        // Looking who shares it visits all who wrote to this tenant, so not for the one who began it.
+        let began = self.0.store.tenant(tenant).session(session_key).row().ok().flatten();
+        if began.is_some_and(|row| row.channel == identity.channel && row.user == identity.user) {
+            return;
+        }
+        for warning in self.shared_main(&live).unwrap_or_default() {
             self.0.warned_of_main.store(true, Ordering::Relaxed);
             tracing::warn!("{warning}");
         }
