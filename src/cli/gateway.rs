@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::output::{field, json, line, paragraph, printable, table};
+use super::output::{field, json, line, paragraph, printable, table, with_causes};
 use super::{Context, Exit, Failure, client, log};
 use crate::clock::SystemClock;
 use crate::gateway::{self, Options, StartError};
@@ -102,16 +102,7 @@ fn start_failure(error: StartError) -> Failure {
         }
         StartError::Store(_) | StartError::Client(_) => (Exit::Internal, "see the log above"),
     };
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    exit.say(format!("{text}; {help}"))
+    exit.say(format!("{}; {help}", with_causes(&error)))
 }
 
 fn status(context: &Context) -> Result<(), Failure> {

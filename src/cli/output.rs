@@ -26,16 +26,20 @@ pub(super) fn json_line(value: &Value) {
 
 /// Prints an error and its causes as one sentence each.
 pub(super) fn error(error: &anyhow::Error) {
+    let text = with_causes(error.as_ref());
+    let text: String = text.chars().map(|c| if is_hidden(c) { REPLACED } else { c }).collect();
+    let _ = writeln!(io::stderr().lock(), "frontdesk: {text}");
+}
+
+/// An error and its causes. Some errors repeat their source in their own words; those are not said twice.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    for cause in error.chain().skip(1) {
-        let cause = cause.to_string();
-        // Some errors repeat their source in their own words.
+    for cause in std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string) {
         if !text.contains(&cause) {
             text = format!("{text}: {cause}");
         }
     }
-    let text: String = text.chars().map(|c| if is_hidden(c) { REPLACED } else { c }).collect();
-    let _ = writeln!(io::stderr().lock(), "frontdesk: {text}");
+    text
 }
 
 /// Prints rows under headings, in columns as wide as they need.
