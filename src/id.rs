@@ -39,6 +39,14 @@ pub enum Error {
 /// The entry id under which messages of the HTTP API are filed. No channel may have it.
 pub const API_ENTRY: &str = "api";
 
+/// 128 random bits as 32 hex digits: an id that nobody can guess. `None`: the system gives no random numbers.
+#[must_use]
+pub fn random() -> Option<String> {
+    let mut bytes = [0_u8; 16];
+    aws_lc_rs::rand::fill(&mut bytes).ok()?;
+    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// Longest id a vendor may send us, in bytes.
 pub const MAX_OPAQUE_ID_BYTES: usize = 16 * 1024;
 /// Longest name the operator may choose, in bytes.

@@ -60,7 +60,7 @@ impl ChatRequest {
         }
         body.refuse_what_cannot_be_done()?;
         let request = body.request()?;
-        let id = random_id().map_err(|()| ApiError::Unavailable { retry_after: None })?;
+        let id = crate::id::random().ok_or(ApiError::Unavailable { retry_after: None })?;
         let session = session(&body, headers, &request)?;
         let includes_usage = match body.get("stream_options") {
             Some(Value::Object(options)) => options.get("include_usage") == Some(&Value::Bool(true)),
@@ -125,13 +125,6 @@ fn text_of(content: &Content) -> Option<&str> {
         Content::Text(text) => Some(text),
         Content::ToolUse { .. } | Content::ToolResult { .. } => None,
     }
-}
-
-/// 128 random bits as hex.
-fn random_id() -> Result<String, ()> {
-    let mut bytes = [0_u8; 16];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_unspecified| ())?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 struct Body(Map<String, Value>);

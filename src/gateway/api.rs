@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_lc_rs::{constant_time, digest, rand};
+use aws_lc_rs::{constant_time, digest};
 use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -116,7 +116,7 @@ impl Caller for Bound {
         let (identity, session_key) = self.place_of(question.conversation)?;
         let agent = question.agent.or_else(|| self.key.agent.clone());
         let entry = identity.entry.clone();
-        let target = random_id().ok_or(AskError::Unavailable { retry_after: RETRY_AFTER })?;
+        let target = crate::id::random().ok_or(AskError::Unavailable { retry_after: RETRY_AFTER })?;
         let message_id = message_id(&self.key.name, question.idempotency_key.as_ref(), &target);
         let inbound = Inbound {
             identity,
@@ -245,13 +245,6 @@ fn message_id(name: &str, idempotency_key: Option<&OpaqueId>, random: &str) -> S
         Some(key) => format!("{}:{name}:{key}", name.len()),
         None => random.to_owned(),
     }
-}
-
-/// 128 random bits as hex.
-fn random_id() -> Option<String> {
-    let mut bytes = [0_u8; 16];
-    rand::fill(&mut bytes).ok()?;
-    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! The value is `<32 hex digits>.<base64url of HMAC-SHA256>` over purpose, entry and id, so that a
 //! cookie of one entry is worth nothing at another. There is no other way to name a visitor.
 
-use aws_lc_rs::{hmac, rand};
+use aws_lc_rs::hmac;
 use axum::http::{HeaderMap, HeaderValue, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,9 +20,7 @@ pub(super) struct Visitor(Box<str>);
 impl Visitor {
     /// Somebody who was not here before. `None`: the system gives no random bytes.
     pub(super) fn new() -> Option<Self> {
-        let mut bytes = [0; 16];
-        rand::fill(&mut bytes).ok()?;
-        Some(Self(format!("anon_{:032x}", u128::from_be_bytes(bytes)).into()))
+        Some(Self(format!("anon_{}", crate::id::random()?).into()))
     }
 
     pub(super) fn as_str(&self) -> &str {
