@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -225,4 +227,17 @@ async fn a_server_that_accepts_and_says_nothing_is_given_up() {
     let base_url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     let api = Api { timeout: Duration::from_millis(1), ..Api::new(base_url) };
     assert_eq!(trace(&OpenAi::new("test", &api, http()), 0).await, "error Transient provider test: silent for 0 s\n");
+}
+
+/// JSON of any shape, with these keys and these texts in random places.
+pub(super) fn json_of(
+    key: impl Strategy<Value = &'static str> + Clone + 'static,
+    word: impl Strategy<Value = Value> + 'static,
+) -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![Just(Value::Null), any::<u64>().prop_map(Value::from), word];
+    leaf.prop_recursive(5, 40, 4, move |inner| {
+        let object = prop::collection::vec((key.clone(), inner.clone()), 0..5);
+        let object = object.prop_map(|pairs| pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect());
+        prop_oneof![object, prop::collection::vec(inner, 0..3).prop_map(Value::Array)]
+    })
 }

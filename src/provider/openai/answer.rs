@@ -166,6 +166,7 @@ impl From<WireUsage> for Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::tests::json_of;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -268,13 +269,7 @@ mod tests {
             "error",
         ]);
         let word = prop::sample::select(vec!["stop", "tool_calls", "{", "x"]).prop_map(Value::from);
-        let leaf = prop_oneof![Just(Value::Null), any::<u64>().prop_map(Value::from), word];
-        leaf.prop_recursive(5, 40, 4, move |inner| {
-            let object = prop::collection::vec((key.clone(), inner.clone()), 0..5);
-            let object =
-                object.prop_map(|pairs| pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect());
-            prop_oneof![object, prop::collection::vec(inner, 0..3).prop_map(Value::Array)]
-        })
+        json_of(key, word)
     }
 
     proptest! {
