@@ -61,7 +61,7 @@ impl Bound {
         let lines = match after_seq {
             None => session.recent(limit, usize::MAX)?,
             Some(after) => {
-                let n_lines = session.row()?.map_or(0, |row| row.n_messages);
+                let n_lines = session.row()?.map_or(0, |row| row.last_line);
                 let n_wanted = u64::try_from(limit).unwrap_or(u64::MAX);
                 session.lines_after(after.max(n_lines.saturating_sub(n_wanted)), limit)?
             }

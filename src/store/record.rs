@@ -22,10 +22,16 @@ pub struct SessionRow {
     pub key: SessionKey,
     /// Kind of the place.
     pub kind: ChatKind,
+    /// What a thread hangs on; equal to `kind` otherwise.
+    pub parent: ChatKind,
     /// Entry of its first message.
     pub entry: EntryId,
     /// Type of that entry.
     pub channel: ChannelType,
+    /// Which of the bot's own accounts received its first message.
+    pub account: Option<OpaqueId>,
+    /// Workspace of that entry.
+    pub workspace: Option<OpaqueId>,
     /// Ids of its first message, as the vendor wrote them.
     pub server: Option<OpaqueId>,
     /// Room, chat or channel.
@@ -38,7 +44,13 @@ pub struct SessionRow {
     pub user_name: Option<String>,
     /// The agent of the last turn.
     pub agent: Option<AgentId>,
-    /// Lines in the transcript.
+    /// Which conversation under this key it is, from 1.
+    pub episode: u64,
+    /// Line of the transcript with which it begins.
+    pub first_line: u64,
+    /// Position of its last line.
+    pub last_line: u64,
+    /// Lines in its transcript.
     pub n_messages: u64,
     /// First message.
     pub created_at: Timestamp,

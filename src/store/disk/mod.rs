@@ -24,16 +24,88 @@ macro_rules! first_version {
 }
 
 first_version! {
-    Session: "conversation",
+    Session1: "conversation",
+    Archived: "archived conversation",
     Line: "line of a transcript",
     Waiting: "waiting message",
     Delivery: "reply",
     Parked: "item that was set aside",
 }
 
+impl Versioned for Session {
+    const WHAT: &'static str = "conversation";
+    const VERSION: u8 = 2;
+    type Previous = Session1;
+
+    fn migrate(previous: Session1) -> Self {
+        Self {
+            // What a thread hung on was not kept; most hang on groups.
+            parent: if previous.kind == Kind::Thread { Kind::Group } else { previous.kind },
+            kind: previous.kind,
+            entry: previous.entry,
+            channel: previous.channel,
+            account: None,
+            workspace: None,
+            server: previous.server,
+            room: previous.room,
+            thread: previous.thread,
+            user: previous.user,
+            user_name: previous.user_name,
+            agent: previous.agent,
+            episode: 1,
+            first_line: 1,
+            is_news: false,
+            n_lines: previous.n_lines,
+            n_filed: previous.n_filed,
+            n_parked: previous.n_parked,
+            created_at: previous.created_at,
+            last_active_at: previous.last_active_at,
+        }
+    }
+}
+
 /// A conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Session {
+    pub(super) kind: Kind,
+    pub(super) parent: Kind,
+    pub(super) entry: String,
+    pub(super) channel: String,
+    pub(super) account: Option<String>,
+    pub(super) workspace: Option<String>,
+    pub(super) server: Option<String>,
+    pub(super) room: Option<String>,
+    pub(super) thread: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) user_name: Option<String>,
+    pub(super) agent: Option<String>,
+    /// Which conversation under this key it is, from 1. Those before it are archived or erased.
+    pub(super) episode: u64,
+    /// Line of the transcript with which this episode begins, or will begin.
+    pub(super) first_line: u64,
+    /// Must the peer be told that this is a new conversation?
+    pub(super) is_news: bool,
+    /// Lines in the transcript over all episodes, so also the position of the last one.
+    pub(super) n_lines: u64,
+    /// Messages ever filed: the position of the last one in the inbox.
+    pub(super) n_filed: u64,
+    /// Items ever set aside: the position of the last one.
+    pub(super) n_parked: u64,
+    pub(super) created_at: u64,
+    pub(super) last_active_at: u64,
+}
+
+/// An episode that ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Archived {
+    /// When, and its row at that time.
+    pub(super) at: u64,
+    pub(super) session: Session,
+}
+
+/// A conversation as the first version kept it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Session1 {
     pub(super) kind: Kind,
     pub(super) entry: String,
     pub(super) channel: String,
@@ -227,25 +299,43 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_conversation_keeps_its_shape() {
-        let session = Session {
+    fn session() -> Session {
+        Session {
             kind: Kind::Thread,
+            parent: Kind::Direct,
             entry: text("e"),
             channel: text("c"),
+            account: Some(text("b")),
+            workspace: None,
             server: Some(text("s")),
             room: None,
             thread: Some(text("t")),
             user: None,
             user_name: Some(text("n")),
             agent: Some(text("a")),
+            episode: 2,
+            first_line: 3,
+            is_news: true,
             n_lines: 4,
             n_filed: 3,
             n_parked: 1,
             created_at: 300,
             last_active_at: 301,
-        };
-        check(session, b"\x01\x02\x01e\x01c\x01\x01s\x00\x01\x01t\x00\x01\x01n\x01\x01a\x04\x03\x01\xac\x02\xad\x02");
+        }
+    }
+
+    #[test]
+    fn a_conversation_keeps_its_shape() {
+        check(session(), b"\x02\x02\x00\x01e\x01c\x01\x01b\x00\x01\x01s\x00\x01\x01t\x00\x01\x01n\x01\x01a\x02\x03\x01\x04\x03\x01\xac\x02\xad\x02");
+        check(Archived { at: 302, session: session() }, b"\x01\xae\x02\x02\x00\x01e\x01c\x01\x01b\x00\x01\x01s\x00\x01\x01t\x00\x01\x01n\x01\x01a\x02\x03\x01\x04\x03\x01\xac\x02\xad\x02");
+    }
+
+    #[test]
+    fn a_conversation_of_the_first_version_is_its_first_episode() {
+        let first = b"\x01\x02\x01e\x01c\x01\x01s\x00\x01\x01t\x00\x01\x01n\x01\x01a\x04\x03\x01\xac\x02\xad\x02";
+        let migrated =
+            Session { parent: Kind::Group, account: None, episode: 1, first_line: 1, is_news: false, ..session() };
+        assert_eq!(Session::decode(first).unwrap(), migrated);
     }
 
     #[test]

@@ -95,14 +95,20 @@ impl Model {
             tenant: identity.tenant,
             key: key(place.1),
             kind: identity.kind,
+            parent: identity.parent,
             entry: identity.entry,
             channel: identity.channel,
+            account: identity.account,
+            workspace: identity.workspace,
             server: identity.server,
             room: identity.room,
             thread: identity.thread,
             user: identity.user,
             user_name: None,
             agent: None,
+            episode: 1,
+            first_line: 1,
+            last_line: 0,
             n_messages: 0,
             created_at: at,
             last_active_at: at,
@@ -138,7 +144,8 @@ impl Session {
     fn say(&mut self, at: Timestamp, speaker: Speaker, text: String, address: ReplyAddress) {
         let row = self.view.row.as_mut().unwrap();
         row.n_messages += 1;
-        self.view.lines.push(Line { seq: row.n_messages, at, speaker, text, address });
+        row.last_line += 1;
+        self.view.lines.push(Line { seq: row.last_line, at, speaker, text, address });
     }
 
     /// The store made these deliveries for these replies.
@@ -151,7 +158,7 @@ impl Session {
                 id: String::new(),
                 tenant: tenant(place.0),
                 key: key(place.1),
-                seq: self.view.row.as_ref().unwrap().n_messages,
+                seq: self.view.row.as_ref().unwrap().last_line,
                 created_at: Timestamp(at),
                 is_started: false,
                 content,
