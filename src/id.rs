@@ -3,6 +3,10 @@
 //! Ids that a vendor chose ([`OpaqueId`]) are bytes to us: never folded, trimmed or "cleaned".
 //! Names that the operator chose ([`AgentId`], [`EntryId`], [`ChannelType`]) are parsed once, when the configuration is read. Nothing here knows a channel, a session or the store.
 
+mod file_name;
+
+pub use file_name::{FileName, FileNameError, MAX_FILE_NAME_BYTES};
+
 use std::fmt;
 
 /// Why a text is not an identifier.
