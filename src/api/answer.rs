@@ -223,7 +223,9 @@ fn with(mut object: Value, name: &str, value: Value) -> Value {
 }
 
 fn call_json(id: &str, name: &str, input: &Value) -> Value {
-    json!({ "id": id, "type": "function", "function": { "name": name, "arguments": input.to_string() } })
+    // Arguments that are no object go to the client as the model wrote them.
+    let arguments = input.as_str().map_or_else(|| input.to_string(), str::to_owned);
+    json!({ "id": id, "type": "function", "function": { "name": name, "arguments": arguments } })
 }
 
 fn finish_reason(stop: StopReason) -> &'static str {

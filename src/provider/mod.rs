@@ -49,7 +49,7 @@ pub enum Content {
         id: String,
         /// Which tool.
         name: String,
-        /// Its arguments, an object.
+        /// Its arguments: an object, or what the model wrote in its place, as a text.
         input: serde_json::Value,
     },
     /// What the tool said.
@@ -91,15 +91,29 @@ pub struct Tool {
     pub input_schema: serde_json::Value,
 }
 
+/// May the model ask for the tools on offer?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ToolChoice {
+    /// As it likes.
+    #[default]
+    Auto,
+    /// No: it must answer. The tools stay listed, because calls in the conversation name them.
+    None,
+}
+
 /// Everything a model is told for one answer.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Request {
     /// Persona and rules. Trusted text.
     pub system: String,
+    /// What is known beside the conversation; follows `system`. Untrusted text.
+    pub memory: String,
     /// The conversation, oldest first. Untrusted text. The last message is the peer's.
     pub messages: Vec<Message>,
     /// Tools on offer.
     pub tools: Vec<Tool>,
+    /// May they be asked for?
+    pub tool_choice: ToolChoice,
     /// Longest answer, in tokens; `None`: the provider's default.
     pub max_tokens: Option<u32>,
     /// Texts at which the model stops; they are not part of the answer.
@@ -143,7 +157,7 @@ pub enum Chunk {
         id: String,
         /// Which tool.
         name: String,
-        /// Its arguments.
+        /// Its arguments: an object, or what the model wrote in its place, as a text.
         input: serde_json::Value,
     },
     /// What it cost so far; the last one counts.

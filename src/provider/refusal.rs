@@ -143,12 +143,11 @@ fn echoes(message: &str, request: &Request) -> bool {
         .filter_map(|(start, end)| message.get(*start..*end))
         .take(MAX_VENDOR_CHARS)
         .collect();
-    let contents = request.messages.iter().flat_map(|message| &message.content);
-    contents.into_iter().any(|content| {
-        let text = match content {
-            Content::Text(text) | Content::ToolResult { text, .. } => one_line(text.trim()),
-            Content::ToolUse { input, .. } => input.to_string(),
-        };
+    let contents = request.messages.iter().flat_map(|message| &message.content).map(|content| match content {
+        Content::Text(text) | Content::ToolResult { text, .. } => one_line(text.trim()),
+        Content::ToolUse { input, .. } => input.to_string(),
+    });
+    contents.chain([one_line(&request.memory)]).any(|text| {
         let n_chars = text.chars().count();
         let is_quoted_whole = (MIN_ECHO_CHARS..ECHO_CHARS).contains(&n_chars) && message.contains(&text);
         is_quoted_whole || windows.iter().any(|window| text.contains(window))

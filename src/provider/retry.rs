@@ -44,7 +44,8 @@ impl Default for Policy {
 /// A whole answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Completion {
-    /// What the model said and asked for, in its order. Empty only if it declined without a word.
+    /// What the model said and asked for, in its order. Empty only if it declined without a word, or had
+    /// nothing to add to what its tools did.
     pub content: Vec<Content>,
     /// Why it stopped.
     pub stop: StopReason,
@@ -63,7 +64,8 @@ pub enum Progress<'p> {
 
 /// Asks `provider` until it has answered, its error is final, or `policy` has had enough.
 ///
-/// A stream that ends without [`Chunk::Stop`] and an answer that says nothing are failed attempts.
+/// A stream that ends without [`Chunk::Stop`] and an answer that says nothing are failed attempts; after the
+/// results of tools it may say nothing.
 /// Dropping the future ends everything, the connection too.
 ///
 /// # Errors
@@ -118,6 +120,8 @@ impl Attempt {
         request: &Request,
         on_progress: &mut (dyn FnMut(Progress<'_>) + Send),
     ) -> Result<StopReason, Error> {
+        let last = request.messages.last().and_then(|message| message.content.last());
+        let follows_tools = matches!(last, Some(Content::ToolResult { .. }));
         let mut answer: Answer = self.within(provider.stream(request)).await??;
         loop {
             match self.within(answer.next()).await?.transpose()? {
@@ -127,7 +131,7 @@ impl Attempt {
                 }
                 Some(Chunk::ToolUse { id, name, input }) => self.content.push(Content::ToolUse { id, name, input }),
                 Some(Chunk::Usage(usage)) => self.usage = usage,
-                Some(Chunk::Stop(stop)) => return self.judge(stop),
+                Some(Chunk::Stop(stop)) => return self.judge(stop, follows_tools),
                 None => return Err(transient("the provider's answer was cut off")),
             }
         }
@@ -153,11 +157,12 @@ impl Attempt {
         }
     }
 
-    fn judge(&self, stop: StopReason) -> Result<StopReason, Error> {
+    fn judge(&self, stop: StopReason, follows_tools: bool) -> Result<StopReason, Error> {
         let is_something = |content: &Content| !matches!(content, Content::Text(text) if text.trim().is_empty());
         match stop {
             _ if self.content.iter().any(is_something) => Ok(stop),
             StopReason::Refusal => Ok(stop),
+            StopReason::EndTurn if follows_tools => Ok(stop),
             // It thought until the limit. So it would the next time.
             StopReason::MaxTokens => Err(Error {
                 kind: ErrorKind::Permanent,

@@ -1,5 +1,7 @@
 //! A request for a tool, while its pieces arrive.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::Chunk;
@@ -13,16 +15,27 @@ pub(super) struct PartialCall {
 }
 
 impl PartialCall {
-    /// The complete call, or `None` if it has no name or its arguments are no JSON object. No arguments at all are `{}`.
+    /// The complete call, or `None` if it has no name. No arguments at all are `{}`; what is no JSON object is
+    /// kept as the text it is: whoever runs the tool says so to the model.
     pub(super) fn finish(self) -> Option<Chunk> {
         let input = match self.arguments.trim() {
             "" | "null" => Value::Object(serde_json::Map::new()),
-            arguments => serde_json::from_str(arguments).ok().filter(Value::is_object)?,
+            arguments => serde_json::from_str(arguments).ok().filter(Value::is_object).unwrap_or(self.arguments.into()),
         };
         // Some compatible servers name no call, yet the result must say which one it answers.
         let id = if self.id.is_empty() { made_up_id() } else { self.id };
         (!self.name.is_empty()).then_some(Chunk::ToolUse { id, name: self.name, input })
     }
+}
+
+/// Is it a call whose arguments are no object? At the end of an answer that was cut, half a call.
+pub(super) fn is_broken(chunk: &Chunk) -> bool {
+    matches!(chunk, Chunk::ToolUse { input, .. } if !input.is_object())
+}
+
+/// Arguments as they are sent back: an object whatever the model wrote, because servers refuse anything else.
+pub(super) fn object(input: &Value) -> Cow<'_, Value> {
+    if input.is_object() { Cow::Borrowed(input) } else { Cow::Owned(Value::Object(serde_json::Map::new())) }
 }
 
 /// An id that no other call of the conversation has.
@@ -44,12 +57,13 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_an_object_or_nothing() {
-        check("book", r#"{"slot":"9am"}"#, Some(serde_json::json!({"slot": "9am"})));
-        check("book", "", Some(serde_json::json!({})));
-        check("book", "null", Some(serde_json::json!({})));
-        check("book", r#"{"slot":"9"#, None);
-        check("book", "[1]", None);
+    fn arguments_are_an_object_nothing_or_a_text_that_is_neither() {
+        use serde_json::json;
+        check("book", r#"{"slot":"9am"}"#, Some(json!({"slot": "9am"})));
+        check("book", "", Some(json!({})));
+        check("book", "null", Some(json!({})));
+        check("book", r#"{"slot":"9"#, Some(json!("{\"slot\":\"9")));
+        check("book", "[1]", Some(json!("[1]")));
         check("", "{}", None);
     }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::refusal::Refusal;
-use super::super::tool_call::PartialCall;
+use super::super::tool_call::{PartialCall, is_broken};
 use super::super::transport::{Decode, Failure};
 use super::super::{Chunk, StopReason, Usage, sse};
 
@@ -16,8 +16,8 @@ use super::super::{Chunk, StopReason, Usage, sse};
 pub(super) struct Decoder {
     calls: BTreeMap<u64, PartialCall>,
     has_calls: bool,
-    /// A call that made no sense: an error, unless the token limit turns out to be the cause.
-    has_broken_call: bool,
+    /// Calls that make no sense: kept back until the reason to stop says whether the token limit is the cause.
+    broken: Vec<Option<Chunk>>,
     usage: WireUsage,
     stop: Option<StopReason>,
 }
@@ -122,10 +122,11 @@ impl Decode for Decoder {
             }
             Wire::ContentBlockStop { index } => {
                 if let Some(call) = self.calls.remove(&index) {
-                    let call = call.finish();
                     self.has_calls = true;
-                    self.has_broken_call |= call.is_none();
-                    chunks.extend(call);
+                    match call.finish() {
+                        Some(call) if !is_broken(&call) => chunks.push(call),
+                        broken => self.broken.push(broken),
+                    }
                 }
             }
             Wire::MessageDelta { delta, usage } => {
@@ -144,11 +145,13 @@ impl Decode for Decoder {
 
 impl Decoder {
     fn finish(&mut self, chunks: &mut Vec<Chunk>) -> Result<(), Failure> {
-        chunks.push(Chunk::Usage(self.usage.into()));
         let stop = self.stop.unwrap_or(if self.has_calls { StopReason::ToolUse } else { StopReason::EndTurn });
-        if self.has_broken_call && stop != StopReason::MaxTokens {
-            return Err(Failure::Malformed("the arguments of a tool are no JSON object"));
+        let broken = std::mem::take(&mut self.broken);
+        if stop != StopReason::MaxTokens {
+            let broken: Option<Vec<Chunk>> = broken.into_iter().collect();
+            chunks.extend(broken.ok_or(Failure::Malformed("a call names no tool"))?);
         }
+        chunks.push(Chunk::Usage(self.usage.into()));
         chunks.push(Chunk::Stop(stop));
         Ok(())
     }
@@ -263,10 +266,10 @@ mod tests {
     }
 
     #[test]
-    fn half_a_call_is_an_error_unless_the_limit_cut_it() {
+    fn half_a_call_is_kept_as_it_is_unless_the_limit_cut_it() {
         check(&call_in_pieces(&["{\"x\""], "max_tokens"), Ok(&[FREE, Chunk::Stop(StopReason::MaxTokens)]));
-        let failure = Failure::Malformed("the arguments of a tool are no JSON object");
-        check(&call_in_pieces(&["{\"x\""], "tool_use"), Err(failure));
+        let kept = Chunk::ToolUse { id: "a".into(), name: "f".into(), input: json!("{\"x\"") };
+        check(&call_in_pieces(&["{\"x\""], "tool_use"), Ok(&[kept, FREE, Chunk::Stop(StopReason::ToolUse)]));
     }
 
     #[test]

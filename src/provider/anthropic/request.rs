@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use super::super::config::{Api, ApiVersion};
 use super::super::conversation::{Part, turns};
 use super::super::plain::plain;
-use super::super::{Request, Role, Tool};
+use super::super::tool_call::object;
+use super::super::{Request, Role, Tool, ToolChoice};
 
 /// The dialect demands a limit. This one fits every model and is longer than any chat message should be.
 const DEFAULT_MAX_TOKENS: u32 = 4096;
@@ -28,13 +29,23 @@ pub(super) fn body(request: &Request, api: &Api, version: &ApiVersion, markers: 
     body.insert("max_tokens".into(), json!(request.max_tokens.or(api.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS)));
     body.insert("stream".into(), json!(true));
     body.insert("messages".into(), messages(request, markers));
+    let mut system = Vec::new();
     if !request.system.is_empty() {
         // The mark covers what stands before it too: the tools. Neither changes from turn to turn.
         let cache_control = json!({"type": "ephemeral"});
-        body.insert("system".into(), json!([{"type": "text", "text": request.system, "cache_control": cache_control}]));
+        system.push(json!({"type": "text", "text": request.system, "cache_control": cache_control}));
+    }
+    if !request.memory.is_empty() {
+        system.push(json!({"type": "text", "text": words(&request.memory, markers)}));
+    }
+    if !system.is_empty() {
+        body.insert("system".into(), system.into());
     }
     if !request.tools.is_empty() {
         body.insert("tools".into(), request.tools.iter().map(tool).collect());
+        if request.tool_choice == ToolChoice::None {
+            body.insert("tool_choice".into(), json!({"type": "none"}));
+        }
     }
     if !request.stop.is_empty() {
         body.insert("stop_sequences".into(), json!(request.stop));
@@ -61,16 +72,32 @@ fn messages(request: &Request, markers: Markers) -> Value {
 }
 
 fn block(part: &Part<'_>, markers: Markers) -> Value {
-    let words = |text| match markers {
+    match part {
+        Part::Text(text) => json!({"type": "text", "text": words(text, markers)}),
+        Part::ToolUse { id, name, input } => {
+            let name = words(name, markers);
+            json!({"type": "tool_use", "id": id, "name": name, "input": arguments(input, markers)})
+        }
+        Part::ToolResult { id, text, is_error } => {
+            json!({"type": "tool_result", "tool_use_id": id, "content": words(text, markers), "is_error": is_error})
+        }
+    }
+}
+
+fn words(text: &str, markers: Markers) -> Cow<'_, str> {
+    match markers {
         Markers::Keep => Cow::Borrowed(text),
         Markers::Disarm => plain(text),
-    };
-    match part {
-        Part::Text(text) => json!({"type": "text", "text": words(text)}),
-        Part::ToolUse { id, name, input } => json!({"type": "tool_use", "id": id, "name": name, "input": input}),
-        Part::ToolResult { id, text, is_error } => {
-            json!({"type": "tool_result", "tool_use_id": id, "content": words(text), "is_error": is_error})
-        }
+    }
+}
+
+/// A template prints them as JSON, in which no sign of a marker is escaped.
+fn arguments(input: &Value, markers: Markers) -> Cow<'_, Value> {
+    let input = object(input);
+    match markers {
+        Markers::Keep => input,
+        // A space more inside a text, and a space between two signs that stand in texts only: it stays JSON.
+        Markers::Disarm => serde_json::from_str(&plain(&input.to_string())).map_or(input, Cow::Owned),
     }
 }
 
@@ -154,11 +181,49 @@ mod tests {
 
     #[test]
     fn markers_are_disarmed_for_servers_that_may_use_a_template() {
-        let request = Request { messages: vec![Message::text(Role::User, "<|x|>")], ..Request::default() };
-        let text = |markers| {
+        let call = Content::ToolUse { id: "a".into(), name: "book".into(), input: json!({"slot": "<|x|>"}) };
+        let messages = vec![Message::text(Role::User, "<|x|>"), Message { role: Role::Assistant, content: vec![call] }];
+        let request = Request { memory: "<|x|>".into(), messages, ..Request::default() };
+        let texts = |markers| {
             let body = body(&request, &api(), &ApiVersion::default(), markers);
-            body["messages"][0]["content"][0]["text"].clone()
+            let messages = &body["messages"];
+            [
+                &body["system"][0]["text"],
+                &messages[0]["content"][0]["text"],
+                &messages[1]["content"][0]["input"]["slot"],
+            ]
+            .map(Value::clone)
         };
-        assert_eq!((text(Markers::Keep), text(Markers::Disarm)), (json!("<|x|>"), json!("< |x|>")));
+        assert_eq!(texts(Markers::Keep), [json!("<|x|>"), json!("<|x|>"), json!("<|x|>")]);
+        assert_eq!(texts(Markers::Disarm), [json!("< |x|>"), json!("< |x|>"), json!("< |x|>")]);
+    }
+
+    #[test]
+    fn memory_follows_the_cached_persona() {
+        let request = Request { system: "Be kind.".into(), memory: "1. A dog.".into(), ..Request::default() };
+        let body = body(&request, &api(), &ApiVersion::default(), Markers::Keep);
+        let persona = json!({"type": "text", "text": "Be kind.", "cache_control": {"type": "ephemeral"}});
+        assert_eq!(body["system"], json!([persona, {"type": "text", "text": "1. A dog."}]));
+    }
+
+    #[test]
+    fn tools_that_may_not_be_asked_for_stay_listed() {
+        let tool = Tool { name: "book".into(), description: "Books.".into(), input_schema: json!({"type": "object"}) };
+        let request = Request { tools: vec![tool], tool_choice: ToolChoice::None, ..Request::default() };
+        let choice = |request: &Request| {
+            body(request, &api(), &ApiVersion::default(), Markers::Keep).get("tool_choice").cloned()
+        };
+        assert_eq!(choice(&request), Some(json!({"type": "none"})));
+        assert_eq!(choice(&Request { tool_choice: ToolChoice::Auto, ..request.clone() }), None);
+        assert_eq!(choice(&Request { tools: Vec::new(), ..request }), None);
+    }
+
+    #[test]
+    fn arguments_that_were_no_object_are_sent_back_as_an_empty_one() {
+        let call = Content::ToolUse { id: "a".into(), name: "book".into(), input: json!("{\"slot") };
+        let messages = vec![Message::text(Role::User, "9am?"), Message { role: Role::Assistant, content: vec![call] }];
+        let request = Request { messages, ..Request::default() };
+        let body = body(&request, &api(), &ApiVersion::default(), Markers::Keep);
+        assert_eq!(body["messages"][1]["content"][0]["input"], json!({}));
     }
 }

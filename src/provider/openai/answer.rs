@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::refusal::Refusal;
-use super::super::tool_call::PartialCall;
+use super::super::tool_call::{PartialCall, is_broken};
 use super::super::transport::{Decode, Failure};
 use super::super::{Chunk, StopReason, Usage, sse};
 
@@ -95,11 +95,13 @@ impl Decode for Decoder {
         let calls = std::mem::take(&mut self.calls);
         let has_calls = !calls.is_empty();
         for call in calls.into_values() {
+            // The limit may have cut one in two: the caller sees why, and has no use for half a call.
+            let was_cut = stop == StopReason::MaxTokens;
             match call.finish() {
+                Some(chunk) if was_cut && is_broken(&chunk) => {}
                 Some(chunk) => chunks.push(chunk),
-                // The limit cut it in two: the caller sees why, and has no use for half a call.
-                None if stop == StopReason::MaxTokens => {}
-                None => return Err(Failure::Malformed("the arguments of a tool are no JSON object")),
+                None if was_cut => {}
+                None => return Err(Failure::Malformed("a call names no tool")),
             }
         }
         // Not every server changes the reason when there are calls, and some claim calls without any.
@@ -234,11 +236,14 @@ mod tests {
     }
 
     #[test]
-    fn half_a_call_is_an_error_unless_the_limit_cut_it() {
+    fn half_a_call_is_kept_as_it_is_unless_the_limit_cut_it() {
         let half = fragment(json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": "{\"x\""}}));
         check(&[half.clone(), finish("length")], Ok(&[Chunk::Stop(StopReason::MaxTokens)]));
-        let failure = Failure::Malformed("the arguments of a tool are no JSON object");
-        check(&[half, finish("tool_calls")], Err(failure));
+        let kept = call("a", "f", json!("{\"x\""));
+        check(&[half, finish("tool_calls")], Ok(&[kept, Chunk::Stop(StopReason::ToolUse)]));
+        let nameless = fragment(json!({"index": 0, "id": "a", "function": {"arguments": "{}"}}));
+        check(&[nameless.clone(), finish("length")], Ok(&[Chunk::Stop(StopReason::MaxTokens)]));
+        check(&[nameless, finish("tool_calls")], Err(Failure::Malformed("a call names no tool")));
     }
 
     #[test]

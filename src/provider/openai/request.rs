@@ -1,11 +1,14 @@
 //! What we ask.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use super::super::config::Api;
 use super::super::conversation::{Part, Turn, turns};
 use super::super::plain::plain;
-use super::super::{Request, Role};
+use super::super::tool_call::object;
+use super::super::{Request, Role, ToolChoice};
 
 /// How the longest answer is named.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +26,9 @@ pub(super) fn body(request: &Request, api: &Api, limit_key: LimitKey) -> Value {
     body.insert("stream_options".into(), json!({"include_usage": true}));
     if !request.tools.is_empty() {
         body.insert("tools".into(), request.tools.iter().map(tool).collect());
+        if request.tool_choice == ToolChoice::None {
+            body.insert("tool_choice".into(), json!("none"));
+        }
     }
     if let Some(max_tokens) = request.max_tokens.or(api.max_tokens) {
         let key = match limit_key {
@@ -47,8 +53,11 @@ fn tool(tool: &super::super::Tool) -> Value {
 
 fn messages(request: &Request) -> Vec<Value> {
     let mut messages = Vec::new();
-    if !request.system.is_empty() {
-        messages.push(json!({"role": "system", "content": request.system}));
+    // One message, because templates of local models want no second one.
+    let system: Vec<Cow<'_, str>> = vec![Cow::Borrowed(&*request.system), plain(&request.memory)];
+    let system: Vec<&str> = system.iter().map(AsRef::as_ref).filter(|text| !text.is_empty()).collect();
+    if !system.is_empty() {
+        messages.push(json!({"role": "system", "content": system.join("\n\n")}));
     }
     for turn in turns(&request.messages) {
         match turn.role {
@@ -80,8 +89,8 @@ fn assistant(turn: &Turn<'_>) -> Value {
         .iter()
         .filter_map(|part| match part {
             Part::ToolUse { id, name, input } => {
-                let arguments = input.to_string();
-                let function = json!({"name": name, "arguments": plain(&arguments)});
+                let arguments = object(input).to_string();
+                let function = json!({"name": plain(name), "arguments": plain(&arguments)});
                 Some(json!({"id": id, "type": "function", "function": function}))
             }
             Part::Text(_) | Part::ToolResult { .. } => None,
@@ -186,8 +195,40 @@ mod tests {
             Message { role: Role::Assistant, content: vec![Content::Text(marker.into()), call] },
             Message { role: Role::User, content: vec![result] },
         ];
-        let request = Request { messages, system: marker.into(), ..Request::default() };
+        let request = Request { messages, system: marker.into(), memory: marker.into(), ..Request::default() };
         let body = body(&request, &api(), LimitKey::MaxTokens).to_string();
-        assert_eq!((body.matches(marker).count(), body.matches("< |im_start|>").count()), (1, 4), "{body}");
+        assert_eq!((body.matches(marker).count(), body.matches("< |im_start|>").count()), (1, 5), "{body}");
+    }
+
+    #[test]
+    fn memory_follows_the_persona() {
+        let check = |system: &str, memory: &str, expected: Value| {
+            let request = Request { system: system.into(), memory: memory.into(), ..Request::default() };
+            let body = body(&request, &api(), LimitKey::MaxTokens);
+            assert_eq!(body["messages"][0], expected);
+        };
+        check("Be kind.", "1. A dog.", json!({"role": "system", "content": "Be kind.\n\n1. A dog."}));
+        check("", "1. A dog.", json!({"role": "system", "content": "1. A dog."}));
+        check("Be kind.", "", json!({"role": "system", "content": "Be kind."}));
+    }
+
+    #[test]
+    fn tools_that_may_not_be_asked_for_stay_listed() {
+        let tool = Tool { name: "book".into(), description: "Books.".into(), input_schema: json!({"type": "object"}) };
+        let request = Request { tools: vec![tool], tool_choice: ToolChoice::None, ..Request::default() };
+        let none = body(&request, &api(), LimitKey::MaxTokens);
+        assert_eq!((none["tools"].as_array().unwrap().len(), &none["tool_choice"]), (1, &json!("none")));
+        let auto = body(&Request { tool_choice: ToolChoice::Auto, ..request }, &api(), LimitKey::MaxTokens);
+        assert_eq!(auto.get("tool_choice"), None);
+        let bare = Request { tool_choice: ToolChoice::None, ..Request::default() };
+        assert_eq!(body(&bare, &api(), LimitKey::MaxTokens).get("tool_choice"), None);
+    }
+
+    #[test]
+    fn arguments_that_were_no_object_are_sent_back_as_an_empty_one() {
+        let call = Content::ToolUse { id: "a".into(), name: "book".into(), input: json!("{\"slot") };
+        let messages = vec![Message::text(Role::User, "9am?"), Message { role: Role::Assistant, content: vec![call] }];
+        let body = body(&Request { messages, ..Request::default() }, &api(), LimitKey::MaxTokens);
+        assert_eq!(body["messages"][1]["tool_calls"][0]["function"]["arguments"], "{}");
     }
 }
