@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::tools::Toolset;
 use crate::document::{Section, Severity, read_at_most};
 use crate::id::AgentId;
 use crate::provider::Provider;
@@ -23,6 +24,8 @@ pub struct Config {
     pub provider: Option<String>,
     /// Its persona.
     pub soul: Arc<str>,
+    /// What it may use. None, unless the operator says so: small models without a template for tools fail on them.
+    pub tools: Vec<Toolset>,
 }
 
 impl Config {
@@ -42,18 +45,27 @@ impl Config {
                 }
             },
         };
+        let mut tools = section.take_parsed_list("tools", toolset);
+        tools.dedup();
         if name.is_none() {
             section.missing("name", "name = \"reception\"");
         }
-        Some(Self { name: name?, provider, soul })
+        Some(Self { name: name?, provider, soul, tools })
     }
 
     /// The agent of a gateway that configures none.
     #[must_use]
     #[expect(clippy::expect_used, reason = "a constant")]
     pub fn embedded() -> Self {
-        Self { name: AgentId::new("default").expect("a name"), provider: None, soul: DEFAULT_SOUL.into() }
+        let name = AgentId::new("default").expect("a name");
+        Self { name, provider: None, soul: DEFAULT_SOUL.into(), tools: Vec::new() }
     }
+}
+
+fn toolset(word: &str) -> Result<Toolset, String> {
+    let known = Toolset::ALL.iter().find(|(name, _)| *name == word).map(|(_, set)| *set);
+    let names: Vec<&str> = Toolset::ALL.iter().map(|(name, _)| *name).collect();
+    known.ok_or_else(|| format!("{word:?} is not one of {}", names.join(", ")))
 }
 
 fn read_soul(file: &Path) -> Result<String, String> {
@@ -71,6 +83,8 @@ pub struct Agent {
     pub name: AgentId,
     /// Its persona.
     pub soul: Arc<str>,
+    /// What it may use.
+    pub tools: Vec<Toolset>,
     /// What it thinks with.
     pub provider: Arc<dyn Provider>,
 }
@@ -97,6 +111,13 @@ mod tests {
         check(&[b'a'; MAX_SOUL_BYTES], Ok(&"a".repeat(MAX_SOUL_BYTES)));
         check(&[b'a'; MAX_SOUL_BYTES + 1], Err("is longer than 65536 bytes, and it is sent with every message"));
         check(b"a\xff", Err("cannot be read: invalid utf-8 sequence of 1 bytes from index 1"));
+    }
+
+    #[test]
+    fn tools_are_named() {
+        assert_eq!(toolset("memory"), Ok(Toolset::Memory));
+        assert_eq!(toolset("files"), Ok(Toolset::Files));
+        assert_eq!(toolset("shell"), Err("\"shell\" is not one of memory, files".to_owned()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use aws_lc_rs::digest;
 use tokio_util::sync::CancellationToken;
 
 use super::{Home, Reloaded};
-use crate::agent::Agent;
+use crate::agent::{self, Agent};
 use crate::channel::registry::Setup;
 use crate::channel::{Channel, Descriptor};
 use crate::clock::Timestamp;
@@ -187,7 +187,8 @@ impl Live {
         let agents = settings.agents.iter().filter_map(|agent| {
             let named = |name: &String| providers.iter().find(|(provider, _)| provider == name);
             let (_, provider) = agent.provider.as_ref().map_or(providers.first(), named)?;
-            let agent = Agent { name: agent.name.clone(), soul: agent.soul.clone(), provider: provider.clone() };
+            let agent::Config { name, soul, tools, .. } = agent.clone();
+            let agent = Agent { name, soul, tools, provider: provider.clone() };
             Some((agent.name.clone(), agent))
         });
         let agents = agents.collect();

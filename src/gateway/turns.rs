@@ -218,7 +218,8 @@ impl Gateway {
                     agent::Progress::Reset => Preview::Reset,
                 });
             };
-            let answer = agent::run(agent, &request, &retry::Policy::default(), &mut on_progress).await;
+            let mut context = agent::Context::empty();
+            let answer = agent::run(agent, request, &mut context, &retry::Policy::default(), &mut on_progress).await;
             match answer {
                 Err(Failure::TooLong { .. }) if !is_last_try => {
                     max_bytes = if max_bytes > 1024 { max_bytes / 4 } else { 0 }
