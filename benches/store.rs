@@ -99,7 +99,8 @@ fn answer(inbound: &Inbound, n: u64) -> Turn {
         text: text.clone(),
     };
     let agent = AgentId::new("reception").expect("a name");
-    Turn { episode: 1, answered: vec![n], agent, text, deliveries: vec![delivery], at: Timestamp(n) }
+    let (deliveries, notes, files) = (vec![delivery], Vec::new(), Vec::new());
+    Turn { episode: 1, answered: vec![n], agent, text, deliveries, notes, files, at: Timestamp(n) }
 }
 
 /// What this process has sent to disks, `proc_pid_io(5)`; zero where the system does not say.

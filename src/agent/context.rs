@@ -3,7 +3,7 @@
 //! A context is made by the caller for one conversation and reads only that one. What the agent changes is
 //! collected here and read back from here; nothing is kept until the caller commits it with the answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::id::{FileName, FileNameError};
@@ -39,11 +39,11 @@ pub struct Context<'c> {
     read: ReadFile<'c>,
 }
 
-/// What a turn changed, to be committed with its answer. `None` removes.
+/// What a turn changed, to be committed with its answer. `None`: is not there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// By number.
-    pub notes: Vec<(u64, Option<String>)>,
+    /// By number, before and after.
+    pub notes: Vec<(u64, Option<String>, Option<String>)>,
     /// By name, whole texts.
     pub files: Vec<(FileName, Option<String>)>,
 }
@@ -109,10 +109,10 @@ impl<'c> Context<'c> {
     #[must_use]
     pub fn into_changes(self) -> Changes {
         let Self { notes_before, notes, changed_files, .. } = self;
-        let removed = notes_before.keys().filter(|number| !notes.contains_key(number)).map(|number| (*number, None));
-        let set = notes.iter().filter(|(number, text)| notes_before.get(number) != Some(text));
-        let set = set.map(|(number, text)| (*number, Some(text.clone())));
-        Changes { notes: removed.chain(set).collect(), files: changed_files.into_iter().collect() }
+        let numbers: BTreeSet<u64> = notes_before.keys().chain(notes.keys()).copied().collect();
+        let change = |number: u64| (number, notes_before.get(&number).cloned(), notes.get(&number).cloned());
+        let notes = numbers.into_iter().map(change).filter(|(_, before, after)| before != after);
+        Changes { notes: notes.collect(), files: changed_files.into_iter().collect() }
     }
 
     /// The notes, by number.
@@ -270,15 +270,9 @@ impl<'c> Context<'c> {
         Err(self.similar(&name).map_or(Refused::NoFile, |similar| Refused::Similar(similar.clone())))
     }
 
-    /// A file that could not lie beside one of this name in every directory: the same in other letters, or one
-    /// that is a folder of the other's name.
+    /// Another file that could not lie beside one of this name.
     fn similar(&self, name: &FileName) -> Option<&FileName> {
-        let folded = name.folded();
-        let is_below = |one: &str, other: &str| one.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'));
-        self.files.keys().filter(|other| *other != name).find(|other| {
-            let other = other.folded();
-            other == folded || is_below(&other, &folded) || is_below(&folded, &other)
-        })
+        self.files.keys().find(|other| *other != name && other.clashes_with(name))
     }
 
     fn text_of(&self, name: &FileName) -> Result<String, Refused> {

@@ -232,7 +232,7 @@ mod tests {
         check(&mut context, "memory_remove", json!({"number": "2"}), Ok("removed"));
         check(&mut context, "memory_remove", json!({"number": 2}), Err("there is no note 2"));
         check(&mut context, "memory_add", json!({"text": " \n"}), Err("the text is empty"));
-        assert_eq!(context.into_changes().notes, [(1, Some("Has a cat.".to_owned()))]);
+        assert_eq!(context.into_changes().notes, [(1, None, Some("Has a cat.".to_owned()))]);
     }
 
     #[test]

@@ -77,7 +77,12 @@ pub async fn run(
         let mut show = following(&said, on_progress);
         let completion = retry::complete(agent.provider.as_ref(), &request, &policy, &mut show).await;
         drop(show);
-        let Completion { content, stop, .. } = completion.map_err(failure)?;
+        let Completion { content, stop, .. } = completion.map_err(|error| {
+            if !said.is_empty() {
+                on_progress(Progress::Reset);
+            }
+            failure(error)
+        })?;
         push_paragraph(&mut said, &words(&content));
         let must_answer =
             request.tool_choice == ToolChoice::None || request.tools.is_empty() || stop == StopReason::Refusal;

@@ -11,12 +11,14 @@ use super::Gateway;
 use super::live::Live;
 use crate::agent::{self, Failure, Said};
 use crate::channel::{Descriptor, Preview};
-use crate::id::{AgentId, OpaqueId};
+use crate::id::{AgentId, FileName, OpaqueId};
 use crate::message::{ChatKind, ReplyAddress};
 use crate::provider::retry;
 use crate::session::Address;
 use crate::session::lane::LaneId;
-use crate::store::{self, Delivery, Line, NewDelivery, SessionStore, Speaker, Turn, Waiting};
+use crate::store::{
+    self, ContextStore, Delivery, FileChange, Line, NewDelivery, NoteChange, SessionStore, Speaker, Turn, Waiting,
+};
 
 /// Messages that one turn answers at most.
 const MAX_COLLECTED: usize = 20;
@@ -129,7 +131,8 @@ impl Gateway {
             return self.fail(&session, &batch, failure, &target).await;
         };
         target.preview(Preview::Typing);
-        let mut asking = pin!(self.ask(agent, &session, &batch, &target));
+        let context = session.context(row.episode);
+        let mut asking = pin!(self.ask(agent, &session, &context, &batch, &target));
         let answer = tokio::select! {
             biased;
             answer = &mut asking => answer?,
@@ -141,11 +144,13 @@ impl Gateway {
             }
         };
         match answer {
-            Ok(text) => {
+            Ok((text, changes)) => {
                 let deliveries = split(&text, target.descriptor.and_then(|d| d.max_text_chars));
                 let deliveries = deliveries.into_iter().map(|text| batch.delivery(text)).collect();
                 let (answered, agent) = (batch.seqs(), agent.name.clone());
-                let turn = Turn { episode: row.episode, answered, agent, text, deliveries, at: self.now() };
+                let (notes, files) = kept(changes);
+                let (episode, at) = (row.episode, self.now());
+                let turn = Turn { episode, answered, agent, text, deliveries, notes, files, at };
                 self.deliver_all(self.commit(&session, turn).await?);
                 Ok(Next::Again)
             }
@@ -206,9 +211,10 @@ impl Gateway {
         &self,
         agent: &agent::Agent,
         session: &SessionStore,
+        kept: &ContextStore,
         batch: &Batch,
         target: &Target,
-    ) -> Result<Result<String, Failure>, store::Error> {
+    ) -> Result<Result<(String, agent::Changes), Failure>, store::Error> {
         let mut max_bytes = agent::HISTORY_BYTES;
         loop {
             let history = session.recent(agent::HISTORY_LINES, max_bytes)?;
@@ -223,13 +229,14 @@ impl Gateway {
                     agent::Progress::Reset => Preview::Reset,
                 });
             };
-            let mut context = agent::Context::empty();
+            // Anew for every try: what one changed before it failed is forgotten.
+            let mut context = context(agent, kept)?;
             let answer = agent::run(agent, request, &mut context, &retry::Policy::default(), &mut on_progress).await;
             match answer {
                 Err(Failure::TooLong { .. }) if !is_last_try => {
                     max_bytes = if max_bytes > 1024 { max_bytes / 4 } else { 0 }
                 }
-                answer => return Ok(answer),
+                answer => return Ok(answer.map(|text| (text, context.into_changes()))),
             }
         }
     }
@@ -364,6 +371,27 @@ impl Batch {
         let answers = self.waiting().map(|waiting| waiting.inbound.message_id.clone()).collect();
         NewDelivery { address: last.reply_to.clone(), in_reply_to: last.message_id.clone(), answers, text }
     }
+}
+
+/// What the agent may read and change of this conversation.
+fn context<'k>(agent: &agent::Agent, kept: &'k ContextStore) -> Result<agent::Context<'k>, store::Error> {
+    let notes = kept.notes()?.into_iter().map(|note| (note.number, note.text));
+    let files = if agent.tools.contains(&agent::Toolset::Files) { kept.files()? } else { Vec::new() };
+    let files = files.into_iter().map(|file| (file.name, file.size_bytes));
+    let read = move |name: &FileName| {
+        kept.file(name).unwrap_or_else(|error| {
+            tracing::error!(%error, "a working file cannot be read");
+            None
+        })
+    };
+    Ok(agent::Context::new(notes, files, Box::new(read)))
+}
+
+/// The agent's changes as the store takes them.
+fn kept(changes: agent::Changes) -> (Vec<NoteChange>, Vec<FileChange>) {
+    let notes = changes.notes.into_iter().map(|(number, was, text)| NoteChange { number, was, text });
+    let files = changes.files.into_iter().map(|(name, text)| FileChange { name, text });
+    (notes.collect(), files.collect())
 }
 
 /// Several people share a group, so the model is told who speaks: always by the same words.

@@ -82,6 +82,31 @@ impl FileName {
     }
 }
 
+impl FileName {
+    /// Could two files of these names not lie beside each other in every directory? They are one name in other
+    /// letters, or one of them would be a folder.
+    #[must_use]
+    pub fn clashes_with(&self, other: &Self) -> bool {
+        let (one, other) = (self.folded(), other.folded());
+        let is_below = |one: &str, other: &str| one.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'));
+        one == other || is_below(&one, &other) || is_below(&other, &one)
+    }
+
+    /// The same with a number: `a (2).txt`, `letters (2)/may.txt`. Another first part for every number, so that
+    /// one of them is always free.
+    #[must_use]
+    pub fn numbered(&self, n: u64) -> Self {
+        let split = |at| self.0.split_at(at);
+        let (stem, rest) = match (self.0.find('/'), self.0.rfind('.')) {
+            (Some(at), _) => split(at),
+            (None, Some(at)) if at > 0 => split(at),
+            (None, _) => (&*self.0, ""),
+        };
+        // What becomes too long loses its name: all that counts is that nothing is lost.
+        Self::new(&format!("{stem} ({n}){rest}")).unwrap_or_else(|_too_long| Self(format!("restored ({n})").into()))
+    }
+}
+
 impl fmt::Display for FileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -323,6 +348,34 @@ mod tests {
         check("notes", "notes.txt", false);
         // One looks like the other, but they are letters of two alphabets, and no disk takes one for the other.
         check("a", "а", false);
+    }
+
+    #[test]
+    fn names_that_cannot_lie_beside_each_other_clash() {
+        let check = |one: &str, other: &str, expected: bool| {
+            let (one, other) = (FileName::new(one).unwrap(), FileName::new(other).unwrap());
+            assert_eq!((one.clashes_with(&other), other.clashes_with(&one)), (expected, expected), "{one} {other}");
+        };
+        check("a", "A", true);
+        check("letters", "Letters/may", true);
+        check("letters/may", "letters/june", false);
+        check("letters", "letters2/may", false);
+        check("a.txt", "a", false);
+    }
+
+    #[test]
+    fn a_numbered_name_is_a_name() {
+        let check = |name: &str, expected: &str| {
+            let numbered = FileName::new(name).unwrap().numbered(2);
+            assert_eq!(numbered.as_str(), expected);
+            assert_eq!(FileName::new(expected), Ok(numbered));
+        };
+        check("a.txt", "a (2).txt");
+        check("a", "a (2)");
+        check(".env", ".env (2)");
+        check("a.tar.gz", "a.tar (2).gz");
+        check("letters/may.txt", "letters (2)/may.txt");
+        check(&"x".repeat(125), "restored (2)");
     }
 
     proptest! {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::id;
 
+use super::context::ContextStore;
 use super::record::{ArchivedRow, Line};
 use super::scope::Scope;
 use super::tables::{self, TRANSCRIPT};
@@ -32,6 +33,12 @@ impl EpisodeStore {
     #[must_use]
     pub fn key(&self) -> &id::SessionKey {
         &self.scope.key
+    }
+
+    /// Its notes and working files.
+    #[must_use]
+    pub fn context(&self) -> ContextStore {
+        ContextStore::new(Arc::clone(&self.shared), self.scope.clone(), self.row.session.episode)
     }
 
     /// Lines after `after_seq`, oldest first, at most `limit`.

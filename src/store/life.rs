@@ -3,6 +3,7 @@
 use redb::ReadableTable;
 
 use crate::clock::Timestamp;
+use crate::id::FileName;
 
 use super::record::{Delivery, NewDelivery, Restored};
 use super::scope::Scope;
@@ -143,30 +144,23 @@ fn join_memory(tables: &Tables<'_>, scope: &Scope, first: u64, last: u64) -> Res
         }
     }
     let Some(after) = last.checked_add(1) else { return Err(Error::Value { what: disk::Session::WHAT }) };
-    let mut names: Vec<String> = Vec::new();
+    let mut names: Vec<FileName> = Vec::new();
     // Newest first, so that the newest keeps its name.
     for row in tables.files.range((tenant, key, first, "")..(tenant, key, after, ""))?.rev() {
         let (id, file) = row?;
         let (_, _, episode, name) = id.value();
-        let free = (1..).map(|n| numbered(name, n)).find(|name| !names.contains(name));
-        let free = free.unwrap_or_else(|| name.to_owned());
+        let kept_name = FileName::new(name).or(Err(Error::Value { what: "file name" }))?;
+        let is_free = |free: &FileName| !names.iter().any(|other| other.clashes_with(free));
+        let free = std::iter::once(kept_name.clone()).chain((2..).map(|n| kept_name.numbered(n))).find(is_free);
+        let free = if episode == last { kept_name } else { free.ok_or(Error::Value { what: "file name" })? };
         if episode != last {
             gone.push(Change::File((episode, name.to_owned()), None));
-            kept.push(Change::File((last, free.clone()), Some(file.value().to_owned())));
+            kept.push(Change::File((last, free.to_string()), Some(file.value().to_owned())));
         }
         names.push(free);
     }
     gone.append(&mut kept);
     Ok(gone)
-}
-
-/// `a.txt`, `a (2).txt`, `a (3).txt`.
-fn numbered(name: &str, n: u64) -> String {
-    match (n, name.rsplit_once('.')) {
-        (1, _) => name.to_owned(),
-        (_, Some((stem, suffix))) if !stem.is_empty() => format!("{stem} ({n}).{suffix}"),
-        _ => format!("{name} ({n})"),
-    }
 }
 
 /// All positions of one episode in the transcript.

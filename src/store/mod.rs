@@ -10,6 +10,7 @@
 //!
 //! Called by `gateway/`. Knows `id`, `clock` and `message`.
 
+mod context;
 mod database;
 mod delivery_id;
 mod disk;
@@ -36,12 +37,13 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use context::ContextStore;
 pub use episode::EpisodeStore;
 pub use error::Error;
 pub use record::{
-    ArchivedRow, Conversations, Counts, Delivery, Erased, Expired, Filed, Filter, Found, Hit, Life, Line, Moved,
-    NewDelivery, Parked, ParkedItem, Restored, Resume, Scrubbed, Search, SearchCursor, SessionRow, Speaker, Turn,
-    Waiting,
+    ArchivedRow, Conversations, Counts, Delivery, Erased, Expired, FileChange, FileRow, Filed, Filter, Found, Hit,
+    Life, Line, Moved, NewDelivery, Note, NoteChange, Parked, ParkedItem, Restored, Resume, Scrubbed, Search,
+    SearchCursor, SessionRow, Speaker, Turn, Waiting,
 };
 pub use session::SessionStore;
 pub use tenant::TenantStore;

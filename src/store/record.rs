@@ -1,7 +1,7 @@
 //! What the store takes and gives: plain values, without a word about how they are kept.
 
 use crate::clock::Timestamp;
-use crate::id::{AgentId, ChannelType, EntryId, OpaqueId, SessionKey, TenantId};
+use crate::id::{AgentId, ChannelType, EntryId, FileName, OpaqueId, SessionKey, TenantId};
 use crate::message::{ChatKind, Inbound, ReplyAddress};
 
 /// What became of a message that was offered to the store.
@@ -296,8 +296,54 @@ pub struct Turn {
     pub text: String,
     /// What to send: the text, split where the channel needs it.
     pub deliveries: Vec<NewDelivery>,
+    /// What it changed in the notes.
+    pub notes: Vec<NoteChange>,
+    /// What it changed in the working files.
+    pub files: Vec<FileChange>,
     /// When.
     pub at: Timestamp,
+}
+
+/// A new, other or removed note.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoteChange {
+    /// Which.
+    pub number: u64,
+    /// What the turn found there.
+    pub was: Option<String>,
+    /// What it leaves there.
+    pub text: Option<String>,
+}
+
+/// A new, other or removed working file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileChange {
+    /// Which.
+    pub name: FileName,
+    /// All that is in it from now on; `None` removes it.
+    pub text: Option<String>,
+}
+
+/// Something that the agent noted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Which, from 1, in the order of their making. There are gaps.
+    pub number: u64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// What.
+    pub text: String,
+}
+
+/// A working file, without what is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRow {
+    /// Its name.
+    pub name: FileName,
+    /// When it was written.
+    pub at: Timestamp,
+    /// Its length.
+    pub size_bytes: usize,
 }
 
 /// Something set aside for the operator.

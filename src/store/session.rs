@@ -7,6 +7,7 @@ use redb::{AccessGuard, ReadTransaction};
 use crate::clock::Timestamp;
 use crate::id::SessionKey;
 
+use super::context::ContextStore;
 use super::episode::EpisodeStore;
 use super::erase::Erase;
 use super::life::{Archive, BeginAnew, Restore};
@@ -106,7 +107,8 @@ impl SessionStore {
     ///
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`], [`Error::Closed`]; [`Error::Gone`] when one of the messages
-    /// does not wait any more, or none is named, or the conversation is another one than [`Turn::episode`]. On an error nothing has happened.
+    /// does not wait any more, or none is named, the conversation is another one than
+    /// [`Turn::episode`], or a note is not what the turn found. On an error nothing has happened.
     pub async fn commit_turn(&self, turn: Turn) -> Result<Vec<Delivery>, Error> {
         self.shared.writer.write(CommitTurn { scope: self.scope.clone(), turn }).await
     }
@@ -226,6 +228,12 @@ impl SessionStore {
         let row = archive.get((tenant, key, episode))?;
         let row = row.map(|row| tenant::restore_archived(self.scope.clone(), &row)).transpose()?;
         Ok(row.map(|row| EpisodeStore::new(Arc::clone(&self.shared), self.scope.clone(), row)))
+    }
+
+    /// Notes and working files of the conversation that [`SessionRow::episode`] numbers.
+    #[must_use]
+    pub fn context(&self, episode: u64) -> ContextStore {
+        ContextStore::new(Arc::clone(&self.shared), self.scope.clone(), episode)
     }
 
     /// Replies of this conversation that are not settled, oldest first.

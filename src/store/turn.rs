@@ -9,7 +9,7 @@ use super::scope::Scope;
 use super::tables::{self, Change, Changes, Tables};
 use super::versioned::Versioned;
 use super::writer::Operation;
-use super::{Error, delivery_id, disk};
+use super::{Error, context, delivery_id, disk};
 
 /// See `SessionStore::commit_turn`.
 #[derive(Debug)]
@@ -50,6 +50,7 @@ impl Operation for CommitTurn {
         let line = disk::Line { at: turn.at.0, speaker, text: turn.text, address };
         changes.push(Change::Line(session.n_lines, Some(line.encode()?)));
         let deliveries = send(tables, &scope, turn.deliveries, session.n_lines, turn.at, &mut changes)?;
+        changes.extend(context::changes(tables, &scope, session.episode, turn.notes, turn.files, turn.at)?);
         changes.push(Change::Session { from: Some(was_active_at), to: Some(session) });
         Ok((deliveries, Changes::Session(scope, changes)))
     }

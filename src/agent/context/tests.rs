@@ -153,7 +153,8 @@ fn only_what_differs_is_a_change() {
     context.replace_note(5, "six").unwrap();
     assert_eq!(context.add_note("seven"), Ok(6));
     context.remove_note(6).unwrap();
-    assert_eq!(context.into_changes().notes, [(1, None), (5, Some("six".to_owned()))]);
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(context.into_changes().notes, [(1, text("one"), None), (5, text("five"), text("six"))]);
 }
 
 #[test]
@@ -210,10 +211,11 @@ struct Model {
 
 impl Model {
     fn apply(&mut self, changes: Changes) {
-        for (number, text) in changes.notes {
-            match text {
+        for (number, before, after) in changes.notes {
+            assert_eq!(self.notes.get(&number), before.as_ref());
+            match after {
                 Some(text) => drop(self.notes.insert(number, text)),
-                None => assert!(self.notes.remove(&number).is_some(), "a note is removed that is not there"),
+                None => drop(self.notes.remove(&number)),
             }
         }
         for (name, text) in changes.files {

@@ -60,7 +60,8 @@ async fn turn(sets: &[Toolset], answers: Vec<Vec<Chunk>>) -> Done {
     let result = run(&agent, request, &mut context, &Policy::default(), &mut on_progress).await;
     assert!(provider.answers.lock().unwrap().is_empty(), "fewer requests than scripted");
     let asked = std::mem::take(&mut *provider.asked.lock().unwrap());
-    Done { result, shown, asked, notes: context.into_changes().notes }
+    let notes = context.into_changes().notes.into_iter().map(|(number, _, text)| (number, text)).collect();
+    Done { result, shown, asked, notes }
 }
 
 fn add(text: &str) -> (&'static str, Value) {

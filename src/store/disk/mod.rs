@@ -115,7 +115,6 @@ pub(super) struct Archived {
 }
 
 /// Something to remember in a conversation.
-#[cfg_attr(not(test), expect(dead_code, reason = "moved as bytes; nothing makes one yet"))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Note {
     pub(super) at: u64,
@@ -123,7 +122,6 @@ pub(super) struct Note {
 }
 
 /// A working file of a conversation.
-#[cfg_attr(not(test), expect(dead_code, reason = "moved as bytes; nothing makes one yet"))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct File {
     pub(super) at: u64,

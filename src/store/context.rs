@@ -1,0 +1,103 @@
+//! What a conversation keeps besides its transcript: notes and working files. They belong to an episode.
+
+use std::sync::Arc;
+
+use redb::ReadableTable;
+
+use crate::clock::Timestamp;
+use crate::id::FileName;
+
+use super::record::{FileChange, FileRow, Note, NoteChange};
+use super::scope::Scope;
+use super::tables::{Change, FILES, NOTES, Tables};
+use super::versioned::Versioned;
+use super::{Error, Shared, disk};
+
+/// Notes and working files of one conversation, to be read. There is no way to name another one: a file's name is
+/// the last part of a key of which the handle holds all others.
+#[derive(Debug, Clone)]
+pub struct ContextStore {
+    shared: Arc<Shared>,
+    scope: Scope,
+    episode: u64,
+}
+
+impl ContextStore {
+    pub(super) fn new(shared: Arc<Shared>, scope: Scope, episode: u64) -> Self {
+        Self { shared, scope, episode }
+    }
+
+    /// The notes, by number.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn notes(&self) -> Result<Vec<Note>, Error> {
+        let notes = self.shared.database.read()?.open_table(NOTES)?;
+        let (tenant, key) = self.scope.parts();
+        let mut found = Vec::new();
+        for row in notes.range((tenant, key, self.episode, 0)..=(tenant, key, self.episode, u64::MAX))? {
+            let (id, note) = row?;
+            let disk::Note { at, text } = disk::Note::decode(note.value())?;
+            found.push(Note { number: id.value().3, at: Timestamp(at), text });
+        }
+        Ok(found)
+    }
+
+    /// The working files, by name, without what is in them.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn files(&self) -> Result<Vec<FileRow>, Error> {
+        let files = self.shared.database.read()?.open_table(FILES)?;
+        let (tenant, key) = self.scope.parts();
+        let next = self.episode.checked_add(1).ok_or(Error::Value { what: "episode" })?;
+        let mut found = Vec::new();
+        for row in files.range((tenant, key, self.episode, "")..(tenant, key, next, ""))? {
+            let (id, file) = row?;
+            let name = FileName::new(id.value().3).or(Err(Error::Value { what: "file name" }))?;
+            let disk::File { at, bytes } = disk::File::decode(file.value())?;
+            found.push(FileRow { name, at: Timestamp(at), size_bytes: bytes.len() });
+        }
+        Ok(found)
+    }
+
+    /// What is in a working file.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn file(&self, name: &FileName) -> Result<Option<String>, Error> {
+        let files = self.shared.database.read()?.open_table(FILES)?;
+        let (tenant, key) = self.scope.parts();
+        let Some(file) = files.get((tenant, key, self.episode, name.as_str()))? else { return Ok(None) };
+        let disk::File { bytes, .. } = disk::File::decode(file.value())?;
+        String::from_utf8(bytes).map(Some).or(Err(Error::Value { what: disk::File::WHAT }))
+    }
+}
+
+/// What a turn changes in them. A note that is not any more what the turn saw spoils the whole turn: the
+/// conversation was joined with an older one meanwhile, and numbers mean other notes.
+pub(super) fn changes(
+    tables: &Tables<'_>,
+    scope: &Scope,
+    episode: u64,
+    notes: Vec<NoteChange>,
+    files: Vec<FileChange>,
+    at: Timestamp,
+) -> Result<Vec<Change>, Error> {
+    let (tenant, key) = scope.parts();
+    let mut changes = Vec::new();
+    for NoteChange { number, was, text } in notes {
+        let found = tables.notes.get((tenant, key, episode, number))?;
+        let found = found.map(|note| disk::Note::decode(note.value())).transpose()?;
+        if found.map(|note| note.text) != was {
+            return Err(Error::Gone { what: "note" });
+        }
+        let note = text.map(|text| disk::Note { at: at.0, text }.encode()).transpose()?;
+        changes.push(Change::Note((episode, number), note));
+    }
+    for FileChange { name, text } in files {
+        let file = text.map(|text| disk::File { at: at.0, bytes: text.into_bytes() }.encode()).transpose()?;
+        changes.push(Change::File((episode, name.to_string()), file));
+    }
+    Ok(changes)
+}
