@@ -93,6 +93,9 @@ impl Gateway {
         warnings.extend(trouble.map(|trouble| {
             format!("the store takes nothing: {trouble}; make room on the disk, or see that it can be written")
         }));
+        let trouble = self.0.revision_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        warnings
+            .extend(trouble.map(|trouble| format!("the configuration in use was not kept as a revision: {trouble}")));
         for entry in self.0.outbox.entries() {
             if entry.as_str() != API_ENTRY && !live.entries.contains_key(&entry) {
                 warnings.push(format!("replies wait for the channel entry {entry}, which is not configured; add it again, or they are set aside after a day"));
