@@ -137,6 +137,6 @@ fn text(id: Option<&OpaqueId>) -> Option<&str> {
     id.map(OpaqueId::as_str)
 }
 
-fn time(at: Timestamp) -> String {
+pub(super) fn time(at: Timestamp) -> String {
     at.to_string()
 }

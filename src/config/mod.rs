@@ -130,9 +130,12 @@ fn load_text(located: &Located, text: String, home: &Path, variables: &dyn Varia
     }
 }
 
-/// What a text says, one value a line, without its secrets; the text may be wrong in any way but its syntax.
-fn redact(located: &Located, text: &str, home: &Path, variables: &dyn Variables) -> Result<Vec<String>, Error> {
-    let document = located.parse(text).map_err(Error::Invalid)?;
+/// What a file says, one value a line, without its secrets; it may be wrong in any way but its syntax.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn redacted(located: &Located, home: &Path, variables: &dyn Variables) -> Result<Vec<String>, Error> {
+    let document = located.parse(&located.read()?).map_err(Error::Invalid)?;
     let _settings = Settings::read(&document, home, variables);
     Ok(document.redacted())
 }

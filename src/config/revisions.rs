@@ -103,7 +103,7 @@ impl Revision {
     /// When it cannot be read, or has errors of syntax.
     pub fn redacted(&self, home: &Path, variables: &dyn Variables) -> Result<Vec<String>, Error> {
         let located = Located { path: self.path.clone(), syntax: self.syntax };
-        super::redact(&located, &located.read()?, home, variables)
+        super::redacted(&located, home, variables)
     }
 }
 
