@@ -3,6 +3,7 @@
 //! | path | what |
 //! |---|---|
 //! | `GET /api/v1/status` | how the gateway is |
+//! | `GET /api/v1/doctor` | what is wrong, worst first, each with the fix |
 //! | `POST /api/v1/reload` | reads the configuration again; 422 with the problems if it cannot be used |
 //! | `GET /api/v1/config` | the file that is there now: its digest, and what it says without secrets |
 //! | `PUT /api/v1/config` | `{"text","base"[,"syntax"]}`: takes its place and is used; 409 if `base` is not its digest, 422 with the problems |
@@ -18,7 +19,7 @@
 pub(crate) mod config;
 mod json;
 
-pub(crate) use json::problem as problem_json;
+pub(crate) use json::{findings as findings_json, problem as problem_json};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -32,6 +33,7 @@ use serde_json::{Value, json};
 
 use crate::channel::registry;
 use crate::config::{RevisionError, Syntax};
+use crate::doctor;
 use crate::document::Secret;
 use crate::gateway::{Gateway, ReloadError, Reloaded, StartError};
 use crate::id::{AgentId, ChannelType, OpaqueId, SessionKey, TenantId};
@@ -55,6 +57,7 @@ fn router(gateway: Gateway) -> Router {
     Router::new()
         .route("/api/v1/status", get(status))
         .route("/api/v1/reload", post(reload))
+        .route("/api/v1/doctor", get(examine))
         .route("/api/v1/config", get(show_config).put(put_config))
         .route("/api/v1/config/revisions", get(revisions))
         .route("/api/v1/config/revisions/{number}", get(revision))
@@ -111,6 +114,13 @@ fn answer(status: StatusCode, value: &Value) -> Response {
 
 async fn status(State(gateway): State<Gateway>) -> Result<Response, Error> {
     Ok(answer(StatusCode::OK, &json::status(&gateway.status()?)))
+}
+
+async fn examine(State(gateway): State<Gateway>) -> Result<Response, Error> {
+    let (status, in_use) = (gateway.status()?, gateway.config_digest());
+    let running = doctor::Running { status: &status, config_digest: in_use.as_deref() };
+    let found = doctor::examine(gateway.home(), gateway.variables(), Some(&running), gateway.now());
+    Ok(answer(StatusCode::OK, &json::findings(&found, true)))
 }
 
 async fn reload(State(gateway): State<Gateway>) -> Response {

@@ -319,7 +319,9 @@ impl Gateway {
         self.0.home.remove_socket();
     }
 
-    fn now(&self) -> Timestamp {
+    /// The time, by its clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
         self.0.clock.now()
     }
 

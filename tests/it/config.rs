@@ -256,3 +256,48 @@ async fn two_configurations_are_safe_mode_until_undo() {
     assert!(!desk.gateway.home().join("config.yml").exists());
     desk.check_model("one", "m1").await;
 }
+
+#[tokio::test]
+async fn doctor_says_what_is_wrong_with_and_without_a_gateway() {
+    let mut desk = Desk::start().await;
+    desk.check_model("one", "m1").await;
+    let (code, said) = desk.gateway.command(&["doctor"]).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("[clear-secret]") && said.ends_with("nothing is wrong\n"), "{said}");
+    desk.gateway.configure(&[BAD, &desk.good("m2")].concat());
+    let (code, said) = desk.gateway.command(&["doctor"]).await;
+    assert_eq!(code, 78, "{said}");
+    assert!(said.starts_with("error: config.toml:3:") && !said.contains("swordfish"), "{said}");
+    desk.gateway.configure(&[&desk.good("m1"), "group_policy = \"always\"\n"].concat());
+    let (code, said) = desk.gateway.command(&["doctor"]).await;
+    assert_eq!(code, 75, "{said}");
+    assert!(said.starts_with("warning: ") && said.contains("[not-reloaded]"), "{said}");
+    desk.gateway.power_off().await;
+    let (code, said) = desk.gateway.command(&["doctor", "--json"]).await;
+    assert_eq!(code, 75, "{said}");
+    assert!(said.contains("\"running\": false") && said.contains("\"id\": \"answers-always\""), "{said}");
+}
+
+#[tokio::test]
+async fn route_explain_says_key_rule_agent_and_what_else_would_match() {
+    let home = tempfile::tempdir().unwrap();
+    let text = "routing = [\"tenant-42-webhook:* -> a\", \"webhook:* -> b\"]\n[session]\ndm_scope = \"per-channel-peer\"\n\
+        [[agents]]\nname = \"a\"\n[[agents]]\nname = \"b\"\n[[channels]]\ntype = \"webhook\"\nsecret = \"s\"\n\
+        reply_url = \"https://example.com/\"\ntenant_id = \"42\"\nworkspace_id = \"w\"\n";
+    fs::write(home.path().join("config.toml"), text).unwrap();
+    let explain = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_frontdesk"));
+        command.env_clear().arg("--home").arg(home.path()).args(["route", "explain", "tenant-42-webhook:c1:u1"]);
+        String::from_utf8(command.args(arguments).output().unwrap().stdout).unwrap()
+    };
+    let expected =
+        "rule: direct:per-channel-peer\nagent: a\nroute: tenant-42-webhook:* -> a\nwould match too: webhook:* -> b\n";
+    let said = explain(&[]);
+    assert!(said.starts_with("session key: tenant-42-workspace=w:"), "the workspace of the only such entry: {said}");
+    assert_eq!(said.split_once('\n').unwrap().1, expected);
+    let json: Value = serde_json::from_str(&explain(&["--json", "--kind", "group"])).unwrap();
+    assert_eq!(
+        (&json["rule"], &json["agent"], &json["later"]),
+        (&json!("group"), &json!("a"), &json!(["webhook:* -> b"]))
+    );
+}
