@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
+use crate::doctor::Finding;
 use crate::document::{Problem, Severity};
 use crate::gateway::{ChannelStatus, Reloaded, Status};
 use crate::id::{OpaqueId, SessionKey, TenantId};
@@ -26,7 +27,7 @@ pub(super) fn status(status: &Status) -> Value {
         "store": { "path": status.store, "bytes": status.store_bytes },
         "channels": status.channels.iter().map(channel).collect::<Vec<_>>(),
         "notes": status.notes,
-        "warnings": status.warnings,
+        "warnings": status.errors.iter().chain(&status.warnings).collect::<Vec<_>>(),
     })
 }
 
@@ -41,6 +42,18 @@ fn channel(channel: &ChannelStatus) -> Value {
         "refused": channel.n_refused,
         "problem": channel.problem,
     })
+}
+
+pub(crate) fn findings(findings: &[Finding], is_running: bool) -> Value {
+    let finding = |finding: &Finding| {
+        json!({
+            "severity": finding.severity.as_str(),
+            "id": finding.id,
+            "what": finding.what,
+            "fix": finding.fix,
+        })
+    };
+    json!({ "running": is_running, "findings": findings.iter().map(finding).collect::<Vec<_>>() })
 }
 
 pub(super) fn reloaded(reloaded: &Reloaded) -> Value {
@@ -137,6 +150,6 @@ fn text(id: Option<&OpaqueId>) -> Option<&str> {
     id.map(OpaqueId::as_str)
 }
 
-fn time(at: Timestamp) -> String {
+pub(super) fn time(at: Timestamp) -> String {
     at.to_string()
 }

@@ -3,19 +3,27 @@
 //! | path | what |
 //! |---|---|
 //! | `GET /api/v1/status` | how the gateway is |
+//! | `GET /api/v1/doctor` | what is wrong, worst first, each with the fix |
 //! | `POST /api/v1/reload` | reads the configuration again; 422 with the problems if it cannot be used |
+//! | `GET /api/v1/config` | the file that is there now: its digest, and what it says without secrets |
+//! | `PUT /api/v1/config` | `{"text","base"[,"syntax"]}`: takes its place and is used; 409 if `base` is not its digest, 422 with the problems |
+//! | `GET /api/v1/config/revisions` | what it was, the newest first |
+//! | `GET /api/v1/config/revisions/{n}[/difference]` | one of them without secrets; how the file differs from it |
+//! | `POST /api/v1/config/undo[?revision]` | goes back to one |
 //! | `GET /api/v1/sessions?tenant&channel&agent&after&limit` | a page of conversations |
 //! | `GET /api/v1/sessions/find?channel&user[&tenant]` | where somebody wrote |
 //! | `GET /api/v1/sessions/show?key[&tenant]&lines` | one conversation: its row, lines, and what waits |
 //!
 //! Every path wants the admin token; without it there is nothing to learn, not even which paths exist.
 
+pub(crate) mod config;
 mod json;
 
-pub(crate) use json::problem as problem_json;
+pub(crate) use json::{findings as findings_json, problem as problem_json};
 
 use axum::Router;
-use axum::extract::{Query, Request, State};
+use axum::body::Bytes;
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -24,8 +32,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::channel::registry;
+use crate::config::{RevisionError, Syntax};
+use crate::doctor;
 use crate::document::Secret;
-use crate::gateway::{Gateway, ReloadError, StartError};
+use crate::gateway::{Gateway, ReloadError, Reloaded, StartError};
 use crate::id::{AgentId, ChannelType, OpaqueId, SessionKey, TenantId};
 use crate::store::{self, Filter, SessionRow};
 
@@ -47,6 +57,12 @@ fn router(gateway: Gateway) -> Router {
     Router::new()
         .route("/api/v1/status", get(status))
         .route("/api/v1/reload", post(reload))
+        .route("/api/v1/doctor", get(examine))
+        .route("/api/v1/config", get(show_config).put(put_config))
+        .route("/api/v1/config/revisions", get(revisions))
+        .route("/api/v1/config/revisions/{number}", get(revision))
+        .route("/api/v1/config/revisions/{number}/difference", get(difference))
+        .route("/api/v1/config/undo", post(undo))
         .route("/api/v1/sessions", get(sessions))
         .route("/api/v1/sessions/find", get(find))
         .route("/api/v1/sessions/show", get(show))
@@ -100,19 +116,105 @@ async fn status(State(gateway): State<Gateway>) -> Result<Response, Error> {
     Ok(answer(StatusCode::OK, &json::status(&gateway.status()?)))
 }
 
+async fn examine(State(gateway): State<Gateway>) -> Result<Response, Error> {
+    let (status, in_use) = (gateway.status()?, gateway.config_digest());
+    let running = doctor::Running { status: &status, config_digest: in_use.as_deref() };
+    let found = doctor::examine(gateway.home(), gateway.variables(), Some(&running), gateway.now());
+    Ok(answer(StatusCode::OK, &json::findings(&found, true)))
+}
+
 async fn reload(State(gateway): State<Gateway>) -> Response {
-    match gateway.reload().await {
-        Ok(reloaded) => answer(StatusCode::OK, &json::reloaded(&reloaded)),
-        Err(error) => {
-            let problems = match &error {
-                ReloadError::Config(crate::config::Error::Invalid(problems)) => {
-                    problems.iter().map(json::problem).collect()
-                }
-                _ => Vec::new(),
-            };
-            let body = json!({ "error": error.to_string(), "problems": problems });
-            answer(StatusCode::UNPROCESSABLE_ENTITY, &body)
+    gateway.reload().await.map_or_else(|error| refused(&error), |reloaded| done(&reloaded))
+}
+
+fn done(reloaded: &Reloaded) -> Response {
+    answer(StatusCode::OK, &json::reloaded(reloaded))
+}
+
+fn refused(error: &ReloadError) -> Response {
+    let status = match error {
+        ReloadError::Changed => StatusCode::CONFLICT,
+        ReloadError::Revision(RevisionError::Unknown(_) | RevisionError::NoneOther) => StatusCode::NOT_FOUND,
+        ReloadError::Revision(_) => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    let body = match error {
+        ReloadError::Config(source) | ReloadError::StillBad { source, .. } => {
+            config::error_json(source, &error.to_string())
         }
+        _ => json!({ "error": error.to_string(), "problems": [] }),
+    };
+    answer(status, &body)
+}
+
+async fn show_config(State(gateway): State<Gateway>) -> Response {
+    match config::current(gateway.home(), gateway.variables()) {
+        Ok(current) => answer(StatusCode::OK, &current),
+        Err(error) => answer(StatusCode::UNPROCESSABLE_ENTITY, &config::error_json(&error, &error.to_string())),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct NewConfig {
+    text: String,
+    /// Digest of the text that the editor started from; absent: there was no file.
+    base: Option<String>,
+    syntax: Option<String>,
+}
+
+async fn put_config(State(gateway): State<Gateway>, body: Bytes) -> Result<Response, Error> {
+    // The parser's words may repeat a piece of the text, and with it a secret.
+    let new: NewConfig = serde_json::from_slice(&body)
+        .map_err(|_error| Error::Query("the body must be JSON: {\"text\",\"base\"[,\"syntax\"]}".to_owned()))?;
+    let syntax = match new.syntax.as_deref() {
+        None => None,
+        Some("toml") => Some(Syntax::Toml),
+        Some("yaml") => Some(Syntax::Yaml),
+        Some(_) => return Err(Error::Query("syntax must be toml or yaml".to_owned())),
+    };
+    let put = gateway.put_config(new.text, syntax, new.base.as_deref()).await;
+    Ok(put.map_or_else(|error| refused(&error), |reloaded| done(&reloaded)))
+}
+
+async fn revisions(State(gateway): State<Gateway>) -> Response {
+    let in_use = gateway.config_digest();
+    match config::revisions(gateway.home(), gateway.variables(), in_use.as_deref()) {
+        Ok(revisions) => answer(StatusCode::OK, &revisions),
+        Err(error) => refused(&error.into()),
+    }
+}
+
+async fn revision(State(gateway): State<Gateway>, Path(number): Path<u32>) -> Response {
+    shown(config::revision(gateway.home(), gateway.variables(), number))
+}
+
+async fn difference(State(gateway): State<Gateway>, Path(number): Path<u32>) -> Response {
+    shown(config::difference(gateway.home(), gateway.variables(), number))
+}
+
+fn shown(shown: Result<Value, config::ShowError>) -> Response {
+    match shown {
+        Ok(shown) => answer(StatusCode::OK, &shown),
+        Err(config::ShowError::Revision(error)) => refused(&error.into()),
+        Err(config::ShowError::Config(error)) => refused(&error.into()),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Undo {
+    revision: Option<u32>,
+}
+
+async fn undo(State(gateway): State<Gateway>, Query(undo): Query<Undo>) -> Response {
+    match gateway.undo_config(undo.revision).await {
+        Ok((reloaded, revision)) => {
+            let mut body = json::reloaded(&reloaded);
+            if let Some(body) = body.as_object_mut() {
+                body.insert("revision".to_owned(), json!(revision));
+            }
+            answer(StatusCode::OK, &body)
+        }
+        Err(error) => refused(&error),
     }
 }
 

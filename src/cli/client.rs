@@ -34,6 +34,7 @@ impl Answer {
         let exit = match self.status {
             StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => Exit::Usage,
             StatusCode::UNPROCESSABLE_ENTITY => Exit::Config,
+            StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE => Exit::TryAgain,
             _ => Exit::Internal,
         };
         let error = self.body.get("error").and_then(Value::as_str).unwrap_or("the gateway gave no reason");
@@ -61,6 +62,16 @@ pub(super) fn query(pairs: &[(&str, Option<&str>)]) -> String {
 
 /// Asks the running gateway.
 pub(super) fn ask(context: &Context, method: Method, path: &str) -> Result<Answer, Failure> {
+    try_ask(context, method, path)?.ok_or_else(|| {
+        let home = context.home.display();
+        Exit::TryAgain.say(format!(
+            "no gateway is running in {home}; start it with `gateway run`, or name its home with --home DIR"
+        ))
+    })
+}
+
+/// Asks the gateway; `None` if none is running.
+pub(super) fn try_ask(context: &Context, method: Method, path: &str) -> Result<Option<Answer>, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from)?;
     runtime.block_on(async {
         let answer = tokio::time::timeout(TIMEOUT, exchange(&context.home, method, path)).await;
@@ -70,20 +81,8 @@ pub(super) fn ask(context: &Context, method: Method, path: &str) -> Result<Answe
     })
 }
 
-async fn exchange(home: &Path, method: Method, path: &str) -> Result<Answer, Failure> {
-    let not_running = |error: io::Error| {
-        let home = home.display();
-        match error.kind() {
-            io::ErrorKind::PermissionDenied => {
-                Exit::Usage.say(format!("the gateway in {home} belongs to another user; run this as its owner"))
-            }
-            _ => Exit::TryAgain.say(format!(
-                "no gateway is running in {home}; start it with `gateway run`, or name its home with --home DIR"
-            )),
-        }
-    };
-    let token = fs::read_to_string(home.join("admin.token")).map_err(not_running)?;
-    let stream = UnixStream::connect(short_path(&socket(home))).await.map_err(not_running)?;
+async fn exchange(home: &Path, method: Method, path: &str) -> Result<Option<Answer>, Failure> {
+    let Some((token, stream)) = connect(home).await? else { return Ok(None) };
     let failed =
         |error: hyper::Error| Exit::TryAgain.because(anyhow::Error::from(error).context("the gateway broke off"));
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
@@ -108,7 +107,23 @@ async fn exchange(home: &Path, method: Method, path: &str) -> Result<Answer, Fai
             return Err(Exit::TryAgain.say("the gateway broke off; look at its log"));
         }
     };
-    Ok(Answer { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
+    Ok(Some(Answer { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }))
+}
+
+/// The admin token and the gateway's socket; `None` if nobody listens there.
+async fn connect(home: &Path) -> Result<Option<(String, UnixStream)>, Failure> {
+    let connected = match fs::read_to_string(home.join("admin.token")) {
+        Ok(token) => UnixStream::connect(short_path(&socket(home))).await.map(|stream| (token, stream)),
+        Err(error) => Err(error),
+    };
+    match connected {
+        Ok(connected) => Ok(Some(connected)),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let home = home.display();
+            Err(Exit::Usage.say(format!("the gateway in {home} belongs to another user; run this as its owner")))
+        }
+        Err(_) => Ok(None),
+    }
 }
 
 #[cfg(test)]

@@ -1,14 +1,16 @@
-//! `config check|show`.
+//! `config check|show|revisions|diff|undo`.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use http::Method;
+use serde_json::{Value, json};
 
-use super::output::{self, line};
-use super::{Context, Failure};
+use super::output::{self, field, line, table};
+use super::{Context, Exit, Failure, client};
+use crate::admin::config::{self as shown, ShowError};
 use crate::admin::problem_json;
-use crate::config::{self, Error, Loaded};
+use crate::config::{self, Candidate, Error, Loaded, RevisionError};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Config {
@@ -16,13 +18,28 @@ pub(super) enum Config {
     Check(Check),
     /// Print what the configuration says, one value a line
     Show(Show),
+    /// List what the configuration was
+    Revisions,
+    /// Say how the file differs from what it was
+    Diff {
+        /// Number of the revision, as `config revisions` prints it
+        number: u32,
+    },
+    /// Go back to what the configuration was, and use it
+    Undo {
+        /// Number of the revision [default: the last good one that differs from the file]
+        number: Option<u32>,
+    },
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Show {
     /// Mask secrets; there is no way to print them
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "revision")]
     redacted: bool,
+    /// What it was, by the number that `config revisions` prints; secrets are masked
+    #[arg(long, value_name = "N", conflicts_with = "file")]
+    revision: Option<u32>,
     /// The file [default: the one in the home]
     file: Option<PathBuf>,
 }
@@ -36,7 +53,134 @@ pub(super) struct Check {
 pub(super) fn run(context: &Context, command: Config) -> Result<(), Failure> {
     match command {
         Config::Check(check) => self::check(context, &check),
+        Config::Show(Show { revision: Some(number), .. }) => show_revision(context, number),
         Config::Show(show) => self::show(context, &show),
+        Config::Revisions => revisions(context),
+        Config::Diff { number } => diff(context, number),
+        Config::Undo { number } => undo(context, number),
+    }
+}
+
+/// What the running gateway says; without one, what this program finds itself.
+fn ask_or<E: Into<Failure>>(
+    context: &Context,
+    path: &str,
+    find: impl FnOnce() -> Result<Value, E>,
+) -> Result<Value, Failure> {
+    match client::try_ask(context, Method::GET, path)? {
+        Some(answer) => answer.success(),
+        None => find().map_err(Into::into),
+    }
+}
+
+fn show_revision(context: &Context, number: u32) -> Result<(), Failure> {
+    let find = || shown::revision(&context.home, &context.variables(), number);
+    let found = ask_or(context, &format!("/api/v1/config/revisions/{number}"), find)?;
+    if context.json {
+        output::json(&found);
+    } else {
+        strings(&found, "values").iter().for_each(|value| line(value));
+    }
+    Ok(())
+}
+
+fn revisions(context: &Context) -> Result<(), Failure> {
+    let find = || shown::revisions(&context.home, &context.variables(), None);
+    let found = ask_or(context, "/api/v1/config/revisions", find)?;
+    if context.json {
+        output::json(&found);
+        return Ok(());
+    }
+    let rows = found.get("revisions").and_then(Value::as_array).cloned().unwrap_or_default();
+    if rows.is_empty() {
+        line("no revisions: they are kept from the first start with a configuration file");
+        return Ok(());
+    }
+    let is = |row: &Value, name: &str| row.get(name).and_then(Value::as_bool).unwrap_or(false);
+    let state = |row: &Value| match (is(row, "in_use"), is(row, "in_file"), is(row, "good")) {
+        (true, ..) => "in use",
+        (_, true, _) => "in the file",
+        (.., true) => "good",
+        (.., false) => "never used",
+    };
+    let cells = |row: &Value| {
+        let [number, at, bytes, summary] = ["number", "at", "bytes", "summary"].map(|name| field(row, name));
+        vec![number, at, bytes, state(row).to_owned(), summary]
+    };
+    table(&["number", "kept", "bytes", "state", "change"], &rows.iter().map(cells).collect::<Vec<_>>());
+    Ok(())
+}
+
+fn diff(context: &Context, number: u32) -> Result<(), Failure> {
+    let find = || shown::difference(&context.home, &context.variables(), number);
+    let found = ask_or(context, &format!("/api/v1/config/revisions/{number}/difference"), find)?;
+    let difference = found.get("difference").and_then(Value::as_str).unwrap_or_default();
+    match difference.trim_end() {
+        _ if context.json => output::json(&found),
+        "" => line("no difference, but for secrets, comments and order"),
+        difference => difference.lines().for_each(line),
+    }
+    Ok(())
+}
+
+fn undo(context: &Context, number: Option<u32>) -> Result<(), Failure> {
+    let query = client::query(&[("revision", number.map(|number| number.to_string()).as_deref())]);
+    let Some(answer) = client::try_ask(context, Method::POST, &format!("/api/v1/config/undo{query}"))? else {
+        return undo_file(context, number);
+    };
+    let body = answer.body.clone();
+    let undone = answer.success().map_err(|failure| {
+        let error = failure.error.context("the running settings stay");
+        Failure { error, json: Some(body), ..failure }
+    })?;
+    if context.json {
+        output::json(&undone);
+    } else {
+        line(&format!("revision {} is in {} and in use", field(&undone, "revision"), field(&undone, "config")));
+    }
+    Ok(())
+}
+
+/// Without a gateway it is a matter of files; the next start uses what is there then.
+fn undo_file(context: &Context, number: Option<u32>) -> Result<(), Failure> {
+    let candidate = Candidate::revision(&context.home, number)?;
+    candidate.put(&context.home)?;
+    let number = candidate.revision.as_ref().map(|revision| revision.number);
+    // The gateway may have variables that this shell has not, so this is said and decides nothing.
+    candidate.check(&context.home, &context.variables()).map_err(|error| {
+        let said = format!("revision {} is in the file, and no gateway is running here", number.unwrap_or_default());
+        Exit::Config.because(anyhow::Error::from(error).context(said))
+    })?;
+    if context.json {
+        output::json(&json!({ "revision": number, "config": candidate.file(), "running": false }));
+    } else {
+        let (number, file) = (number.unwrap_or_default(), candidate.file().display());
+        line(&format!("revision {number} is in {file}; no gateway is running here, so the next start uses it"));
+    }
+    Ok(())
+}
+
+fn strings(value: &Value, name: &str) -> Vec<String> {
+    let list = value.get(name).and_then(Value::as_array).into_iter().flatten();
+    list.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+impl From<RevisionError> for Failure {
+    fn from(error: RevisionError) -> Self {
+        match error {
+            RevisionError::Unknown(_) | RevisionError::NoneOther => Exit::Usage.because(error),
+            RevisionError::Present(_) => Exit::Config.because(error),
+            RevisionError::Disk { .. } => Exit::TryAgain.because(error),
+        }
+    }
+}
+
+impl From<ShowError> for Failure {
+    fn from(error: ShowError) -> Self {
+        match error {
+            ShowError::Revision(error) => error.into(),
+            ShowError::Config(error) => error.into(),
+        }
     }
 }
 

@@ -81,7 +81,7 @@ fn greet(gateway: &gateway::Gateway) {
     if let Ok(status) = gateway.status() {
         let config = status.config.as_deref().unwrap_or(NO_FILE);
         line(&format!("home: {}, configuration: {config}", gateway.home().display()));
-        for warning in status.warnings {
+        for warning in status.errors.iter().chain(&status.warnings) {
             line(&format!("warning: {warning}"));
         }
     }

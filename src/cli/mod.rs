@@ -5,6 +5,7 @@
 
 mod client;
 mod config;
+mod doctor;
 mod gateway;
 mod log;
 mod output;
@@ -54,6 +55,8 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Config),
+    /// Say what is wrong, worst first, and how to mend it; exit 0 when nothing is
+    Doctor,
 }
 
 /// What every command gets.
@@ -146,6 +149,7 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Sessions(command) => sessions::run(&context, command),
         Command::Route(command) => route::run(&context, command),
         Command::Config(command) => config::run(&context, command),
+        Command::Doctor => doctor::run(&context),
     }
 }
 

@@ -32,6 +32,9 @@ pub(super) struct Explain {
     /// Identity bundles, one JSON object a line; `-` reads standard input. Prints one JSON object a line
     #[arg(long, value_name = "FILE")]
     message: Option<PathBuf>,
+    /// What kind of message the address is of: direct, group or thread [default: thread with four ids, else direct]
+    #[arg(long, conflicts_with = "message")]
+    kind: Option<String>,
     /// The configuration [default: the one in the home]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -41,13 +44,13 @@ pub(super) fn run(context: &Context, command: Route) -> Result<(), Failure> {
     let Route::Explain(explain) = command;
     let settings = config::load(context, explain.config.as_deref())?.settings;
     match (explain.address, explain.message) {
-        (Some(address), _) => explain_address(context, &settings, &address),
+        (Some(address), _) => explain_address(context, &settings, &address, explain.kind),
         (None, Some(file)) => explain_messages(&settings, &file),
         (None, None) => Err(Exit::Usage.say("name an address, or a file with --message")),
     }
 }
 
-fn explain_address(context: &Context, settings: &Settings, text: &str) -> Result<(), Failure> {
+fn explain_address(context: &Context, settings: &Settings, text: &str, kind: Option<String>) -> Result<(), Failure> {
     let address = Address::parse(text).ok_or_else(|| {
         Exit::Usage.say(format!("{text:?} is no address; write one like slack:T09ABC123:C04XYZ789:U07DEF456"))
     })?;
@@ -56,14 +59,61 @@ fn explain_address(context: &Context, settings: &Settings, text: &str) -> Result
     let routed = router.route(&address, tenant.as_ref());
     let later: Vec<&str> = router.matching(&address).skip(1).map(crate::route::Route::as_str).collect();
     let route = routed.route.map(crate::route::Route::as_str);
+    let bundle = bundle(settings, &address, tenant, kind);
+    let kind = bundle.kind.clone();
+    let resolved = identity(settings, bundle).and_then(|identity| Ok(settings.resolver().resolve(&identity)?));
     if context.json {
-        output::json(&json!({ "agent": routed.agent.as_str(), "route": route, "later": later }));
+        let key = resolved.as_ref().ok().map(|resolved| resolved.session_key.as_str());
+        output::json(&json!({
+            "kind": kind,
+            "session_key": key,
+            "rule": resolved.as_ref().ok().map(|resolved| resolved.rule.to_string()),
+            "error": resolved.as_ref().err().map(|error| format!("{error:#}")),
+            "agent": routed.agent.as_str(),
+            "route": route,
+            "later": later,
+        }));
         return Ok(());
+    }
+    match resolved {
+        Ok(resolved) => {
+            line(&format!("session key: {} (of a {kind} message)", resolved.session_key));
+            line(&format!("rule: {}", resolved.rule));
+        }
+        Err(error) => line(&format!("session key: none of a {kind} message: {error:#}")),
     }
     line(&format!("agent: {}", routed.agent));
     line(&format!("route: {}", route.unwrap_or("none matches; this is the default agent")));
     later.iter().for_each(|route| line(&format!("would match too: {route}")));
     Ok(())
+}
+
+/// Reads the ids of an address by their number: the last is the user, in front of it are the thread, room and
+/// server that there are. Where one entry only has such addresses, the message is taken to be of that entry.
+fn bundle(settings: &Settings, address: &Address, tenant: Option<TenantId>, kind: Option<String>) -> Bundle {
+    let mut entries =
+        settings.channels.iter().filter(|entry| entry.channel.as_str() == address.tag() && entry.tenant == tenant);
+    let entry = entries.next().filter(|_| entries.next().is_none()).map(|entry| entry.id.to_string());
+    let mut ids = address.ids().unwrap_or_default();
+    let kind = kind.unwrap_or_else(|| if ids.len() > 3 { "thread" } else { "direct" }.to_owned());
+    // A chat that is its own peer, such as Telegram's, has no user.
+    let is_room = matches!(ids.as_slice(), [only] if only.starts_with("chat_") || kind == "group");
+    let user_id = if is_room { None } else { ids.pop() };
+    let thread_id = if kind == "thread" { ids.pop() } else { None };
+    let channel_id = ids.pop();
+    Bundle {
+        channel: Some(address.tag().to_owned()),
+        entry,
+        account: None,
+        kind,
+        parent_kind: None,
+        server_id: ids.pop(),
+        channel_id,
+        thread_id,
+        user_id,
+        tenant_id: tenant.map(|tenant| tenant.to_string()),
+        workspace_id: None,
+    }
 }
 
 fn explain_messages(settings: &Settings, file: &PathBuf) -> Result<(), Failure> {
@@ -164,4 +214,34 @@ fn identity(settings: &Settings, bundle: Bundle) -> anyhow::Result<Identity> {
             ChatKind::Direct | ChatKind::Group => kind,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The key of a message with this address under the embedded defaults.
+    fn check(address: &str, kind: Option<&str>, expected: Result<&str, &str>) {
+        let (settings, address) = (Settings::embedded(), Address::parse(address).unwrap());
+        let tenant = address.tenant().and_then(|tenant| TenantId::new(tenant).ok());
+        let bundle = bundle(&settings, &address, tenant, kind.map(str::to_owned));
+        let identity = identity(&settings, bundle).unwrap();
+        assert_eq!(Address::of(&identity).qualified(), address.qualified(), "the same message");
+        let resolved = settings.resolver().resolve(&identity);
+        let key = resolved.map(|resolved| resolved.session_key.to_string()).map_err(|error| error.to_string());
+        assert_eq!(key.as_deref().map_err(String::as_str), expected);
+    }
+
+    #[test]
+    fn the_ids_of_an_address_are_read_by_their_number() {
+        check("wa:+15551234567", None, Ok("wa:+15551234567"));
+        check("telegram:chat_5839201", None, Ok("telegram:chat_5839201"));
+        check("slack:T09ABC123:C04XYZ789:U07DEF456", None, Ok("slack:T09ABC123:C04XYZ789:U07DEF456"));
+        check("slack:T09ABC123:C04XYZ789:U07DEF456", Some("group"), Ok("slack:T09ABC123:C04XYZ789"));
+        check("slack:T1:C1:t1:U1", None, Ok("slack:T1:C1:thread=t1"));
+        check("matrix:!room_abc:server:@user:server", None, Ok("matrix:!room_abc:server:@user:server"));
+        check("tenant-42-wa:+1555", None, Ok("tenant-42-wa:+1555"));
+        check("webhook:a%3Ab", None, Ok("webhook:a%3Ab"));
+        check("webhook:u1", Some("thread"), Err("a thread message needs a thread_id"));
+    }
 }

@@ -1,14 +1,19 @@
 //! What only the whole file can show: names that nobody has, and entries that would meet.
 
+use std::collections::BTreeSet;
+
 use super::entry::Entry;
 use super::settings::{ApiKey, Tenant};
 use crate::agent;
 use crate::document::{Document, Place, Section, Severity};
-use crate::id::AgentId;
+use crate::id::{API_ENTRY, AgentId, ChannelType};
 use crate::identity::DmPolicy;
 use crate::provider;
 use crate::route::Route;
-use crate::session::{self, DmScope, Field};
+use crate::session::{self, Address, DmScope, Field};
+
+/// Beginnings of addresses that a help names at most.
+const MAX_FRONTS: usize = 5;
 
 /// Every agent that something names exists, and so does every provider that an agent names.
 #[expect(clippy::too_many_arguments, reason = "one check over all sections that name agents")]
@@ -77,13 +82,54 @@ pub(super) fn agents(
     }
 }
 
-/// A route behind one that takes all its messages never wins.
-pub(super) fn routes(document: &Document, root: &Section<'_>, routes: &[Route]) {
+/// A route behind one that takes all its messages never wins, nor does one for messages that nobody sends.
+pub(super) fn routes(
+    document: &Document,
+    root: &Section<'_>,
+    routes: &[Route],
+    entries: &[Entry],
+    api_keys: &[ApiKey],
+) {
+    let mut fronts: Vec<Address> =
+        entries.iter().map(|entry| Address::front(entry.tenant.as_ref(), &entry.channel)).collect();
+    if let Ok(api) = ChannelType::new(API_ENTRY) {
+        fronts.extend(api_keys.iter().map(|key| Address::front(key.tenant.as_ref(), &api)));
+    }
+    for (n, route) in routes.iter().enumerate() {
+        if !fronts.iter().any(|front| route.is_open_to(front)) {
+            let mut begins: Vec<String> = fronts.iter().map(|front| format!("{}:", front.qualified())).collect();
+            begins.sort_unstable();
+            begins.dedup();
+            let n_more = begins.len().saturating_sub(MAX_FRONTS);
+            begins.truncate(MAX_FRONTS);
+            let more = if n_more > 0 { format!(" and {n_more} more") } else { String::new() };
+            let message = "it can never match: no channel entry has such a type and tenant";
+            let help = format!("here addresses begin with {}{more}", begins.join(", "));
+            document.note(&root.place_in_list("routing", n), Severity::Warning, message, Some(help));
+        }
+    }
     for (n, route) in routes.iter().enumerate() {
         if let Some(wider) = routes.iter().take(n).find(|earlier| earlier.shadows(route)) {
             let message = format!("it can never match: {:?} takes all its messages", wider.as_str());
             let help = Some("put the narrower route first".to_owned());
             document.note(&root.place_in_list("routing", n), Severity::Warning, message, help);
+        }
+    }
+}
+
+/// Of two settings for one tenant one would not count; those of a tenant that nothing belongs to never do.
+pub(super) fn tenants(document: &Document, tenants: &[Tenant], entries: &[Entry], api_keys: &[ApiKey]) {
+    for (n, tenant) in tenants.iter().enumerate() {
+        let id = tenant.id.as_str();
+        if tenants.iter().take(n).any(|other| other.id == tenant.id) {
+            let help = Some("keep one of them".to_owned());
+            document.note(&tenant.entry, Severity::Error, format!("there are two tenants {id:?}"), help);
+        }
+        let mut owners = entries.iter().map(|entry| &entry.tenant).chain(api_keys.iter().map(|key| &key.tenant));
+        if !owners.any(|owner| owner.as_ref() == Some(&tenant.id)) {
+            let message = format!("no channel entry and no API key belongs to the tenant {id:?}");
+            let help = format!("write tenant_id = {id:?} into its channel entries");
+            document.note(&tenant.entry, Severity::Warning, message, Some(help));
         }
     }
 }
@@ -106,6 +152,40 @@ pub(super) fn entries(document: &Document, session: &session::Config, entries: &
             let help =
                 "give them different tenant_id or workspace_id, or an account each and {account} in session.key_format";
             document.note(place, Severity::Error, message, Some(help.to_owned()));
+        }
+    }
+}
+
+/// Under `main` all who write directly to a tenant share one conversation: right for one person.
+pub(super) fn main_scope(document: &Document, root: &Section<'_>, session: &session::Config, entries: &[Entry]) {
+    if session.dm_scope != DmScope::Main {
+        return;
+    }
+    // The web chat that is on without a channel is in no file: nothing about it can be mended there.
+    let own: Vec<(&Entry, &Place)> = entries.iter().filter_map(|entry| Some((entry, entry.place.as_ref()?))).collect();
+    for (entry, place) in own.iter().filter(|(entry, _)| entry.policy.dm == DmPolicy::Open) {
+        let message = format!(
+            "dm_scope is \"main\" and everybody may write to {:?}: strangers share one conversation",
+            entry.id.as_str()
+        );
+        let help = "set session.dm_scope = \"per-channel-peer\", or dm_policy = \"allowlist\"".to_owned();
+        document.note(place, Severity::Warning, message, Some(help));
+    }
+    let tenants: BTreeSet<_> = own.iter().map(|(entry, _)| entry.tenant.as_ref()).collect();
+    for tenant in tenants {
+        let of_tenant = own.iter().filter(|(entry, _)| entry.tenant.as_ref() == tenant);
+        let allowed =
+            of_tenant.flat_map(|(entry, _)| entry.policy.allow.iter().map(|user| format!("{}:{user}", entry.channel)));
+        // All ids on the owners' list are taken for one person.
+        let others: BTreeSet<String> = allowed.filter(|id| !session.owners.contains(id)).collect();
+        let n_people = others.len() + usize::from(!session.owners.is_empty());
+        if n_people > 1 {
+            let whose = tenant.map_or(String::new(), |tenant| format!(" of the tenant {:?}", tenant.as_str()));
+            let message = format!(
+                "dm_scope is \"main\" and {n_people} people are on the lists{whose}: they share one conversation"
+            );
+            let help = "set dm_scope = \"per-channel-peer\"; if all of them are you, list them in owners".to_owned();
+            document.note(&root.place("session"), Severity::Warning, message, Some(help));
         }
     }
 }
@@ -150,3 +230,6 @@ pub(super) fn api_keys(document: &Document, keys: &[ApiKey]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

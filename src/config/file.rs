@@ -71,11 +71,28 @@ pub struct Located {
 /// The configuration of a home; `None` if it has none yet.
 ///
 /// A name that leads nowhere (a broken link) is a file that cannot be read, not an absent one: a home
-/// that was set up must not look new.
+/// that was set up must not look new. Of two, one may be on its way out: see `revisions`.
 ///
 /// # Errors
 /// When there is more than one, or nobody can tell.
 pub fn locate(home: &Path) -> Result<Option<Located>, Error> {
+    let present = present(home)?;
+    let names: Vec<&'static str> = match present.as_slice() {
+        [_, _, ..] => {
+            let replaced = super::revisions::replaced(home);
+            present.into_iter().filter(|name| !replaced.iter().any(|gone| gone == name)).collect()
+        }
+        _ => present,
+    };
+    match names.as_slice() {
+        [] => Ok(None),
+        [name] => Located::at(&home.join(name)).map(Some),
+        _ => Err(Error::Several { home: home.to_owned(), names }),
+    }
+}
+
+/// The names under which a home has configurations: one, none, or too many.
+pub(super) fn present(home: &Path) -> Result<Vec<&'static str>, Error> {
     let mut names = Vec::new();
     for name in NAMES {
         let path = home.join(name);
@@ -85,10 +102,16 @@ pub fn locate(home: &Path) -> Result<Option<Located>, Error> {
             Err(source) => return Err(Error::Read { path, source }),
         }
     }
-    match names.as_slice() {
-        [] => Ok(None),
-        [name] => Located::at(&home.join(name)).map(Some),
-        _ => Err(Error::Several { home: home.to_owned(), names }),
+    Ok(names)
+}
+
+impl Syntax {
+    /// What a file of this syntax is called, and ends in, unless somebody chose otherwise.
+    pub(super) fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Toml => ("config.toml", "toml"),
+            Self::Yaml => ("config.yml", "yml"),
+        }
     }
 }
 
@@ -111,14 +134,20 @@ impl Located {
     /// # Errors
     /// When it cannot be read, is longer than [`MAX_BYTES`] or is not UTF-8.
     pub fn read(&self) -> Result<String, Error> {
+        self.decode(self.read_bytes()?)
+    }
+
+    pub(super) fn read_bytes(&self) -> Result<Vec<u8>, Error> {
         let path = || self.path.clone();
         let bytes = read_at_most(&self.path, MAX_BYTES + 1).map_err(|source| Error::Read { path: path(), source })?;
-        if bytes.len() > MAX_BYTES {
-            return Err(Error::TooLong { path: path() });
-        }
+        if bytes.len() > MAX_BYTES { Err(Error::TooLong { path: path() }) } else { Ok(bytes) }
+    }
+
+    pub(super) fn decode(&self, bytes: Vec<u8>) -> Result<String, Error> {
         String::from_utf8(bytes).map_err(|error| {
             let valid = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
-            Error::Encoding { path: path(), line: valid.filter(|byte| **byte == b'\n').count() + 1 }
+            let line = valid.filter(|byte| **byte == b'\n').count() + 1;
+            Error::Encoding { path: self.path.clone(), line }
         })
     }
 

@@ -1,20 +1,23 @@
 //! The configuration of a gateway: assembles the sections that the components own.
 //!
-//! A file is read whole, checked whole and used whole, or not at all. Nothing here opens a connection
-//! or writes a file. Called by `gateway/` and `cli/`.
+//! A file is read whole, checked whole and used whole, or not at all. Nothing here opens a connection, and
+//! only `revisions` writes: what the configuration was, and the file itself when somebody ordered it.
+//! Called by `gateway/`, `admin/` and `cli/`.
 
 mod check;
 mod entry;
 mod file;
+mod revisions;
 mod settings;
 
 pub use entry::Entry;
 pub use file::{Located, Syntax, locate};
+pub use revisions::{Candidate, Revision, RevisionError, Revisions, digest};
 pub use settings::{ApiKey, Gateway, Salvaged, SessionScope, Settings, Tenant};
 
 use std::path::{Path, PathBuf};
 
-use crate::document::{Problem, Severity, Variables};
+use crate::document::{Problem, Secret, Severity, Variables};
 
 /// Why there are no settings.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +46,23 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// What the file says, one value a line, without its secrets.
     pub redacted: Vec<String>,
+    /// Paths of secrets that stand in the file itself.
+    pub clear_secrets: Vec<String>,
+    /// The text of the file. Hidden, as there may be secrets in it.
+    pub text: Option<Secret>,
+}
+
+impl Loaded {
+    fn embedded() -> Self {
+        Self {
+            settings: Settings::embedded(),
+            file: None,
+            warnings: Vec::new(),
+            redacted: Vec::new(),
+            clear_secrets: Vec::new(),
+            text: None,
+        }
+    }
 }
 
 /// Reads the configuration file of a home, or takes the embedded defaults if there is none.
@@ -52,7 +72,7 @@ pub struct Loaded {
 pub fn load(home: &Path, variables: &dyn Variables) -> Result<Loaded, Error> {
     match locate(home)? {
         Some(located) => load_located(&located, home, variables),
-        None => Ok(Loaded { settings: Settings::embedded(), file: None, warnings: Vec::new(), redacted: Vec::new() }),
+        None => Ok(Loaded::embedded()),
     }
 }
 
@@ -68,11 +88,12 @@ pub fn load_file(file: &Path, home: &Path, variables: &dyn Variables) -> Result<
 /// keep the usual store.
 ///
 /// Out of a file that cannot be read, has errors of syntax or lies beside a second one, nothing can be known:
-/// then it is the embedded address and store, and a log line says so.
+/// then what the last good revision says counts, and without one the embedded address and store, as a log line says.
 #[must_use]
 pub fn salvage(home: &Path, variables: &dyn Variables) -> Salvaged {
     let located = locate(home).ok().flatten();
     let document = located.as_ref().and_then(|located| located.parse(&located.read().ok()?).ok());
+    let document = document.or_else(|| Revisions::of(home).last_good());
     let salvaged = match document {
         Some(document) => Salvaged::read(&document, variables),
         None => {
@@ -89,16 +110,34 @@ pub fn salvage(home: &Path, variables: &dyn Variables) -> Salvaged {
 }
 
 fn load_located(located: &Located, home: &Path, variables: &dyn Variables) -> Result<Loaded, Error> {
-    let text = located.read()?;
+    load_text(located, located.read()?, home, variables)
+}
+
+fn load_text(located: &Located, text: String, home: &Path, variables: &dyn Variables) -> Result<Loaded, Error> {
     let document = located.parse(&text).map_err(Error::Invalid)?;
     let settings = Settings::read(&document, home, variables);
     let problems = document.problems();
     match settings {
-        Some(settings) if problems.iter().all(|problem| problem.severity == Severity::Warning) => {
-            Ok(Loaded { settings, file: Some(located.path.clone()), warnings: problems, redacted: document.redacted() })
-        }
+        Some(settings) if problems.iter().all(|problem| problem.severity == Severity::Warning) => Ok(Loaded {
+            settings,
+            file: Some(located.path.clone()),
+            warnings: problems,
+            redacted: document.redacted(),
+            clear_secrets: document.clear_secrets(),
+            text: Some(Secret::new(text)),
+        }),
         _ => Err(Error::Invalid(problems)),
     }
+}
+
+/// What a file says, one value a line, without its secrets; it may be wrong in any way but its syntax.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn redacted(located: &Located, home: &Path, variables: &dyn Variables) -> Result<Vec<String>, Error> {
+    let document = located.parse(&located.read()?).map_err(Error::Invalid)?;
+    let _settings = Settings::read(&document, home, variables);
+    Ok(document.redacted())
 }
 
 #[cfg(test)]

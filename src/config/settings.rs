@@ -7,7 +7,7 @@ use super::check;
 use super::entry::Entry;
 use crate::agent;
 use crate::channel::registry;
-use crate::document::{Document, Place, Secret, Section, Variables};
+use crate::document::{Document, Place, Secret, Section, Severity, Variables};
 use crate::id::{AgentId, TenantId};
 use crate::provider;
 use crate::route::{Route, Router};
@@ -34,6 +34,7 @@ pub struct Tenant {
     /// Who answers what no route matches.
     pub default_agent: Option<AgentId>,
     pub(super) place: Place,
+    pub(super) entry: Place,
 }
 
 /// Which sessions an API key may name.
@@ -151,10 +152,15 @@ impl Settings {
         let api_keys = read_all(&mut root, "api_keys", ApiKey::read);
 
         check::agents(document, &root, &agents, &providers, default_agent.as_ref(), &routes, &tenants, &api_keys);
-        check::routes(document, &root, &routes);
+        check::tenants(document, &tenants, &channels, &api_keys);
         check::entries(document, &session, &channels);
-        check::owners(document, &root, &session, &channels);
         check::api_keys(document, &api_keys);
+        // What an error leaves out would make right things look odd.
+        if document.problems().iter().all(|problem| problem.severity == Severity::Warning) {
+            check::owners(document, &root, &session, &channels);
+            check::main_scope(document, &root, &session, &channels);
+            check::routes(document, &root, &routes, &channels, &api_keys);
+        }
 
         let agents: Vec<agent::Config> = match agents.is_empty() {
             true => vec![agent::Config::embedded()],
@@ -268,7 +274,7 @@ impl Tenant {
         if id.is_none() {
             section.missing("id", "id = \"42\", as channel entries name it in tenant_id");
         }
-        Some(Self { id: id?, name, default_agent, place: section.place("default_agent") })
+        Some(Self { id: id?, name, default_agent, place: section.place("default_agent"), entry: section.place("") })
     }
 }
 

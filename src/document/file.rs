@@ -1,7 +1,8 @@
-//! Reading a file that somebody named.
+//! Reading a file that somebody named, and writing one whole.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::Path;
 
 /// The bytes of a regular file, and no more than `limit_bytes` of them: whoever refuses more asks for one more.
@@ -19,9 +20,65 @@ pub fn read_at_most(path: &Path, limit_bytes: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Puts a file in place whole: whoever reads the name, also after a power cut, finds the old content or the new.
+///
+/// It belongs to whom the directory belongs to: what root repairs, the gateway must still be able to read.
+///
+/// # Errors
+/// When it cannot be written; then the old one is untouched.
+pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let directory = path.parent().ok_or_else(|| io::Error::other("it has no directory"))?;
+    let name = path.file_name().ok_or_else(|| io::Error::other("it has no name"))?;
+    let beside = directory.join(format!(".{}.new", name.to_string_lossy()));
+    // What an earlier try left there keeps its mode otherwise.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
+    let written = (|| {
+        file.set_permissions(Permissions::from_mode(mode))?;
+        let owner = fs::metadata(directory)?;
+        if file.metadata()?.uid() != owner.uid() {
+            fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+        }
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        sync_directory(directory)
+    })();
+    if written.is_err() {
+        // The disk is full: it need not hold half a file as well.
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+/// A new, moved or removed name is on the disk only once its directory is.
+///
+/// # Errors
+/// When the disk does not take it.
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_written_whole_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.toml");
+        write_whole(&path, b"one", 0o600).unwrap();
+        fs::write(directory.path().join(".a.toml.new"), "left behind").unwrap();
+        write_whole(&path, b"two", 0o640).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        fs::create_dir(directory.path().join("d")).unwrap();
+        assert!(write_whole(&directory.path().join("d"), b"three", 0o600).is_err());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "nothing is left beside");
+    }
 
     #[test]
     fn a_regular_file_is_read_up_to_the_limit() {

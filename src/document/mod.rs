@@ -26,7 +26,7 @@ use std::fmt;
 use problem::Fault;
 use tree::{Position, Table};
 
-pub use file::read_at_most;
+pub use file::{read_at_most, sync_directory, write_whole};
 pub use problem::{Problem, Severity};
 pub use section::{Place, Section};
 pub use tree::MAX_BYTES;
@@ -62,6 +62,8 @@ pub struct Document {
     problems: RefCell<Vec<Problem>>,
     /// Where values stand that a component read as secrets.
     secrets: RefCell<BTreeSet<Position>>,
+    /// Where values stand that a component read as anything else.
+    shown: RefCell<BTreeSet<Position>>,
 }
 
 impl Document {
@@ -93,9 +95,13 @@ impl Document {
             parse(text)
         };
         match table {
-            Ok(table) => {
-                Ok(Self { file: file.to_owned(), table, problems: RefCell::default(), secrets: RefCell::default() })
-            }
+            Ok(table) => Ok(Self {
+                file: file.to_owned(),
+                table,
+                problems: RefCell::default(),
+                secrets: RefCell::default(),
+                shown: RefCell::default(),
+            }),
             Err(faults) => {
                 let mut problems: Vec<_> = faults.into_iter().map(|fault| Problem::syntax(file, fault)).collect();
                 sort(&mut problems);
@@ -123,18 +129,34 @@ impl Document {
         problems
     }
 
-    /// What the file says, one `path = value` a line, secrets as `"…"`; variables stand there by their names.
-    ///
-    /// Call it after a reading without errors: what nobody asked for could be anything.
+    /// What the file says, one `path = value` a line; variables stand there by their names. Secrets are `"…"`,
+    /// and so is what no component asked for or could use: it could be anything.
     #[must_use]
     pub fn redacted(&self) -> Vec<String> {
+        let (shown, problems) = (self.shown.borrow(), self.problems.borrow());
+        let is_faulty = |at: Position| {
+            let mut errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+            errors.any(|problem| (problem.line, problem.column) == (at.line, at.column))
+        };
         let mut lines = Vec::new();
-        shown::table(&self.table, "", &self.secrets.borrow(), &mut lines);
+        shown::table(&self.table, "", &|at| shown.contains(&at) && !is_faulty(at), &mut lines);
         lines
+    }
+
+    /// Paths of secrets that stand in the file itself, not in a variable.
+    #[must_use]
+    pub fn clear_secrets(&self) -> Vec<String> {
+        let mut paths = Vec::new();
+        shown::clear(&self.table, "", &self.secrets.borrow(), &mut paths);
+        paths
     }
 
     fn hide(&self, position: Position) {
         self.secrets.borrow_mut().insert(position);
+    }
+
+    fn show(&self, position: Position) {
+        self.shown.borrow_mut().insert(position);
     }
 
     fn table(&self) -> &Table {

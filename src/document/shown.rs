@@ -6,29 +6,49 @@ use super::expand::is_reference;
 use super::problem::quoted;
 use super::tree::{Node, Position, Table, Value};
 
-/// Writes a table, one value a line.
-pub(super) fn table(table: &Table, path: &str, secrets: &BTreeSet<Position>, lines: &mut Vec<String>) {
+/// Writes a table, one value a line. What `may_show` denies is `"…"`.
+pub(super) fn table(table: &Table, path: &str, may_show: &dyn Fn(Position) -> bool, lines: &mut Vec<String>) {
+    walk(table, path, &mut |path, node| {
+        let value = match &node.value {
+            Value::Null => "nothing".to_owned(),
+            // The name of a variable gives nothing away, and is what people look for.
+            Value::Text(text) if may_show(node.position) || is_reference(text) => quoted(text),
+            Value::Bool(flag) if may_show(node.position) => flag.to_string(),
+            Value::Integer { written, .. } | Value::Float { written, .. } | Value::Date(written)
+                if may_show(node.position) =>
+            {
+                written.clone()
+            }
+            _ => "\"…\"".to_owned(),
+        };
+        lines.push(format!("{path} = {value}"));
+    });
+}
+
+/// Paths of texts at these positions that name no variable.
+pub(super) fn clear(table: &Table, path: &str, secrets: &BTreeSet<Position>, paths: &mut Vec<String>) {
+    walk(table, path, &mut |path, node| match &node.value {
+        Value::Text(text) if secrets.contains(&node.position) && !text.contains("${") => paths.push(path.to_owned()),
+        _ => {}
+    });
+}
+
+/// Visits every value that is no table and no list.
+fn walk(table: &Table, path: &str, visit: &mut dyn FnMut(&str, &Node)) {
     for entry in &table.entries {
         let path = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
-        node(&entry.node, &path, secrets, lines);
+        walk_node(&entry.node, &path, visit);
     }
 }
 
-fn node(node: &Node, path: &str, secrets: &BTreeSet<Position>, lines: &mut Vec<String>) {
-    let value = match &node.value {
-        Value::Table(below) => return table(below, path, secrets, lines),
+fn walk_node(node: &Node, path: &str, visit: &mut dyn FnMut(&str, &Node)) {
+    match &node.value {
+        Value::Table(below) => walk(below, path, visit),
         Value::List(nodes) => {
-            let numbered = nodes.iter().enumerate();
-            return numbered.for_each(|(n, below)| self::node(below, &format!("{path}[{n}]"), secrets, lines));
+            nodes.iter().enumerate().for_each(|(n, below)| walk_node(below, &format!("{path}[{n}]"), visit));
         }
-        // The name of a variable gives nothing away, and is what people look for.
-        Value::Text(text) if secrets.contains(&node.position) && !is_reference(text) => "\"…\"".to_owned(),
-        Value::Text(text) => quoted(text),
-        Value::Null => "nothing".to_owned(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Integer { written, .. } | Value::Float { written, .. } | Value::Date(written) => written.clone(),
-    };
-    lines.push(format!("{path} = {value}"));
+        _ => visit(path, node),
+    }
 }
 
 #[cfg(test)]
@@ -58,5 +78,32 @@ mod tests {
         assert_eq!(document.problems(), []);
         let expected = ["name = \"n\"", "key = \"…\"", "keys[0] = \"${A}\"", "keys[1] = \"…\"", "below.port = 7"];
         assert_eq!(document.redacted(), expected);
+    }
+
+    #[test]
+    fn what_nobody_asked_for_or_could_use_is_masked() {
+        let text = "tokn = \"hunter2\"\nother = \"${A}\"\npin = 1234\nurl = \"http://u:p@host\"\nname = \"n\"\n[below]\nx = true\n";
+        let document = Document::parse_toml("config.toml", text).unwrap();
+        let variables = BTreeMap::new();
+        let mut root = document.root(&variables);
+        root.take_string("name");
+        root.take_parsed("url", |_: &str| Err::<(), _>("no password in it"));
+        root.finish();
+        let expected =
+            ["tokn = \"…\"", "other = \"${A}\"", "pin = \"…\"", "url = \"…\"", "name = \"n\"", "below.x = \"…\""];
+        assert_eq!(document.redacted(), expected);
+    }
+
+    #[test]
+    fn a_secret_in_the_file_itself_is_found() {
+        let text = "key = \"hunter2\"\nkeys = [\"${A}\", \"x${A}\", \"plain\"]\nname = \"n\"\n";
+        let document = Document::parse_toml("config.toml", text).unwrap();
+        let variables = BTreeMap::from([("A", "swordfish")]);
+        let mut root = document.root(&variables);
+        root.take_secret("key");
+        root.take_secrets("keys");
+        root.take_string("name");
+        root.finish();
+        assert_eq!(document.clear_secrets(), ["key", "keys[2]"]);
     }
 }

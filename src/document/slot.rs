@@ -97,8 +97,9 @@ impl<'d> Slot<'d> {
     }
 
     pub(super) fn text(&self, reading: &Reading<'d>, echo: Echo) -> Option<Text<'d>> {
-        if echo == Echo::Hidden {
-            reading.document.hide(self.node.position);
+        match echo {
+            Echo::Hidden => reading.document.hide(self.node.position),
+            Echo::Shown => reading.document.show(self.node.position),
         }
         let Value::Text(written) = &self.node.value else {
             self.wrong_type(reading, "a text", self.help_for_text(echo));
@@ -118,6 +119,7 @@ impl<'d> Slot<'d> {
     }
 
     pub(super) fn bool(&self, reading: &Reading<'d>) -> Option<bool> {
+        reading.document.show(self.node.position);
         match &self.node.value {
             Value::Bool(b) => Some(*b),
             Value::Text(written) => match self.variable(reading, written)?.map(|text| text.as_str().parse()) {
@@ -144,6 +146,7 @@ impl<'d> Slot<'d> {
     }
 
     pub(super) fn integer(&self, reading: &Reading<'d>, range: &std::ops::RangeInclusive<u64>) -> Option<u64> {
+        reading.document.show(self.node.position);
         let (value, shown) = match &self.node.value {
             Value::Integer { value, written } => (*value, written.clone()),
             Value::Text(written) => match self.variable(reading, written)?.map(|text| text.as_str().parse()) {
@@ -171,6 +174,7 @@ impl<'d> Slot<'d> {
     }
 
     pub(super) fn number(&self, reading: &Reading<'d>, range: &std::ops::RangeInclusive<f64>) -> Option<f64> {
+        reading.document.show(self.node.position);
         let (value, shown) = match &self.node.value {
             Value::Float { value, written } => (*value, written.clone()),
             Value::Integer { value, written } => (*value as f64, written.clone()),

@@ -1,7 +1,8 @@
 //! The directory in which a gateway keeps everything.
 //!
 //! ```text
-//! config.toml or config.yml   written by the operator, never by the gateway
+//! config.toml or config.yml   written by the operator, and by the gateway only when told to
+//! revisions/NNNN.toml|yml     the last ten texts of it
 //! frontdesk.redb              conversations
 //! device.key                  32 random bytes; cookies and the like are signed with keys made from it
 //! admin.token                 what the commands prove themselves with
@@ -9,14 +10,14 @@
 //! secrets/NAME                values for ${NAME}
 //! ```
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::{hmac, rand};
 
-use crate::document::Secret;
+use crate::document::{Secret, write_whole};
 use crate::session::{self, Storage};
 
 /// Why a directory cannot be a home.
@@ -152,18 +153,7 @@ fn read_or_make(path: &Path, make: impl FnOnce(&[u8; 32]) -> Vec<u8>) -> Result<
             let mut random = [0; 32];
             rand::fill(&mut random).map_err(|_unspecified| Error::Random)?;
             let bytes = make(&random);
-            // Written beside and moved into place: a power cut leaves no half key behind.
-            let beside = path.with_extension("new");
-            let mut options = OpenOptions::new();
-            let mut file =
-                options.write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(file_error)?;
-            // What an earlier start left there keeps its mode otherwise.
-            file.set_permissions(Permissions::from_mode(0o600)).map_err(file_error)?;
-            file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(file_error)?;
-            fs::rename(&beside, path).map_err(file_error)?;
-            // The new name is on the disk only once the directory is.
-            let directory = path.parent().unwrap_or(Path::new("."));
-            File::open(directory).and_then(|directory| directory.sync_all()).map_err(file_error)?;
+            write_whole(path, &bytes, 0o600).map_err(file_error)?;
             Ok(bytes)
         }
         Err(error) => Err(file_error(error)),
@@ -206,7 +196,7 @@ mod tests {
         let (key, token, leftover) = (
             directory.path().join("device.key"),
             directory.path().join("admin.token"),
-            directory.path().join("admin.new"),
+            directory.path().join(".admin.token.new"),
         );
         Home::open(directory.path()).unwrap();
         fs::remove_file(&token).unwrap();

@@ -14,7 +14,7 @@ use crate::channel::registry::Setup;
 use crate::channel::{Channel, Descriptor};
 use crate::clock::Timestamp;
 use crate::config::{self, Entry, Loaded, Settings};
-use crate::document::Problem;
+use crate::document::{Problem, Secret};
 use crate::id::{AgentId, ChannelType, EntryId, OpaqueId, TenantId};
 use crate::identity::Policy;
 use crate::route::Router;
@@ -30,6 +30,8 @@ pub(super) struct Live {
     pub(super) agents: BTreeMap<AgentId, Agent>,
     pub(super) entries: BTreeMap<EntryId, Arc<LiveEntry>>,
     pub(super) file: Option<PathBuf>,
+    /// What it said.
+    pub(super) text: Option<Secret>,
     pub(super) warnings: Vec<Problem>,
     /// Why nothing but status and reload works.
     pub(super) safe_mode: Option<String>,
@@ -162,7 +164,7 @@ impl LiveEntry {
 impl Live {
     /// Opens what the settings name. Entries that `old` has with the same settings are taken over.
     pub(super) fn new(loaded: Loaded, old: Option<&Self>, home: &Home, http: &reqwest::Client) -> Self {
-        let Loaded { mut settings, file, warnings, redacted: _ } = loaded;
+        let Loaded { mut settings, file, warnings, text, .. } = loaded;
         let entries = std::mem::take(&mut settings.channels).into_iter().map(|entry| {
             let kept = old.and_then(|old| old.entries.get(&entry.id)).filter(|old| {
                 old.fingerprint == entry.fingerprint && old.policy == entry.policy && old.channel_type == entry.channel
@@ -171,7 +173,7 @@ impl Live {
             (live.id.clone(), live)
         });
         let entries = entries.collect();
-        Self { entries, file, warnings, ..Self::without_entries(settings, http) }
+        Self { entries, file, text, warnings, ..Self::without_entries(settings, http) }
     }
 
     /// A gateway that only says what is wrong with its configuration.
@@ -199,6 +201,7 @@ impl Live {
             agents,
             entries: BTreeMap::new(),
             file: None,
+            text: None,
             warnings: Vec::new(),
             safe_mode: None,
             settings,

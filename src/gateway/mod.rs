@@ -13,6 +13,7 @@ mod host;
 mod intake;
 mod live;
 mod outbox;
+mod revise;
 mod server;
 mod status;
 mod turns;
@@ -105,6 +106,20 @@ pub enum ReloadError {
     /// The store cannot be moved while it is open.
     #[error("session.storage_path has changed; restart the gateway to move to another store")]
     StoreMoved,
+    /// There is no such revision, or the disk refuses.
+    #[error(transparent)]
+    Revision(#[from] config::RevisionError),
+    /// Somebody else was faster.
+    #[error("the configuration has changed since it was read; read it again and repeat the change")]
+    Changed,
+    /// The text that somebody wanted back is back, and still cannot be used.
+    #[error("revision {number} is in the file again and cannot be used, so the running settings stay: {source}")]
+    StillBad {
+        /// Its number.
+        number: u32,
+        /// What is wrong with it.
+        source: config::Error,
+    },
 }
 
 /// What a reload did.
@@ -148,6 +163,8 @@ struct Inner {
     started_at: Timestamp,
     /// Why the store takes nothing, since it last refused.
     store_trouble: Mutex<Option<String>>,
+    /// Why the text of the configuration in use could not be kept.
+    revision_trouble: Mutex<Option<String>>,
     /// Has it been said that strangers share a conversation under `main`?
     warned_of_main: AtomicBool,
 }
@@ -168,6 +185,9 @@ impl Gateway {
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let Options { home, variables, clock } = options;
         let home = Home::open(&home)?;
+        if let Err(error) = config::Revisions::of(home.path()).finish_replacing() {
+            tracing::error!(%error, "a configuration that was replaced cannot be removed; it does not count");
+        }
         let loaded = config::load(home.path(), &*variables);
         let salvaged = loaded.is_err().then(|| config::salvage(home.path(), &*variables));
         let session = match (&loaded, &salvaged) {
@@ -211,6 +231,7 @@ impl Gateway {
             stop: CancellationToken::new(),
             started_at,
             store_trouble: Mutex::new(None),
+            revision_trouble: Mutex::new(None),
             warned_of_main: AtomicBool::new(false),
         }));
         let live = gateway.0.live.load_full();
@@ -218,6 +239,7 @@ impl Gateway {
         // anything runs: when it cannot be read, nothing is left running.
         let left = if live.safe_mode.is_none() { gateway.0.store.resume()? } else { Resume::default() };
         let server = Server::listen(address, gateway.clone())?;
+        gateway.keep_revision(&live);
         gateway.replace_server(server);
         gateway.start_entries(&live);
         gateway.take_up(left);
@@ -280,41 +302,8 @@ impl Gateway {
         if let (Some(file), None) = (&self.0.live.load().file, &loaded.file) {
             return Err(ReloadError::FileGone(file.clone()));
         }
-        let user_home = self.0.variables.get("HOME");
-        if self.0.home.store_file(Some(&loaded.settings.session), user_home.as_deref()) != self.0.store_file {
-            return Err(ReloadError::StoreMoved);
-        }
-        let address = SocketAddr::new(loaded.settings.gateway.bind, loaded.settings.gateway.port);
-        let now = self.address();
-        // Port 0 is any: the one that was found stays.
-        let is_moved =
-            now.is_some_and(|now| now.ip() != address.ip() || (address.port() != 0 && now.port() != address.port()));
-        if is_moved && now.is_some_and(|now| now.port() == address.port()) {
-            return Err(ReloadError::Rebound);
-        }
-        let server = if is_moved { Some(Server::listen(address, self.clone())?) } else { None };
-
-        let old = self.0.live.load_full();
-        let new = Live::new(loaded, Some(&old), &self.0.home, &self.0.http);
-        let reloaded = new.compare(&old);
-        self.resize_turns(old.settings.gateway.max_turns, new.settings.gateway.max_turns);
-        let new = Arc::new(new);
-        self.0.live.store(new.clone());
-        old.stop_all_but(&new);
-        self.start_entries(&new);
-        if let Some(server) = server {
-            self.replace_server(server);
-        }
-        if old.safe_mode.is_some() {
-            match self.0.store.resume() {
-                Ok(left) => self.take_up(left),
-                Err(error) => tracing::error!(%error, "what was left cannot be taken up; restart the gateway"),
-            }
-        }
-        // What failed under the old settings need not wait for its timer.
-        self.0.try_again.notify_waiters();
-        tracing::info!(started = ?reloaded.started, stopped = ?reloaded.stopped, "configuration reloaded");
-        Ok(reloaded)
+        let ready = self.prepare(loaded)?;
+        Ok(self.swap(ready))
     }
 
     /// Stops: no new work, a moment for what is running, then the end. What was cut off is taken up at the next start.
@@ -330,7 +319,9 @@ impl Gateway {
         self.0.home.remove_socket();
     }
 
-    fn now(&self) -> Timestamp {
+    /// The time, by its clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
         self.0.clock.now()
     }
 

@@ -43,6 +43,8 @@ pub struct Status {
     pub channels: Vec<ChannelStatus>,
     /// What the operator should know although nothing is wrong.
     pub notes: Vec<String>,
+    /// What keeps messages from being answered.
+    pub errors: Vec<String>,
     /// What the operator should do something about.
     pub warnings: Vec<String>,
 }
@@ -79,7 +81,7 @@ impl Gateway {
         let address = self.address();
         let channels: Vec<ChannelStatus> = live.entries.values().map(|entry| channel(entry)).collect();
         let mut warnings: Vec<String> = live.warnings.iter().map(ToString::to_string).collect();
-        warnings.extend(live.safe_mode.iter().map(|error| format!("safe mode: {error}")));
+        let mut errors: Vec<String> = live.safe_mode.iter().map(|error| format!("safe mode: {error}")).collect();
         if counts.parked > 0 {
             warnings.push(format!(
                 "{} set aside: see `sessions show KEY`",
@@ -90,9 +92,12 @@ impl Gateway {
             warnings.extend(channel.problem.iter().map(|problem| format!("channel {}: {problem}", channel.id)));
         }
         let trouble = self.0.store_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        warnings.extend(trouble.map(|trouble| {
+        errors.extend(trouble.map(|trouble| {
             format!("the store takes nothing: {trouble}; make room on the disk, or see that it can be written")
         }));
+        let trouble = self.0.revision_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        warnings
+            .extend(trouble.map(|trouble| format!("the configuration in use was not kept as a revision: {trouble}")));
         for entry in self.0.outbox.entries() {
             if entry.as_str() != API_ENTRY && !live.entries.contains_key(&entry) {
                 warnings.push(format!("replies wait for the channel entry {entry}, which is not configured; add it again, or they are set aside after a day"));
@@ -111,6 +116,7 @@ impl Gateway {
             store_bytes: std::fs::metadata(&self.0.store_file).map_or(0, |file| file.len()),
             channels,
             notes: live.notes(),
+            errors,
             warnings,
         })
     }

@@ -110,6 +110,23 @@ impl Route {
         }
     }
 
+    /// Could it take some message of the channel whose addresses begin with `front`?
+    #[must_use]
+    pub fn is_open_to(&self, front: &Address) -> bool {
+        let text = match &self.tenants {
+            Tenants::Any => front.plain(),
+            Tenants::One(prefix) if **prefix == *front.tenant_prefix() => front.plain(),
+            Tenants::One(_) => return false,
+            Tenants::Like => front.qualified(),
+        };
+        // Every address goes on with `:` and an id, which may be anything.
+        let front = format!("{text}:");
+        match self.pattern.split_once('*') {
+            Some((literal, _)) => literal.starts_with(&front) || front.starts_with(literal),
+            None => self.pattern.len() > front.len() && self.pattern.starts_with(&front),
+        }
+    }
+
     /// Does this route take every message that `later` could? `false` also when nobody can tell.
     #[must_use]
     pub fn shadows(&self, later: &Self) -> bool {
@@ -250,6 +267,7 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::ChannelType;
 
     fn check(pattern: &str, address: &str, expected: bool) {
         let route = Route::parse(&format!("{pattern} -> a")).unwrap();
@@ -326,6 +344,33 @@ mod tests {
         check("tenant-*", "tenant-42-slack:*", true);
         check("tenant-*", "tenant-a*", true);
         check("tenant-*", "slack:*", false);
+    }
+
+    #[test]
+    fn a_route_is_open_to_channels_whose_addresses_it_could_match() {
+        let check = |pattern: &str, tenant: Option<&str>, expected: bool| {
+            let (tenant, channel) = (tenant.map(|id| TenantId::new(id).unwrap()), ChannelType::new("slack").unwrap());
+            let route = Route::parse(&format!("{pattern} -> a")).unwrap();
+            assert_eq!(route.is_open_to(&Address::front(tenant.as_ref(), &channel)), expected, "{pattern} {tenant:?}");
+        };
+        check("*", None, true);
+        check("slack:*", None, true);
+        check("slack:*", Some("42"), true);
+        check("sl*", None, true);
+        check("*:U1", None, true);
+        check("slack:T1:C1:U1", None, true);
+        check("slack", None, false);
+        check("slack:", None, false);
+        check("slak:*", None, false);
+        check("slackbot*", None, false);
+        check("tenant-42-*", Some("42"), true);
+        check("tenant-42-slack:*", Some("42"), true);
+        check("tenant-42-slak:*", Some("42"), false);
+        check("tenant-42-*", Some("43"), false);
+        check("tenant-42-*", None, false);
+        check("tenant-*", None, false);
+        check("tenant-4*", Some("42"), true);
+        check("tenant-*-slack:*", Some("acme"), true);
     }
 
     fn check_reach(routes: &[&str], expected: Reach) {

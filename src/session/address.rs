@@ -1,7 +1,7 @@
 //! The address of a message, which routes are matched against.
 
 use super::encode::{Reserved, push_id, push_segment, push_tag};
-use crate::id::{OpaqueId, SessionKey};
+use crate::id::{ChannelType, OpaqueId, SessionKey, TenantId};
 use crate::message::{ChatKind, Identity};
 
 /// `channel:server:room[:thread]:user`, with ids written as in keys; what is absent drops out.
@@ -12,17 +12,24 @@ pub struct Address {
 }
 
 impl Address {
-    /// The address of a message.
+    /// What the addresses of all messages of a channel begin with: there is no id in it.
     #[must_use]
-    pub fn of(identity: &Identity) -> Self {
+    pub fn front(tenant: Option<&TenantId>, channel: &ChannelType) -> Self {
         let mut text = String::with_capacity(96);
-        if let Some(tenant) = &identity.tenant {
+        if let Some(tenant) = tenant {
             text.push_str("tenant-");
             push_id(&mut text, tenant.as_str(), Reserved::default());
             text.push('-');
         }
         let n_tenant = text.len();
-        push_tag(&mut text, identity.channel.as_str(), Reserved::default());
+        push_tag(&mut text, channel.as_str(), Reserved::default());
+        Self { text, n_tenant }
+    }
+
+    /// The address of a message.
+    #[must_use]
+    pub fn of(identity: &Identity) -> Self {
+        let Self { mut text, n_tenant } = Self::front(identity.tenant.as_ref(), &identity.channel);
         let thread = identity.thread.as_ref().filter(|_| identity.kind == ChatKind::Thread);
         let ids = [identity.server.as_ref(), identity.room.as_ref(), thread, identity.user.as_ref()];
         for id in ids.into_iter().flatten().map(OpaqueId::as_str) {
@@ -61,6 +68,31 @@ impl Address {
     #[must_use]
     pub fn tenant_prefix(&self) -> &str {
         self.text.get(..self.n_tenant).unwrap_or_default()
+    }
+
+    /// The tag of the channel, as keys write it.
+    #[must_use]
+    pub fn tag(&self) -> &str {
+        self.plain().split(':').next().unwrap_or_default()
+    }
+
+    /// The ids behind the tag, in their order. Which of them is which, only the channel knows.
+    #[must_use]
+    pub fn ids(&self) -> Option<Vec<String>> {
+        let mut ids = Vec::new();
+        let mut segments = self.plain().split(':').skip(1);
+        while let Some(segment) = segments.next() {
+            // A federated id shows its own colon: see `push_segment`.
+            let id = match segments.clone().next() {
+                Some(server) if segment.starts_with(['@', '!']) => {
+                    segments.next();
+                    format!("{segment}:{server}")
+                }
+                _ => segment.to_owned(),
+            };
+            ids.push(super::encode::decode(&id)?);
+        }
+        Some(ids)
     }
 
     /// The tenant's own id.

@@ -30,10 +30,15 @@ const MODULES: &[(&str, &[&str])] = &[
             "session", "store",
         ],
     ),
-    ("admin", &["channel", "clock", "config", "document", "gateway", "id", "store"]),
+    // Looks at what everything else has; nothing asks it but the doors of the operator.
+    ("doctor", &["clock", "config", "document", "gateway", "id", "identity", "message", "session"]),
+    ("admin", &["channel", "clock", "config", "doctor", "document", "gateway", "id", "store"]),
     (
         "cli",
-        &["admin", "channel", "clock", "config", "document", "gateway", "id", "message", "route", "session", "store"],
+        &[
+            "admin", "channel", "clock", "config", "doctor", "document", "gateway", "id", "message", "route",
+            "session", "store",
+        ],
     ),
     // Anybody's tests may use it; the compiler keeps it out of everything else.
     ("testing", &["clock", "id", "message"]),

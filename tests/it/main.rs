@@ -9,6 +9,7 @@
 
 mod api;
 mod architecture;
+mod config;
 mod documents;
 mod gateway;
 mod peers;

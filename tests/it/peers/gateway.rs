@@ -1,6 +1,8 @@
 //! A real gateway in a home of its own.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +45,21 @@ impl TestGateway {
     /// Writes another configuration. Nobody reads it yet.
     pub(crate) fn configure(&self, config: &str) {
         fs::write(self.home.path().join("config.toml"), format!("[gateway]\nport = 0\n{config}")).unwrap();
+    }
+
+    /// Where it keeps everything.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Runs a command over the same home; returns its exit code and what it printed, errors behind.
+    pub(crate) async fn command(&self, arguments: &[&str]) -> (i32, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_frontdesk"));
+        command.env_clear().arg("--home").arg(self.home.path()).args(arguments);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let output = soon("the end of a command", output).await.unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(said).unwrap())
     }
 
     /// As an editor does for a moment.
@@ -121,13 +138,23 @@ impl TestGateway {
 
     /// Asks the admin API with any token.
     pub(crate) async fn admin_with(&self, token: &str, method: Method, path: &str) -> (StatusCode, Value) {
+        self.admin_request(token, method, path, "").await
+    }
+
+    /// Sends a body to the admin API, as its owner.
+    pub(crate) async fn admin_send(&self, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
+        let token = fs::read_to_string(self.home.path().join("admin.token")).unwrap();
+        self.admin_request(&token, method, path, &body.to_string()).await
+    }
+
+    async fn admin_request(&self, token: &str, method: Method, path: &str, body: &str) -> (StatusCode, Value) {
         let stream = UnixStream::connect(socket(self.home.path())).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         #[expect(clippy::disallowed_methods, reason = "it ends with the test")]
         tokio::spawn(connection);
         let request = Request::builder().method(method).uri(path).header(header::HOST, "frontdesk");
         let request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        let request = request.body(Full::<Bytes>::default()).unwrap();
+        let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
         let response = soon("an answer of the admin API", sender.send_request(request)).await.unwrap();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();

@@ -1,0 +1,99 @@
+//! What the disk says: who may read what, how full it is, and what time it last was.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::{Finding, Severity};
+use crate::clock::Timestamp;
+
+/// With less the store soon takes nothing.
+const LOW_BYTES: u64 = 200 * 1024 * 1024;
+/// With less it is a matter of minutes.
+const FULL_BYTES: u64 = 20 * 1024 * 1024;
+/// File times and clocks differ by a little without anything being wrong.
+const CLOCK_SLACK_MS: u64 = 2 * 60 * 1000;
+
+/// A file or directory.
+#[derive(Debug, Clone)]
+pub(super) struct FileFact {
+    pub(super) path: PathBuf,
+    /// The lower nine bits.
+    pub(super) mode: u32,
+    pub(super) owner: u32,
+    /// When it was last written.
+    pub(super) written: Timestamp,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Disk {
+    pub(super) home: Option<FileFact>,
+    /// Those in the home that nobody else should read.
+    pub(super) files: Vec<FileFact>,
+    /// Where the store is.
+    pub(super) free_bytes: Option<u64>,
+}
+
+impl Disk {
+    pub(super) fn look(home: &Path, store: &Path) -> Self {
+        let named = ["config.toml", "config.yml", "config.yaml", "device.key", "admin.token", "secrets", "revisions"];
+        let mut paths: Vec<PathBuf> = named.iter().map(|name| home.join(name)).collect();
+        paths.push(store.to_owned());
+        for directory in ["secrets", "revisions"] {
+            let entries = fs::read_dir(home.join(directory)).into_iter().flatten();
+            paths.extend(entries.filter_map(|entry| Some(entry.ok()?.path())));
+        }
+        paths.sort_unstable();
+        let place = store.parent().filter(|place| place.is_dir()).unwrap_or(home);
+        let free = rustix::fs::statvfs(place).ok().map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+        Self { home: look(home), files: paths.iter().filter_map(|path| look(path)).collect(), free_bytes: free }
+    }
+
+    pub(super) fn findings(&self, now: Timestamp) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let is_open = self.home.as_ref().is_some_and(|home| home.mode & 0o077 != 0);
+        if let Some(home) = self.home.as_ref().filter(|_| is_open) {
+            let what = format!("others than its owner may look into {} (mode {:o})", home.path.display(), home.mode);
+            let fix = format!("run: chmod 700 {}", home.path.display());
+            findings.push(Finding::new(Severity::Warning, "open-home", what, fix));
+        }
+        for file in &self.files {
+            let path = file.path.display();
+            if file.mode & 0o077 != 0 {
+                // Behind a door that is shut nobody reads it.
+                let severity = if is_open { Severity::Error } else { Severity::Hint };
+                let what = format!("others than its owner may use {path} (mode {:o})", file.mode);
+                findings.push(Finding::new(severity, "open-file", what, format!("run: chmod go= {path}")));
+            }
+            if let Some(home) = self.home.as_ref().filter(|home| home.owner != file.owner) {
+                let what = format!("{path} belongs to user {}, the home to user {}", file.owner, home.owner);
+                let fix = format!("run as root: chown {} {path}", home.owner);
+                findings.push(Finding::new(Severity::Warning, "other-owner", what, fix));
+            }
+        }
+        if let Some(free) = self.free_bytes.filter(|free| *free < LOW_BYTES) {
+            let severity = if free < FULL_BYTES { Severity::Error } else { Severity::Warning };
+            let what = format!("the disk of the store has only {} MiB left", free / (1024 * 1024));
+            findings.push(Finding::new(severity, "disk-full", what, "make room: a full disk takes no message"));
+        }
+        let last = self.files.iter().map(|file| file.written).max().filter(|last| last.since_ms(now) > CLOCK_SLACK_MS);
+        if let Some(last) = last {
+            let what = format!("the clock says {now}, and files were written at {last}: it is behind");
+            let fix = "set the clock, for example with `timedatectl set-ntp true`; signatures and expiry need it";
+            findings.push(Finding::new(Severity::Warning, "clock-behind", what, fix));
+        }
+        findings
+    }
+}
+
+fn look(path: &Path) -> Option<FileFact> {
+    let metadata = fs::metadata(path).ok()?;
+    let written = metadata.modified().ok()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Some(FileFact {
+        path: path.to_owned(),
+        mode: metadata.permissions().mode() & 0o777,
+        owner: metadata.uid(),
+        written: Timestamp(u64::try_from(written.as_millis()).unwrap_or(u64::MAX)),
+    })
+}

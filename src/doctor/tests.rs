@@ -1,0 +1,163 @@
+use super::disk::FileFact;
+use super::*;
+use crate::document::NoVariables;
+use crate::gateway::ChannelStatus;
+
+const NOW: Timestamp = Timestamp(1_800_000_000_000);
+const SAFE: &str = "[session]\ndm_scope = \"per-channel-peer\"\n";
+const HOOK: &str = "[[channels]]\ntype = \"webhook\"\nsecret = \"${S}\"\nreply_url = \"https://example.com/\"\n";
+
+struct S;
+
+impl Variables for S {
+    fn get(&self, name: &str) -> Option<String> {
+        (name == "S").then(|| "a secret of some length".to_owned())
+    }
+}
+
+fn load(toml: &str) -> Result<Loaded, Error> {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("config.toml"), toml).unwrap();
+    config::load(home.path(), &S)
+}
+
+fn heads(findings: &[Finding]) -> Vec<String> {
+    for finding in findings {
+        assert!(!finding.what.is_empty() && !finding.fix.is_empty(), "{finding:?}");
+    }
+    findings.iter().map(|finding| format!("{} {}", finding.severity.as_str(), finding.id)).collect()
+}
+
+/// What is found in a configuration, without a gateway and on a good disk.
+fn check(toml: &str, expected: &[&str]) {
+    let found = findings(&load(toml), None, &Disk::default(), NOW);
+    let heads: Vec<String> = heads(&found).into_iter().filter(|head| head != "hint not-running").collect();
+    assert_eq!(heads, expected, "{found:#?}");
+}
+
+#[test]
+fn settings_are_audited() {
+    check(&[SAFE, HOOK].concat(), &[]);
+    // Under `main`, as no scope is written, the web chat that is on by itself lets everybody in.
+    check("", &["error shared-conversation"]);
+    check("[gateway\n", &["error config"]);
+    check("a = 1\nb = 2\n", &["error config", "error config"]);
+    let main = "[session]\ndm_scope = \"main\"\nowners = [\"webhook:a\"]\n";
+    check(&[main, HOOK].concat(), &["hint shared-conversation"]);
+    let open = ["error shared-conversation", "warning configuration"];
+    check(&[main, HOOK, "dm_policy = \"open\"\n"].concat(), &open);
+    let listed = ["warning shared-conversation", "warning configuration"];
+    check(&[main, HOOK, "dm_policy = \"allowlist\"\nallow = [\"b\"]\n"].concat(), &listed);
+    let format = "key_format = \"{channel}:{channel_id}\"\n";
+    check(&[SAFE, format, HOOK].concat(), &["error shared-conversation", "hint note"]);
+    check(&[SAFE, HOOK, "group_policy = \"always\"\n"].concat(), &["warning answers-always"]);
+    check(&["[gateway]\nbind = \"0.0.0.0\"\n", SAFE, HOOK].concat(), &["warning no-tls"]);
+    check(&[SAFE, &HOOK.replace("${S}", "clear")].concat(), &["hint clear-secret"]);
+    let key = "[[api_keys]]\nname = \"k\"\nkey = \"${S}\"\n";
+    check(&[SAFE, HOOK, key].concat(), &[]);
+    check(&[SAFE, HOOK, &key.replace("${S}", "1234")].concat(), &["error weak-api-key", "hint clear-secret"]);
+    check(&[SAFE, HOOK, key, "scope = \"tenant\"\n"].concat(), &["warning wide-api-key"]);
+    let of_tenant = "scope = \"tenant\"\ntenant_id = \"42\"\n";
+    check(&[SAFE, HOOK, key, of_tenant].concat(), &["hint wide-api-key"]);
+    let provider = "[[providers]]\nname = \"p\"\nkind = \"openai\"\nmodel = \"m\"\napi_key = \"${S}\"\n";
+    check(&[SAFE, HOOK, provider, "base_url = \"http://a.example/v1\"\n"].concat(), &["warning configuration"]);
+    check(&[SAFE, HOOK, provider, "base_url = \"https://a.example/v1\"\n"].concat(), &[]);
+}
+
+fn file(path: &str, mode: u32, owner: u32) -> FileFact {
+    FileFact { path: path.into(), mode, owner, written: NOW }
+}
+
+fn check_disk(home_mode: u32, files: &[FileFact], free_mib: u64, expected: &[&str]) {
+    let disk = Disk {
+        home: Some(file("/home", home_mode, 7)),
+        files: files.to_vec(),
+        free_bytes: Some(free_mib * 1024 * 1024),
+    };
+    assert_eq!(heads(&disk.findings(NOW)), expected);
+}
+
+#[test]
+fn the_disk_is_looked_at() {
+    check_disk(0o700, &[file("a", 0o600, 7)], 1_000, &[]);
+    check_disk(0o750, &[file("a", 0o600, 7)], 1_000, &["warning open-home"]);
+    check_disk(0o700, &[file("a", 0o644, 7)], 1_000, &["hint open-file"]);
+    check_disk(0o755, &[file("a", 0o644, 7)], 1_000, &["warning open-home", "error open-file"]);
+    check_disk(0o700, &[file("a", 0o600, 0)], 1_000, &["warning other-owner"]);
+    check_disk(0o700, &[], 100, &["warning disk-full"]);
+    check_disk(0o700, &[], 10, &["error disk-full"]);
+    let later = |ms| FileFact { written: NOW.plus_ms(ms), ..file("a", 0o600, 7) };
+    check_disk(0o700, &[later(60_000)], 1_000, &[]);
+    check_disk(0o700, &[later(3_600_000)], 1_000, &["warning clock-behind"]);
+}
+
+fn status() -> Status {
+    Status {
+        port: None,
+        address: String::new(),
+        uptime_ms: 0,
+        config: None,
+        safe_mode: None,
+        counts: crate::store::Counts::default(),
+        n_lanes: 0,
+        store: String::new(),
+        store_bytes: 0,
+        channels: Vec::new(),
+        notes: Vec::new(),
+        errors: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+fn check_runtime(change: impl FnOnce(&mut Status), expected: &[&str]) {
+    let (loaded, mut status) = (load(&[SAFE, HOOK].concat()), status());
+    change(&mut status);
+    let text = loaded.as_ref().unwrap().text.clone().unwrap();
+    let digest = config::digest(text.expose().as_bytes());
+    let running = Running { status: &status, config_digest: Some(&digest) };
+    assert_eq!(heads(&findings(&loaded, Some(&running), &Disk::default(), NOW)), expected);
+}
+
+#[test]
+fn a_running_gateway_says_what_only_it_knows() {
+    let channel = |last_in, last_out| ChannelStatus {
+        id: "hook".into(),
+        channel: "webhook".into(),
+        tenant: None,
+        path: String::new(),
+        last_in,
+        last_out,
+        n_refused: 0,
+        problem: None,
+    };
+    check_runtime(|_| {}, &[]);
+    check_runtime(
+        |s| {
+            s.warnings = vec!["2 messages set aside: see it".into()];
+            s.errors = vec!["the store takes nothing; make room".into()];
+            s.notes = vec!["accepted".into()];
+        },
+        &["error gateway", "warning gateway", "hint note"],
+    );
+    check_runtime(|s| s.channels = vec![channel(Some(NOW), Some(NOW))], &[]);
+    check_runtime(|s| s.channels = vec![channel(Some(NOW), None)], &["warning never-delivered"]);
+    check_runtime(|s| s.channels = vec![channel(None, None)], &["hint never-used"]);
+    let (loaded, status) = (load(SAFE), status());
+    let running = Running { status: &status, config_digest: None };
+    assert_eq!(heads(&findings(&loaded, Some(&running), &Disk::default(), NOW)), ["hint not-reloaded"]);
+}
+
+#[test]
+fn a_fix_is_what_follows_the_first_semicolon() {
+    let found = sentence(Severity::Warning, "x", "it is so; do this; or that");
+    assert_eq!((found.what.as_str(), found.fix.as_str()), ("it is so", "do this; or that"));
+}
+
+#[test]
+fn a_home_is_looked_at_without_a_gateway() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("config.toml"), SAFE).unwrap();
+    let found = examine(home.path(), &NoVariables, None, Timestamp(u64::MAX));
+    assert!(heads(&found).contains(&"hint not-running".to_owned()), "{found:?}");
+    assert!(found.iter().all(|finding| finding.id != CONFIG));
+}
