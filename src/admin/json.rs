@@ -22,6 +22,7 @@ pub(super) fn status(status: &Status) -> Value {
             "turns": status.n_lanes,
             "undelivered": status.counts.undelivered,
             "parked": status.counts.parked,
+            "unresolved": status.n_unresolved,
         },
         "store": { "path": status.store, "bytes": status.store_bytes },
         "channels": status.channels.iter().map(channel).collect::<Vec<_>>(),
@@ -39,6 +40,8 @@ fn channel(channel: &ChannelStatus) -> Value {
         "last_in": channel.last_in.map(time),
         "last_out": channel.last_out.map(time),
         "refused": channel.n_refused,
+        "limited": channel.n_limited,
+        "pairing": { "pending": channel.n_pending, "turned_away": channel.n_turned_away },
         "problem": channel.problem,
     })
 }
@@ -137,6 +140,6 @@ fn text(id: Option<&OpaqueId>) -> Option<&str> {
     id.map(OpaqueId::as_str)
 }
 
-fn time(at: Timestamp) -> String {
+pub(super) fn time(at: Timestamp) -> String {
     at.to_string()
 }

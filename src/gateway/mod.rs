@@ -13,6 +13,8 @@ mod host;
 mod intake;
 mod live;
 mod outbox;
+mod pairing;
+mod rates;
 mod server;
 mod status;
 mod turns;
@@ -37,6 +39,7 @@ use crate::session::lane::Lanes;
 use crate::store::{self, Resume, Store};
 
 pub use home::{Home, socket};
+pub use pairing::PairingError;
 pub use server::short_path;
 pub use status::{ChannelStatus, Status};
 
@@ -148,6 +151,10 @@ struct Inner {
     started_at: Timestamp,
     /// Why the store takes nothing, since it last refused.
     store_trouble: Mutex<Option<String>>,
+    /// How fast tenants write.
+    tenant_rates: rates::Rates,
+    /// How fast codes are tried.
+    guesses: rates::Rates,
     /// Has it been said that strangers share a conversation under `main`?
     warned_of_main: AtomicBool,
 }
@@ -211,6 +218,8 @@ impl Gateway {
             stop: CancellationToken::new(),
             started_at,
             store_trouble: Mutex::new(None),
+            tenant_rates: rates::Rates::default(),
+            guesses: rates::Rates::default(),
             warned_of_main: AtomicBool::new(false),
         }));
         let live = gateway.0.live.load_full();
@@ -334,6 +343,13 @@ impl Gateway {
         self.0.clock.now()
     }
 
+    fn sweep_rates(&self) {
+        let (live, now) = (self.0.live.load(), tokio::time::Instant::now());
+        live.entries.values().for_each(|entry| entry.rates.sweep(now));
+        self.0.tenant_rates.sweep(now);
+        self.0.guesses.sweep(now);
+    }
+
     /// Notes whether the store takes what it is given; `status` shows it.
     fn note_store(&self, trouble: Option<&store::Error>) {
         let trouble = trouble.map(|error| match std::error::Error::source(error) {
@@ -415,7 +431,7 @@ async fn supervise(entry: Arc<live::LiveEntry>, host: Arc<host::Bound>, stop: Ca
     }
 }
 
-/// Forgets old dedupe marks, once an hour.
+/// Forgets old dedupe marks and who wrote a while ago, once an hour.
 async fn prune_marks(gateway: Gateway) {
     let mut hourly = tokio::time::interval(Duration::from_secs(60 * 60));
     loop {
@@ -423,6 +439,7 @@ async fn prune_marks(gateway: Gateway) {
             () = gateway.0.stop.cancelled() => return,
             _ = hourly.tick() => {}
         }
+        gateway.sweep_rates();
         let before = Timestamp(gateway.now().0.saturating_sub(MARKS_KEPT_MS));
         while let Ok(true) = gateway.0.store.prune_marks(before).await {}
     }

@@ -14,7 +14,7 @@ use redb::{
 };
 
 use super::Error;
-use super::tables::{FORMAT, META, Tables};
+use super::tables::{FORMAT, META, N_TABLES, Tables};
 
 /// redb starts its file with a page of its own and zeros elsewhere; it is this long then.
 const MAX_UNFINISHED_BYTES: u64 = 16 * 1024 * 1024;
@@ -168,7 +168,12 @@ fn check_format(path: &str, database: &redb::Database) -> Result<(), Error> {
         Err(_) => None,
     };
     match found {
-        Some(FORMAT) => Ok(()),
+        Some(FORMAT) => {
+            let n_tables = transaction.list_tables()?.count();
+            drop(transaction);
+            // An earlier version made fewer.
+            if n_tables < N_TABLES { make_tables(database) } else { Ok(()) }
+        }
         Some(found) if found > FORMAT => Err(Error::TooNew { path: path.to_owned(), found, known: FORMAT }),
         _ => Err(cannot_open(path, "the file is a database of another program")),
     }

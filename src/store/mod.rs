@@ -13,24 +13,29 @@
 mod database;
 mod delivery_id;
 mod disk;
+mod entry;
 mod error;
 mod filing;
 mod outbox;
+mod pairing;
 mod record;
 mod scope;
 mod session;
 mod tables;
 mod tenant;
 mod turn;
+mod unresolved;
 mod versioned;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
+pub use entry::EntryStore;
 pub use error::Error;
 pub use record::{
-    Counts, Delivery, Filed, Filter, Line, NewDelivery, Parked, ParkedItem, Resume, SessionRow, Speaker, Turn, Waiting,
+    Approval, Counts, Delivery, Filed, Filter, Line, NewDelivery, Offer, Offered, Parked, ParkedItem, Pending, Resume,
+    SessionRow, Speaker, Turn, Waiting,
 };
 pub use session::SessionStore;
 pub use tenant::TenantStore;

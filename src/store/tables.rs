@@ -9,10 +9,14 @@ use std::ops::RangeInclusive;
 use redb::{Table, TableDefinition, WriteTransaction};
 
 use super::Error;
+use super::entry::EntryScope;
 use super::scope::Scope;
+use crate::message::Subject;
 
 /// Format of the file: of keys and tables. Values have versions of their own.
 pub(super) const FORMAT: u32 = 1;
+/// Tables of a file, [`META`] among them.
+pub(super) const N_TABLES: usize = 12;
 
 /// Tenant, session key.
 pub(super) type SessionId = (&'static str, &'static str);
@@ -26,6 +30,10 @@ pub(super) type UserIn = (&'static str, &'static str, &'static str, &'static str
 pub(super) type Mark = (&'static str, &'static str, &'static str);
 /// Milliseconds since 1970, then the mark made at that time.
 pub(super) type MarkAt = (u64, &'static str, &'static str, &'static str);
+/// Tenant, channel entry, kind of chat, the id of a peer or group.
+pub(super) type SubjectOf = (&'static str, &'static str, &'static str, &'static str);
+/// Tenant, channel entry, a position.
+pub(super) type PositionAt = (&'static str, &'static str, u64);
 /// A versioned value.
 pub(super) type Bytes = &'static [u8];
 
@@ -47,6 +55,12 @@ pub(super) const USERS: TableDefinition<UserIn, ()> = TableDefinition::new("user
 pub(super) const MARKS: TableDefinition<Mark, u64> = TableDefinition::new("marks");
 /// The marks by age, for pruning: the one table that does not start with the tenant.
 pub(super) const MARKS_BY_TIME: TableDefinition<MarkAt, ()> = TableDefinition::new("marks_by_time");
+/// Strangers who wait for approval → `disk::Pairing`.
+pub(super) const PAIRINGS: TableDefinition<SubjectOf, Bytes> = TableDefinition::new("pairings");
+/// Who was approved → `disk::Approval`.
+pub(super) const APPROVALS: TableDefinition<SubjectOf, Bytes> = TableDefinition::new("approvals");
+/// Messages without a session key, from 1 without gaps → `disk::Parked`.
+pub(super) const UNRESOLVED: TableDefinition<PositionAt, Bytes> = TableDefinition::new("unresolved");
 
 /// The tables that write operations touch, open in one transaction.
 pub(super) struct Tables<'t> {
@@ -58,6 +72,9 @@ pub(super) struct Tables<'t> {
     pub(super) users: Table<'t, UserIn, ()>,
     pub(super) marks: Table<'t, Mark, u64>,
     pub(super) marks_by_time: Table<'t, MarkAt, ()>,
+    pub(super) pairings: Table<'t, SubjectOf, Bytes>,
+    pub(super) approvals: Table<'t, SubjectOf, Bytes>,
+    pub(super) unresolved: Table<'t, PositionAt, Bytes>,
 }
 
 /// What an operation wants written, decided before the first byte changes.
@@ -67,6 +84,8 @@ pub(super) enum Changes {
     None,
     /// In one conversation.
     Session(Scope, Vec<Change>),
+    /// Of one channel entry.
+    Entry(EntryScope, Vec<EntryChange>),
     /// Marks that nobody needs any more.
     ForgetMarks(Vec<OwnedMark>),
 }
@@ -81,6 +100,16 @@ pub(super) enum Change {
     Parked(u64, Vec<u8>),
     User { channel: String, user: String },
     Mark { entry: String, message_id: String, at: u64 },
+}
+
+/// One row of what is kept for a channel entry. `None` removes it.
+#[derive(Debug)]
+pub(super) enum EntryChange {
+    Pairing(Subject, Option<Vec<u8>>),
+    Approval(Subject, Option<Vec<u8>>),
+    Unresolved(u64, Option<Vec<u8>>),
+    /// A line that the entry says, or a mark.
+    Beside(Change),
 }
 
 /// A row of [`MARKS_BY_TIME`].
@@ -104,6 +133,9 @@ impl<'t> Tables<'t> {
             users: transaction.open_table(USERS)?,
             marks: transaction.open_table(MARKS)?,
             marks_by_time: transaction.open_table(MARKS_BY_TIME)?,
+            pairings: transaction.open_table(PAIRINGS)?,
+            approvals: transaction.open_table(APPROVALS)?,
+            unresolved: transaction.open_table(UNRESOLVED)?,
         })
     }
 
@@ -114,6 +146,7 @@ impl<'t> Tables<'t> {
             Changes::Session(scope, changes) => {
                 changes.into_iter().try_for_each(|change| self.apply_in(&scope, change))
             }
+            Changes::Entry(scope, changes) => changes.into_iter().try_for_each(|change| self.apply_at(&scope, change)),
             Changes::ForgetMarks(marks) => marks.iter().try_for_each(|mark| self.forget(mark)),
         }
     }
@@ -133,6 +166,20 @@ impl<'t> Tables<'t> {
                 self.marks.insert((tenant, &*entry, &*message_id), at)?;
                 self.marks_by_time.insert((at, tenant, &*entry, &*message_id), ())?;
             }
+        }
+        Ok(())
+    }
+
+    fn apply_at(&mut self, scope: &EntryScope, change: EntryChange) -> Result<(), Error> {
+        let (tenant, entry) = scope.parts();
+        match change {
+            EntryChange::Pairing(subject, Some(row)) => drop(self.pairings.insert(scope.subject(&subject), &*row)?),
+            EntryChange::Pairing(subject, None) => drop(self.pairings.remove(scope.subject(&subject))?),
+            EntryChange::Approval(subject, Some(row)) => drop(self.approvals.insert(scope.subject(&subject), &*row)?),
+            EntryChange::Approval(subject, None) => drop(self.approvals.remove(scope.subject(&subject))?),
+            EntryChange::Unresolved(at, Some(row)) => drop(self.unresolved.insert((tenant, entry, at), &*row)?),
+            EntryChange::Unresolved(at, None) => drop(self.unresolved.remove((tenant, entry, at))?),
+            EntryChange::Beside(change) => return self.apply_in(&scope.notices(), change),
         }
         Ok(())
     }

@@ -127,7 +127,7 @@ fn waiting(tables: &Tables<'_>, scope: &Scope, mut seqs: Vec<u64>) -> Result<Vec
 }
 
 /// Puts replies into the outbox, in order, after all that wait there for this conversation.
-fn send(
+pub(super) fn send(
     tables: &Tables<'_>,
     scope: &Scope,
     contents: impl IntoIterator<Item = NewDelivery>,

@@ -3,6 +3,7 @@
 mod behaviour;
 mod crash;
 mod disk;
+mod entry;
 mod files;
 mod model;
 

@@ -1,11 +1,12 @@
 //! A real gateway in a home of its own.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, Request, StatusCode, header};
-use frontdesk::clock::SystemClock;
+use frontdesk::clock::{Clock as _, ManualClock, SystemClock, Timestamp};
 use frontdesk::document::Variables;
 use frontdesk::gateway::{Gateway, Options, ReloadError, Reloaded, socket};
 use http_body_util::{BodyExt as _, Full};
@@ -22,7 +23,18 @@ use super::{http, soon};
 #[derive(Debug)]
 pub(crate) struct TestGateway {
     home: TempDir,
+    clock: Arc<ShiftedClock>,
     running: Option<Running>,
+}
+
+/// The time of the system, moved on by the test.
+#[derive(Debug, Default)]
+struct ShiftedClock(ManualClock);
+
+impl frontdesk::clock::Clock for ShiftedClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().plus_ms(self.0.now().0)
+    }
 }
 
 #[derive(Debug)]
@@ -34,7 +46,7 @@ struct Running {
 impl TestGateway {
     /// Starts with this text as `config.toml`; `[gateway]` is put in front. Top-level keys are not possible.
     pub(crate) async fn start(config: &str) -> Self {
-        let mut gateway = Self { home: tempfile::tempdir().unwrap(), running: None };
+        let mut gateway = Self { home: tempfile::tempdir().unwrap(), clock: Arc::default(), running: None };
         gateway.configure(config);
         gateway.power_on().await;
         gateway
@@ -53,15 +65,30 @@ impl TestGateway {
     /// Starts over what is in the home.
     pub(crate) async fn power_on(&mut self) {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let home = self.home.path().to_owned();
+        let (home, clock) = (self.home.path().to_owned(), self.clock.clone());
         let started = runtime.spawn(async move {
-            let options = Options { home, variables: Arc::new(NoVariables), clock: Arc::new(SystemClock) };
+            let options = Options { home, variables: Arc::new(NoVariables), clock };
             let gateway = Gateway::start(options).await.unwrap();
             frontdesk::admin::listen(&gateway).unwrap();
             gateway
         });
         let gateway = soon("the start", started).await.unwrap();
         self.running = Some(Running { gateway, runtime });
+    }
+
+    /// Where it keeps everything.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Moves its clock on.
+    pub(crate) fn advance_ms(&self, ms: u64) {
+        self.clock.0.advance_ms(ms);
+    }
+
+    /// The time, as it sees it.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Ends everything at once: no task gets another turn, nothing is said to anybody.
@@ -119,15 +146,25 @@ impl TestGateway {
         self.admin_with(&token, method, path).await
     }
 
+    /// Posts to the admin API, as its owner.
+    pub(crate) async fn admin_post(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+        let token = fs::read_to_string(self.home.path().join("admin.token")).unwrap();
+        self.admin_request(&token, Method::POST, path, body.to_string()).await
+    }
+
     /// Asks the admin API with any token.
     pub(crate) async fn admin_with(&self, token: &str, method: Method, path: &str) -> (StatusCode, Value) {
+        self.admin_request(token, method, path, String::new()).await
+    }
+
+    async fn admin_request(&self, token: &str, method: Method, path: &str, body: String) -> (StatusCode, Value) {
         let stream = UnixStream::connect(socket(self.home.path())).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         #[expect(clippy::disallowed_methods, reason = "it ends with the test")]
         tokio::spawn(connection);
         let request = Request::builder().method(method).uri(path).header(header::HOST, "frontdesk");
         let request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        let request = request.body(Full::<Bytes>::default()).unwrap();
+        let request = request.body(Full::<Bytes>::from(body)).unwrap();
         let response = soon("an answer of the admin API", sender.send_request(request)).await.unwrap();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
