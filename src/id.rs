@@ -173,6 +173,19 @@ impl SessionKey {
         Self(text.into())
     }
 
+    /// Where lines wait that an entry says outside of every conversation. It begins with `=`, as no key of a
+    /// conversation does.
+    #[must_use]
+    pub fn of_notices(entry: &EntryId) -> Self {
+        Self(format!("={entry}").into())
+    }
+
+    /// Is it no conversation, but one of [`Self::of_notices`]?
+    #[must_use]
+    pub fn is_of_notices(&self) -> bool {
+        self.0.starts_with('=')
+    }
+
     /// The key as printed.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -61,6 +61,34 @@ pub struct Identity {
     pub parent: ChatKind,
 }
 
+/// Who is let in or kept out as one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// Who writes direct messages, as the vendor wrote the id.
+    Peer(String),
+    /// A group with everybody in it, as `server:room`.
+    Group(String),
+}
+
+impl Subject {
+    /// `direct` or `group`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Peer(_) => ChatKind::Direct.as_str(),
+            Self::Group(_) => ChatKind::Group.as_str(),
+        }
+    }
+
+    /// Its id, unique among those of its kind.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Peer(id) | Self::Group(id) => id,
+        }
+    }
+}
+
 /// Where the answer to one message goes.
 ///
 /// It is made by the adapter that received the message and read by the same adapter when it sends;

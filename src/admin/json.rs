@@ -23,6 +23,7 @@ pub(super) fn status(status: &Status) -> Value {
             "turns": status.n_lanes,
             "undelivered": status.counts.undelivered,
             "parked": status.counts.parked,
+            "unresolved": status.n_unresolved,
         },
         "store": { "path": status.store, "bytes": status.store_bytes },
         "channels": status.channels.iter().map(channel).collect::<Vec<_>>(),
@@ -40,6 +41,8 @@ fn channel(channel: &ChannelStatus) -> Value {
         "last_in": channel.last_in.map(time),
         "last_out": channel.last_out.map(time),
         "refused": channel.n_refused,
+        "limited": channel.n_limited,
+        "pairing": { "pending": channel.n_pending, "turned_away": channel.n_turned_away },
         "problem": channel.problem,
     })
 }

@@ -13,13 +13,21 @@
 //! | `GET /api/v1/sessions?tenant&channel&agent&after&limit` | a page of conversations |
 //! | `GET /api/v1/sessions/find?channel&user[&tenant]` | where somebody wrote |
 //! | `GET /api/v1/sessions/show?key[&tenant]&lines` | one conversation: its row, lines, and what waits |
+//! | `GET`, `DELETE /api/v1/sessions/unresolved?channel&words` | messages without a conversation |
+//! | `GET /api/v1/pairing?channel`, `GET /api/v1/pairing/allowed?channel` | strangers who wait, and who was approved |
+//! | `POST /api/v1/pairing/approve`, `POST /api/v1/pairing/reject` | body `{"channel","code"}`; 429 when codes are guessed |
+//! | `POST /api/v1/pairing/revoke` | body `{"channel","subject"}` |
 //!
 //! Every path wants the admin token; without it there is nothing to learn, not even which paths exist.
 
 pub(crate) mod config;
 mod json;
+mod pairing;
+mod unresolved;
 
 pub(crate) use json::{findings as findings_json, problem as problem_json};
+
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -66,6 +74,8 @@ fn router(gateway: Gateway) -> Router {
         .route("/api/v1/sessions", get(sessions))
         .route("/api/v1/sessions/find", get(find))
         .route("/api/v1/sessions/show", get(show))
+        .merge(pairing::routes())
+        .merge(unresolved::routes())
         .layer(middleware::from_fn_with_state(token, authorize))
         .with_state(gateway)
 }
@@ -84,6 +94,7 @@ enum Error {
     Token,
     Query(String),
     NotFound(String),
+    TooMany(String, Duration),
     Store(store::Error),
 }
 
@@ -99,6 +110,11 @@ impl IntoResponse for Error {
             Self::Token => (StatusCode::UNAUTHORIZED, "the admin token is missing or wrong".to_owned()),
             Self::Query(message) => (StatusCode::BAD_REQUEST, message),
             Self::NotFound(message) => (StatusCode::NOT_FOUND, message),
+            Self::TooMany(message, wait) => {
+                let retry_after = [(header::RETRY_AFTER, wait.as_secs().max(1).to_string())];
+                let refused = answer(StatusCode::TOO_MANY_REQUESTS, &json!({ "error": message }));
+                return (retry_after, refused).into_response();
+            }
             Self::Store(error) => {
                 tracing::error!(%error, "an admin request failed");
                 (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())

@@ -41,8 +41,21 @@ pub struct Descriptor {
     pub is_inline: bool,
     /// Does sending the same delivery id twice deliver once? Decides what an ambiguous send means.
     pub send_is_idempotent: bool,
+    /// Who hands us its messages.
+    pub sender: Sender,
     /// Are the vendor's ids unique over all accounts, so that two entries can never share a key?
     pub ids_are_global: bool,
+}
+
+/// Who hands us the messages of a channel, and so who hears what became of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// A vendor: it wants an acknowledgement and tells its peer nothing.
+    Vendor,
+    /// A program of the operator's: it hears why a message was not taken, and keeps it. Its peers do not.
+    Program,
+    /// A page of ours: it shows its peer why a message was not taken, and keeps it.
+    Page,
 }
 
 /// One message as the adapter saw it, before anyone decided anything about it.
@@ -97,6 +110,11 @@ pub enum Admitted {
     Ignored(&'static str),
     /// The channel's policy does not let this peer in.
     Refused(&'static str),
+    /// The peer, or its tenant, writes faster than allowed; it was not filed.
+    Limited {
+        /// When the next one is welcome.
+        retry_after: Duration,
+    },
     /// No session key could be made, so nothing was filed anywhere. The text says why.
     Unresolvable(String),
     /// The store cannot take it now. The vendor must send it again.
@@ -164,8 +182,8 @@ pub struct Reply {
     pub delivery_id: String,
     /// The [`Event::reply_target`] of the message that caused it.
     pub target: String,
-    /// The conversation.
-    pub session_key: String,
+    /// The conversation; `None` for what is said outside of any, such as a pairing code.
+    pub session_key: Option<String>,
     /// The last message that it answers.
     pub in_reply_to: OpaqueId,
     /// All messages that it answers, oldest first.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -34,7 +34,7 @@ impl Answer {
         let exit = match self.status {
             StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => Exit::Usage,
             StatusCode::UNPROCESSABLE_ENTITY => Exit::Config,
-            StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE => Exit::TryAgain,
+            StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Exit::TryAgain,
             _ => Exit::Internal,
         };
         let error = self.body.get("error").and_then(Value::as_str).unwrap_or("the gateway gave no reason");
@@ -62,7 +62,12 @@ pub(super) fn query(pairs: &[(&str, Option<&str>)]) -> String {
 
 /// Asks the running gateway.
 pub(super) fn ask(context: &Context, method: Method, path: &str) -> Result<Answer, Failure> {
-    try_ask(context, method, path)?.ok_or_else(|| {
+    ask_with(context, method, path, None)
+}
+
+/// The same, with a body.
+pub(super) fn ask_with(context: &Context, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+    try_ask_with(context, method, path, body)?.ok_or_else(|| {
         let home = context.home.display();
         Exit::TryAgain.say(format!(
             "no gateway is running in {home}; start it with `gateway run`, or name its home with --home DIR"
@@ -72,16 +77,26 @@ pub(super) fn ask(context: &Context, method: Method, path: &str) -> Result<Answe
 
 /// Asks the gateway; `None` if none is running.
 pub(super) fn try_ask(context: &Context, method: Method, path: &str) -> Result<Option<Answer>, Failure> {
+    try_ask_with(context, method, path, None)
+}
+
+fn try_ask_with(
+    context: &Context,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Option<Answer>, Failure> {
+    let body = body.map(Value::to_string).unwrap_or_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from)?;
     runtime.block_on(async {
-        let answer = tokio::time::timeout(TIMEOUT, exchange(&context.home, method, path)).await;
+        let answer = tokio::time::timeout(TIMEOUT, exchange(&context.home, method, path, body)).await;
         answer.unwrap_or_else(|_elapsed| {
             Err(Exit::TryAgain.say("the gateway does not answer; try again, or look at its log"))
         })
     })
 }
 
-async fn exchange(home: &Path, method: Method, path: &str) -> Result<Option<Answer>, Failure> {
+async fn exchange(home: &Path, method: Method, path: &str, body: String) -> Result<Option<Answer>, Failure> {
     let Some((token, stream)) = connect(home).await? else { return Ok(None) };
     let failed =
         |error: hyper::Error| Exit::TryAgain.because(anyhow::Error::from(error).context("the gateway broke off"));
@@ -91,7 +106,7 @@ async fn exchange(home: &Path, method: Method, path: &str) -> Result<Option<Answ
         .uri(path)
         .header(header::HOST, "frontdesk")
         .header(header::AUTHORIZATION, format!("Bearer {}", token.trim_end()))
-        .body(Empty::<Bytes>::new())
+        .body(Full::<Bytes>::from(body))
         .map_err(anyhow::Error::from)?;
     let exchange = async {
         let response = sender.send_request(request).await?;

@@ -125,12 +125,15 @@ fn status(context: &Context) -> Result<(), Failure> {
     let config = status.get("config").and_then(Value::as_str).unwrap_or(NO_FILE);
     line(&format!("configuration: {}", printable(config)));
     let texts = |name: &str| status.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
-    let columns = ["id", "type", "tenant", "path", "last_in", "last_out", "refused", "problem"];
+    let columns = ["id", "type", "tenant", "path", "last_in", "last_out", "refused", "limited", "problem"];
     let channels: Vec<Vec<String>> =
         texts("channels").iter().map(|channel| columns.iter().map(|name| field(channel, name)).collect()).collect();
     if !channels.is_empty() {
         line("");
-        table(&["channel", "type", "tenant", "path", "last in", "last out", "refused", "problem"], &channels);
+        table(
+            &["channel", "type", "tenant", "path", "last in", "last out", "refused", "limited", "problem"],
+            &channels,
+        );
     }
     for (name, label) in [("notes", "note"), ("warnings", "warning")] {
         for text in texts(name) {

@@ -9,8 +9,10 @@ mod doctor;
 mod gateway;
 mod log;
 mod output;
+mod pairing;
 mod route;
 mod sessions;
+mod unresolved;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -49,6 +51,9 @@ enum Command {
     /// Look at conversations
     #[command(subcommand)]
     Sessions(sessions::Sessions),
+    /// Let strangers write, or not
+    #[command(subcommand)]
+    Pairing(pairing::Pairing),
     /// See why a message goes to an agent
     #[command(subcommand)]
     Route(route::Route),
@@ -147,6 +152,7 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
     match arguments.command.unwrap_or(Command::Gateway(gateway::Gateway::Run)) {
         Command::Gateway(command) => gateway::run(&context, command),
         Command::Sessions(command) => sessions::run(&context, command),
+        Command::Pairing(command) => pairing::run(&context, command),
         Command::Route(command) => route::run(&context, command),
         Command::Config(command) => config::run(&context, command),
         Command::Doctor => doctor::run(&context),

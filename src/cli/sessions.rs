@@ -1,10 +1,11 @@
-//! `sessions list|find|show`.
+//! `sessions list|find|show|unresolved`.
 
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 
 use super::output::{self, field, line, paragraph, printable, table};
+use super::unresolved::{self, Unresolved};
 use super::{Context, Failure, client};
 
 #[derive(Debug, Subcommand)]
@@ -15,6 +16,7 @@ pub(super) enum Sessions {
     Find(Find),
     /// Show one conversation
     Show(Show),
+    Unresolved(Unresolved),
 }
 
 #[derive(Debug, Args)]
@@ -76,6 +78,7 @@ pub(super) fn run(context: &Context, command: Sessions) -> Result<(), Failure> {
             let shown = client::ask(context, Method::GET, &format!("/api/v1/sessions/show{query}"))?.success()?;
             print_session(context, &shown);
         }
+        Sessions::Unresolved(command) => unresolved::run(context, &command)?,
     }
     Ok(())
 }

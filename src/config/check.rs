@@ -7,7 +7,7 @@ use super::settings::{ApiKey, Tenant};
 use crate::agent;
 use crate::document::{Document, Place, Section, Severity};
 use crate::id::{API_ENTRY, AgentId, ChannelType};
-use crate::identity::DmPolicy;
+use crate::identity::Access;
 use crate::provider;
 use crate::route::Route;
 use crate::session::{self, Address, DmScope, Field};
@@ -163,7 +163,7 @@ pub(super) fn main_scope(document: &Document, root: &Section<'_>, session: &sess
     }
     // The web chat that is on without a channel is in no file: nothing about it can be mended there.
     let own: Vec<(&Entry, &Place)> = entries.iter().filter_map(|entry| Some((entry, entry.place.as_ref()?))).collect();
-    for (entry, place) in own.iter().filter(|(entry, _)| entry.policy.dm == DmPolicy::Open) {
+    for (entry, place) in own.iter().filter(|(entry, _)| entry.policy.dm == Access::Open) {
         let message = format!(
             "dm_scope is \"main\" and everybody may write to {:?}: strangers share one conversation",
             entry.id.as_str()
@@ -190,19 +190,22 @@ pub(super) fn main_scope(document: &Document, root: &Section<'_>, session: &sess
     }
 }
 
-/// Under `main` strangers stay out; with nobody on any list, so does everybody.
-pub(super) fn owners(document: &Document, root: &Section<'_>, session: &session::Config, entries: &[Entry]) {
-    let is_shut = |entry: &&Entry| entry.policy.dm == DmPolicy::Allowlist && entry.policy.allow.is_empty();
-    if session.dm_scope != DmScope::Main || !session.owners.is_empty() {
-        return;
-    }
-    if let Some(entry) = entries.iter().find(is_shut) {
-        let message = format!(
-            "nobody may write direct messages to {:?}: dm_scope is \"main\" and there are no owners",
-            entry.id.as_str()
-        );
-        let help = "set session.dm_scope = \"per-channel-peer\", or list yourself in session.owners, with the channel type in front";
-        document.note(&root.place("session"), Severity::Warning, message, Some(help.to_owned()));
+/// An empty list lets nobody in.
+pub(super) fn lists(document: &Document, session: &session::Config, entries: &[Entry]) {
+    for entry in entries {
+        let Some(place) = &entry.place else { continue };
+        let tag = format!("{}:", entry.channel);
+        let has_owner = session.owners.iter().any(|owner| owner.starts_with(&tag));
+        if entry.policy.dm == Access::Allowlist && entry.policy.allow.is_empty() && !has_owner {
+            let message = "nobody may write direct messages: dm_policy is \"allowlist\", and nobody is on the list";
+            let help = "list user ids in allow, or owners in session.owners; or set dm_policy = \"pairing\"";
+            document.note(place, Severity::Warning, message, Some(help.to_owned()));
+        }
+        if entry.policy.group == Access::Allowlist && entry.policy.allow_groups.is_empty() {
+            let message = "no group is answered: group_policy is \"allowlist\", and no group is on the list";
+            let help = "list groups in allow_groups, or set group_policy = \"pairing\"";
+            document.note(place, Severity::Warning, message, Some(help.to_owned()));
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! One `[[channels]]` entry.
 
+use crate::channel::Sender;
 use crate::channel::registry::{self, Settings as ChannelSettings, Type};
 use crate::document::{Document, NoVariables, Place, Section, Severity};
 use crate::id::{ChannelType, EntryId, OpaqueId, TenantId};
-use crate::identity::{DmPolicy, Policy};
+use crate::identity::{self, Access, Policy};
 use crate::session::DmScope;
 
 /// A channel entry: what every entry has, and the settings of its type.
@@ -39,7 +40,12 @@ impl Entry {
         let account = section.take_parsed("account", |text: &str| OpaqueId::new(text));
         let tenant = section.take_parsed("tenant_id", |text: &str| TenantId::new(text));
         let workspace = section.take_parsed("workspace_id", |text: &str| OpaqueId::new(text));
-        let policy = Policy::read(section, scope);
+        let per_minute = match channel_type.descriptor.sender {
+            Sender::Vendor | Sender::Page => identity::USUAL_PER_MINUTE,
+            // It speaks for as many as it likes.
+            Sender::Program => None,
+        };
+        let policy = Policy::read(section, scope, per_minute);
         let settings = (channel_type.read)(section);
         let id = match id {
             Some(id) => id,
@@ -71,7 +77,7 @@ impl Entry {
         let entry = Self::read(&mut document.root(&NoVariables), scope, &[])?;
         // A first start must show something that works, so it is open under `main` too. It is in no file: nothing
         // about it can be mended there.
-        let policy = Policy { dm: DmPolicy::Open, ..entry.policy };
+        let policy = Policy { dm: Access::Open, ..entry.policy };
         Some(Self { place: None, policy, ..entry })
     }
 }

@@ -144,7 +144,7 @@ pub fn redacted(located: &Located, home: &Path, variables: &dyn Variables) -> Re
 mod tests {
     use super::*;
     use crate::document::NoVariables;
-    use crate::identity::DmPolicy;
+    use crate::identity::Access;
 
     fn load_text(text: &str) -> Loaded {
         let home = tempfile::tempdir().unwrap();
@@ -156,7 +156,7 @@ mod tests {
     fn a_file_without_channels_still_shows_something_that_works() {
         let loaded = load_text("[gateway]\nport = 18790\n");
         let entries: Vec<_> = loaded.settings.channels.iter().map(|e| (e.id.as_str(), e.policy.dm)).collect();
-        assert_eq!(entries, [("webchat", DmPolicy::Open)]);
+        assert_eq!(entries, [("webchat", Access::Open)]);
         assert_eq!(loaded.warnings, []);
     }
 

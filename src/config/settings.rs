@@ -1,6 +1,7 @@
 //! All settings, as one value that is swapped whole.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use super::check;
@@ -9,6 +10,7 @@ use crate::agent;
 use crate::channel::registry;
 use crate::document::{Document, Place, Secret, Section, Severity, Variables};
 use crate::id::{AgentId, TenantId};
+use crate::identity;
 use crate::provider;
 use crate::route::{Route, Router};
 use crate::session::{self, Resolver};
@@ -22,6 +24,8 @@ pub struct Gateway {
     pub port: u16,
     /// Turns that run at the same time, over all conversations.
     pub max_turns: usize,
+    /// Messages a minute from all peers of one tenant. `None`: any number.
+    pub tenant_per_minute: Option<NonZeroU32>,
 }
 
 /// A `[[tenants]]` entry. A tenant needs none: an entry's `tenant_id` is enough.
@@ -33,6 +37,8 @@ pub struct Tenant {
     pub name: Option<String>,
     /// Who answers what no route matches.
     pub default_agent: Option<AgentId>,
+    /// Messages a minute from all its peers. `None`: any number.
+    pub per_minute: Option<NonZeroU32>,
     pub(super) place: Place,
     pub(super) entry: Place,
 }
@@ -94,7 +100,12 @@ impl Settings {
         let session = session::Config::embedded();
         let agent = agent::Config::embedded();
         Self {
-            gateway: Gateway { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 18_789, max_turns: 16 },
+            gateway: Gateway {
+                bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                port: 18_789,
+                max_turns: 16,
+                tenant_per_minute: None,
+            },
             channels: Entry::embedded(session.dm_scope).into_iter().collect(),
             session,
             providers: vec![provider::Config::demo()],
@@ -105,6 +116,13 @@ impl Settings {
             api_keys: Vec::new(),
             notes: Vec::new(),
         }
+    }
+
+    /// Messages a minute from all peers of a tenant; the owner's own conversations count as one.
+    #[must_use]
+    pub fn tenant_limit(&self, tenant: Option<&TenantId>) -> Option<NonZeroU32> {
+        let own = self.tenants.iter().find(|own| Some(&own.id) == tenant);
+        own.map_or(self.gateway.tenant_per_minute, |own| own.per_minute)
     }
 
     /// What names the conversations under these settings.
@@ -148,7 +166,8 @@ impl Settings {
         }
         let routes = root.take_parsed_list("routing", Route::parse);
         let default_agent = root.take_parsed("default_agent", |text: &str| AgentId::new(text));
-        let tenants = read_all(&mut root, "tenants", Tenant::read);
+        let per_minute = gateway.tenant_per_minute;
+        let tenants = read_all(&mut root, "tenants", |section| Tenant::read(section, per_minute));
         let api_keys = read_all(&mut root, "api_keys", ApiKey::read);
 
         check::agents(document, &root, &agents, &providers, default_agent.as_ref(), &routes, &tenants, &api_keys);
@@ -157,7 +176,7 @@ impl Settings {
         check::api_keys(document, &api_keys);
         // What an error leaves out would make right things look odd.
         if document.problems().iter().all(|problem| problem.severity == Severity::Warning) {
-            check::owners(document, &root, &session, &channels);
+            check::lists(document, &session, &channels);
             check::main_scope(document, &root, &session, &channels);
             check::routes(document, &root, &routes, &channels, &api_keys);
         }
@@ -256,6 +275,7 @@ impl Gateway {
                 .take_integer("max_turns", 1..=1_024)
                 .and_then(|n| usize::try_from(n).ok())
                 .unwrap_or(embedded.max_turns),
+            tenant_per_minute: identity::take_limit(section, "tenant_messages_per_minute", embedded.tenant_per_minute),
         }
     }
 }
@@ -267,14 +287,16 @@ fn address(text: &str) -> Result<IpAddr, String> {
 }
 
 impl Tenant {
-    fn read(section: &mut Section<'_>) -> Option<Self> {
+    fn read(section: &mut Section<'_>, per_minute: Option<NonZeroU32>) -> Option<Self> {
         let id = section.take_parsed("id", |text: &str| TenantId::new(text));
         let name = section.take_string("name");
         let default_agent = section.take_parsed("default_agent", |text: &str| AgentId::new(text));
         if id.is_none() {
             section.missing("id", "id = \"42\", as channel entries name it in tenant_id");
         }
-        Some(Self { id: id?, name, default_agent, place: section.place("default_agent"), entry: section.place("") })
+        let per_minute = identity::take_limit(section, "messages_per_minute", per_minute);
+        let (place, entry) = (section.place("default_agent"), section.place(""));
+        Some(Self { id: id?, name, default_agent, per_minute, place, entry })
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Finding, Severity};
 use crate::config::{Entry, SessionScope, Settings};
 use crate::id::{OpaqueId, SessionKey};
-use crate::identity::{DmPolicy, GroupPolicy};
+use crate::identity::Access;
 use crate::message::{ChatKind, Identity};
 use crate::session::Resolver;
 
@@ -47,7 +47,7 @@ pub(super) fn settings(settings: &Settings, clear_secrets: &[String]) -> Vec<Fin
 fn channel(entry: &Entry, resolver: &Resolver, settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
     let id = entry.id.as_str();
-    let is_open = entry.policy.dm == DmPolicy::Open;
+    let is_open = entry.policy.dm == Access::Open;
     if let (Some(one), Some(other)) = (probe(entry, resolver, "user_1"), probe(entry, resolver, "user_2"))
         && one == other
     {
@@ -63,9 +63,9 @@ fn channel(entry: &Entry, resolver: &Resolver, settings: &Settings) -> Vec<Findi
         let fix = "set session.dm_scope = \"per-channel-peer\" with {user_id} in key_format";
         findings.push(Finding::new(severity, "shared-conversation", what, fix));
     }
-    if entry.policy.group == GroupPolicy::Always {
+    if entry.policy.group == Access::Open && !entry.policy.requires_mention {
         let what = format!("the channel {id} answers every message of every group that it is in");
-        let fix = "set group_policy = \"mention\", so that it answers when it is called";
+        let fix = "set require_mention = true, so that it answers when it is called";
         findings.push(Finding::new(Severity::Warning, "answers-always", what, fix));
     }
     findings

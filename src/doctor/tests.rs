@@ -100,6 +100,7 @@ fn status() -> Status {
         safe_mode: None,
         counts: crate::store::Counts::default(),
         n_lanes: 0,
+        n_unresolved: 0,
         store: String::new(),
         store_bytes: 0,
         channels: Vec::new(),
@@ -128,6 +129,9 @@ fn a_running_gateway_says_what_only_it_knows() {
         last_in,
         last_out,
         n_refused: 0,
+        n_limited: 0,
+        n_pending: 0,
+        n_turned_away: 0,
         problem: None,
     };
     check_runtime(|_| {}, &[]);

@@ -92,13 +92,24 @@ impl<'d> Section<'d> {
 
     /// One of the listed words; any other is a problem that lists them and names the nearest.
     pub fn take_choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<T> {
+        self.take_choice_or_help(key, choices, &[])
+    }
+
+    /// The same, with the help that some other words get.
+    pub fn take_choice_or_help<T: Copy>(
+        &mut self,
+        key: &str,
+        choices: &[(&str, T)],
+        helps: &[(&str, &str)],
+    ) -> Option<T> {
         let (slot, text) = self.take_text(key, Echo::Shown)?;
         let words = || choices.iter().map(|(word, _)| *word);
         let choice = choices.iter().find(|(word, _)| *word == text.as_str()).map(|(_, choice)| *choice);
         if choice.is_none() {
             let message = format!("{} is not one of {}", text.quoted(), words().collect::<Vec<_>>().join(", "));
-            let meant = if text.has_variables() { None } else { nearest(text.as_str(), words()) };
-            slot.error(&self.reading, message, meant.map(did_you_mean));
+            let help = helps.iter().find(|(word, _)| *word == text.as_str()).map(|(_, help)| (*help).to_owned());
+            let meant = || if text.has_variables() { None } else { nearest(text.as_str(), words()) };
+            slot.error(&self.reading, message, help.or_else(|| meant().map(did_you_mean)));
         }
         choice
     }

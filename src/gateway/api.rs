@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use super::Gateway;
 use super::live::Live;
 use crate::api::{AskError, Caller, Conversation, Desk, Part, Question};
-use crate::channel::{Admitted, Descriptor};
+use crate::channel::{Admitted, Descriptor, Sender};
 use crate::clock::Timestamp;
 use crate::config::{ApiKey, SessionScope};
 use crate::id::{API_ENTRY, AgentId, ChannelType, EntryId, OpaqueId, SessionKey, TenantId};
@@ -35,6 +35,7 @@ pub(super) static DESCRIPTOR: Descriptor = Descriptor {
     has_page: false,
     is_inline: true,
     send_is_idempotent: true,
+    sender: Sender::Program,
     ids_are_global: false,
 };
 
@@ -139,7 +140,9 @@ impl Caller for Bound {
                 Ok(parts)
             }
             Admitted::Duplicate => Err(AskError::Duplicate),
-            Admitted::Unavailable { retry_after } => Err(AskError::Unavailable { retry_after }),
+            Admitted::Unavailable { retry_after } | Admitted::Limited { retry_after } => {
+                Err(AskError::Unavailable { retry_after })
+            }
             Admitted::Ignored(_) | Admitted::Refused(_) | Admitted::Unresolvable(_) => Err(AskError::OutOfReach),
         }
     }

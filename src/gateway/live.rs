@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_lc_rs::digest;
 use tokio_util::sync::CancellationToken;
 
+use super::rates::Rates;
 use super::{Home, Reloaded};
 use crate::agent::{self, Agent};
 use crate::channel::registry::Setup;
@@ -50,6 +51,8 @@ pub(super) struct LiveEntry {
     /// Tells whose entry this is: entries come and go, and their ids are used again.
     pub(super) stamp: u64,
     pub(super) health: Health,
+    /// How fast its peers write.
+    pub(super) rates: Rates,
     fingerprint: [u8; 32],
     is_started: AtomicBool,
     stop: CancellationToken,
@@ -79,6 +82,8 @@ pub(super) struct Health {
     last_in: AtomicU64,
     last_out: AtomicU64,
     n_refused: AtomicU64,
+    n_limited: AtomicU64,
+    n_turned_away: AtomicU64,
     /// Of the connection to the vendor: only the adapter says it is mended.
     link: Mutex<Option<String>>,
     /// Of messages: the next one that goes through mends it.
@@ -98,6 +103,24 @@ impl Health {
     /// The policy kept a peer out. Strangers do that; nothing is wrong with the channel.
     pub(super) fn message_refused(&self) {
         self.n_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A peer, or its tenant, wrote faster than allowed.
+    pub(super) fn message_limited(&self) {
+        self.n_limited.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A stranger came when too many waited for approval.
+    pub(super) fn stranger_turned_away(&self) {
+        self.n_turned_away.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn n_limited(&self) -> u64 {
+        self.n_limited.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn n_turned_away(&self) -> u64 {
+        self.n_turned_away.load(Ordering::Relaxed)
     }
 
     pub(super) fn n_refused(&self) -> u64 {
@@ -145,6 +168,7 @@ impl LiveEntry {
             channel,
             stamp,
             health: Health::default(),
+            rates: Rates::default(),
             fingerprint: entry.fingerprint,
             is_started: AtomicBool::new(false),
             stop: CancellationToken::new(),

@@ -13,6 +13,8 @@ mod host;
 mod intake;
 mod live;
 mod outbox;
+mod pairing;
+mod rates;
 mod revise;
 mod server;
 mod status;
@@ -38,6 +40,7 @@ use crate::session::lane::Lanes;
 use crate::store::{self, Resume, Store};
 
 pub use home::{Home, socket};
+pub use pairing::PairingError;
 pub use server::short_path;
 pub use status::{ChannelStatus, Status};
 
@@ -165,6 +168,10 @@ struct Inner {
     store_trouble: Mutex<Option<String>>,
     /// Why the text of the configuration in use could not be kept.
     revision_trouble: Mutex<Option<String>>,
+    /// How fast tenants write.
+    tenant_rates: rates::Rates,
+    /// How fast codes are tried.
+    guesses: rates::Rates,
     /// Has it been said that strangers share a conversation under `main`?
     warned_of_main: AtomicBool,
 }
@@ -232,6 +239,8 @@ impl Gateway {
             started_at,
             store_trouble: Mutex::new(None),
             revision_trouble: Mutex::new(None),
+            tenant_rates: rates::Rates::default(),
+            guesses: rates::Rates::default(),
             warned_of_main: AtomicBool::new(false),
         }));
         let live = gateway.0.live.load_full();
@@ -325,6 +334,13 @@ impl Gateway {
         self.0.clock.now()
     }
 
+    fn sweep_rates(&self) {
+        let (live, now) = (self.0.live.load(), tokio::time::Instant::now());
+        live.entries.values().for_each(|entry| entry.rates.sweep(now));
+        self.0.tenant_rates.sweep(now);
+        self.0.guesses.sweep(now);
+    }
+
     /// Notes whether the store takes what it is given; `status` shows it.
     fn note_store(&self, trouble: Option<&store::Error>) {
         let trouble = trouble.map(|error| match std::error::Error::source(error) {
@@ -406,7 +422,7 @@ async fn supervise(entry: Arc<live::LiveEntry>, host: Arc<host::Bound>, stop: Ca
     }
 }
 
-/// Forgets old dedupe marks, once an hour.
+/// Forgets old dedupe marks and who wrote a while ago, once an hour.
 async fn prune_marks(gateway: Gateway) {
     let mut hourly = tokio::time::interval(Duration::from_secs(60 * 60));
     loop {
@@ -414,6 +430,7 @@ async fn prune_marks(gateway: Gateway) {
             () = gateway.0.stop.cancelled() => return,
             _ = hourly.tick() => {}
         }
+        gateway.sweep_rates();
         let before = Timestamp(gateway.now().0.saturating_sub(MARKS_KEPT_MS));
         while let Ok(true) = gateway.0.store.prune_marks(before).await {}
     }

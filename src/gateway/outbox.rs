@@ -19,6 +19,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// Nothing from yesterday is sent today without asking.
 const MAX_AGE_MS: u64 = 24 * 60 * 60 * 1000;
+/// What is said outside of a conversation is stale sooner: a pairing code ends after this.
+const MAX_NOTICE_AGE_MS: u64 = 60 * 60 * 1000;
 
 /// Replies on their way, for each address with a worker.
 #[derive(Debug, Default)]
@@ -134,7 +136,7 @@ impl Gateway {
                 }
             };
             // Whatever a vendor asks for, after a day the reply is set aside and the next one has its turn.
-            let left = MAX_AGE_MS.saturating_sub(self.now().since_ms(delivery.created_at)) + 1;
+            let left = max_age_ms(&delivery).saturating_sub(self.now().since_ms(delivery.created_at)) + 1;
             let pause = jitter(wait).max(asked.unwrap_or_default()).min(Duration::from_millis(left));
             wait = (wait * 2).min(LONGEST_WAIT);
             tokio::select! {
@@ -148,8 +150,8 @@ impl Gateway {
 
     async fn attempt(&self, session: &SessionStore, delivery: &mut Delivery) -> Result<Attempt, store::Error> {
         let address = &delivery.content.address;
-        if self.now().since_ms(delivery.created_at) > MAX_AGE_MS {
-            return self.set_aside(session, delivery, "it could not be delivered within a day".to_owned()).await;
+        if self.now().since_ms(delivery.created_at) > max_age_ms(delivery) {
+            return self.set_aside(session, delivery, "it could not be delivered in time".to_owned()).await;
         }
         if address.entry().as_str() == crate::id::API_ENTRY {
             // Whoever asked either reads this now or has gone; the answer is in the transcript.
@@ -215,11 +217,15 @@ impl Gateway {
     }
 }
 
+fn max_age_ms(delivery: &Delivery) -> u64 {
+    if delivery.key.is_of_notices() { MAX_NOTICE_AGE_MS } else { MAX_AGE_MS }
+}
+
 fn reply(delivery: &Delivery) -> Reply {
     Reply {
         delivery_id: delivery.id.clone(),
         target: delivery.content.address.target().to_owned(),
-        session_key: delivery.key.to_string(),
+        session_key: (!delivery.key.is_of_notices()).then(|| delivery.key.to_string()),
         in_reply_to: delivery.content.in_reply_to.clone(),
         answers: delivery.content.answers.clone(),
         text: delivery.content.text.clone(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -10,6 +10,7 @@ use futures_util::future::{BoxFuture, Shared};
 use tokio::time::Instant;
 
 use super::Gateway;
+use super::live::LiveEntry;
 use crate::clock::Timestamp;
 use crate::id::{API_ENTRY, ChannelType, OpaqueId};
 use crate::session::DmScope;
@@ -33,6 +34,8 @@ pub struct Status {
     pub safe_mode: Option<String>,
     /// Conversations and what waits.
     pub counts: Counts,
+    /// Messages that belong to no conversation.
+    pub n_unresolved: u64,
     /// Turns that run or rest.
     pub n_lanes: usize,
     /// Path of the store.
@@ -66,6 +69,12 @@ pub struct ChannelStatus {
     pub last_out: Option<Timestamp>,
     /// Messages that the policy kept out since the start.
     pub n_refused: u64,
+    /// Messages over the limit since the start.
+    pub n_limited: u64,
+    /// Strangers who wait for approval.
+    pub n_pending: usize,
+    /// Messages of strangers who came when too many waited, since the start.
+    pub n_turned_away: u64,
     /// What is wrong.
     pub problem: Option<String>,
 }
@@ -79,7 +88,12 @@ impl Gateway {
         let live = self.0.live.load();
         let counts = self.0.store.counts()?;
         let address = self.address();
-        let channels: Vec<ChannelStatus> = live.entries.values().map(|entry| channel(entry)).collect();
+        let now = self.now();
+        let status = |entry: &Arc<LiveEntry>| {
+            let pending = self.kept(entry).pending(entry.stamp, now)?;
+            Ok(channel(entry, pending.len()))
+        };
+        let channels = live.entries.values().map(status).collect::<Result<Vec<ChannelStatus>, store::Error>>()?;
         let mut warnings: Vec<String> = live.warnings.iter().map(ToString::to_string).collect();
         let mut errors: Vec<String> = live.safe_mode.iter().map(|error| format!("safe mode: {error}")).collect();
         if counts.parked > 0 {
@@ -90,6 +104,17 @@ impl Gateway {
         }
         for channel in &channels {
             warnings.extend(channel.problem.iter().map(|problem| format!("channel {}: {problem}", channel.id)));
+            if channel.n_pending > 0 {
+                let waits = counted(channel.n_pending as u64, "stranger waits", "strangers wait");
+                warnings.push(format!("channel {}: {waits} for approval: see `pairing list`", channel.id));
+            }
+        }
+        let n_unresolved = self.0.store.n_unresolved()?;
+        if n_unresolved > 0 {
+            warnings.push(format!(
+                "{} to no conversation: see `sessions unresolved`",
+                counted(n_unresolved, "message belongs", "messages belong")
+            ));
         }
         let trouble = self.0.store_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         errors.extend(trouble.map(|trouble| {
@@ -111,6 +136,7 @@ impl Gateway {
             config: live.file.as_ref().map(|file| file.display().to_string()),
             safe_mode: live.safe_mode.clone(),
             counts,
+            n_unresolved,
             n_lanes: self.0.lanes.len(),
             store: self.0.store_file.display().to_string(),
             store_bytes: std::fs::metadata(&self.0.store_file).map_or(0, |file| file.len()),
@@ -195,7 +221,7 @@ impl fmt::Debug for Probe {
     }
 }
 
-fn channel(entry: &super::live::LiveEntry) -> ChannelStatus {
+fn channel(entry: &LiveEntry, n_pending: usize) -> ChannelStatus {
     let door = if entry.descriptor().has_page { "chat" } else { "hooks" };
     ChannelStatus {
         id: entry.id.to_string(),
@@ -205,6 +231,9 @@ fn channel(entry: &super::live::LiveEntry) -> ChannelStatus {
         last_in: entry.health.last_in(),
         last_out: entry.health.last_out(),
         n_refused: entry.health.n_refused(),
+        n_limited: entry.health.n_limited(),
+        n_pending,
+        n_turned_away: entry.health.n_turned_away(),
         problem: entry.health.problem(),
     }
 }
@@ -215,7 +244,6 @@ fn counted(n: u64, one: &str, many: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;

@@ -8,8 +8,8 @@
 
 use std::collections::HashMap;
 
-use crate::id::{AgentId, SessionKey, TenantId};
-use crate::session::Address;
+use crate::id::{AgentId, TenantId};
+use crate::session::{Address, as_typed};
 
 /// A checked route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl Route {
             return Err(Error::NoPattern(text.to_owned()));
         }
         let agent = AgentId::new(agent).map_err(|source| Error::Agent { text: text.to_owned(), source })?;
-        let pattern = escape(pattern);
+        let pattern = as_typed(pattern);
         let (tenants, pattern) = Tenants::split(&pattern);
         let n_literal = pattern.find('*').unwrap_or(pattern.len());
         Ok(Self { text: text.into(), tenants, pattern: pattern.into(), n_literal, agent })
@@ -223,19 +223,6 @@ impl Router {
     pub fn matching<'r, 'a>(&'r self, address: &'a Address) -> impl Iterator<Item = &'r Route> + use<'r, 'a> {
         self.routes.iter().filter(|route| route.matches(address))
     }
-}
-
-fn escape(pattern: &str) -> String {
-    let mut escaped = String::with_capacity(pattern.len());
-    for byte in pattern.bytes() {
-        if SessionKey::is_safe(byte) || matches!(byte, b':' | b'*' | b'%') {
-            escaped.push(char::from(byte));
-        } else {
-            use std::fmt::Write as _;
-            let _ = write!(escaped, "%{byte:02X}");
-        }
-    }
-    escaped
 }
 
 /// Matches `*` against anything. Linear but for the last `*`, whose try is repeated: no blow-up.

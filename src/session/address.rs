@@ -102,3 +102,37 @@ impl Address {
         super::encode::decode(head.strip_prefix("tenant-")?.strip_suffix('-')?)
     }
 }
+
+/// A group as addresses write it: `server:room`, or `room` where the channel has no servers.
+#[must_use]
+pub fn group_name(server: Option<&OpaqueId>, room: &OpaqueId) -> String {
+    let mut text = String::new();
+    if let Some(server) = server {
+        push_segment(&mut text, server.as_str(), Reserved::default());
+        text.push(':');
+    }
+    text + &room_name(room)
+}
+
+/// A room alone, as addresses write it.
+#[must_use]
+pub fn room_name(room: &OpaqueId) -> String {
+    let mut text = String::new();
+    push_segment(&mut text, room.as_str(), Reserved::default());
+    text
+}
+
+/// What somebody typed, as addresses write it: what they escape is escaped, but for `:`, `*` and `%`.
+#[must_use]
+pub fn as_typed(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if SessionKey::is_safe(byte) || matches!(byte, b':' | b'*' | b'%') {
+            escaped.push(char::from(byte));
+        } else {
+            use std::fmt::Write as _;
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    escaped
+}

@@ -277,7 +277,8 @@ fn id_of(identity: &Identity, field: Field) -> Option<&str> {
 }
 
 /// Who writes a direct message.
-fn peer(identity: &Identity) -> Option<&OpaqueId> {
+#[must_use]
+pub fn peer(identity: &Identity) -> Option<&OpaqueId> {
     identity.user.as_ref().or_else(|| peer_chat(identity))
 }
 

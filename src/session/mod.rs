@@ -16,8 +16,8 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-pub use address::Address;
+pub use address::{Address, as_typed, group_name, room_name};
 pub use config::{Config, DmScope, IdentityLink, Storage};
 pub use format::{Field, FormatError, KeyFormat};
-pub use key::{ResolveError, Resolved, Resolver, Rule};
+pub use key::{ResolveError, Resolved, Resolver, Rule, peer};
 pub use parse::{Body, Chat, ParseError, Parsed};

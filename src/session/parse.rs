@@ -68,7 +68,8 @@ impl Resolver {
     /// # Errors
     /// When it was made under another `keyFormat` or `dmScope`.
     pub fn parse(&self, session_key: &SessionKey) -> Result<Parsed, ParseError> {
-        self.try_parse(session_key.as_str()).ok_or_else(|| ParseError(session_key.clone()))
+        let parsed = if session_key.is_of_notices() { None } else { self.try_parse(session_key.as_str()) };
+        parsed.ok_or_else(|| ParseError(session_key.clone()))
     }
 
     fn try_parse(&self, key: &str) -> Option<Parsed> {

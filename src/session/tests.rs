@@ -49,6 +49,17 @@ fn check(resolver: &Resolver, identity: &Identity, expected: &str) {
 }
 
 #[test]
+fn what_an_entry_says_outside_of_conversations_is_in_none() {
+    let notices = SessionKey::of_notices(&EntryId::new("slack").unwrap());
+    assert_eq!(SessionKey::parse(notices.as_str()), Ok(notices.clone()));
+    for format in FORMATS {
+        for dm_scope in [DmScope::Main, DmScope::PerChannelPeer, DmScope::PerPeer] {
+            assert!(resolver(dm_scope, format).parse(&notices).is_err(), "{format}");
+        }
+    }
+}
+
+#[test]
 fn the_printed_examples_to_the_letter() {
     let resolver = Resolver::new(&Config::embedded());
     let direct = |channel, ids| identity(channel, ChatKind::Direct, ids);

@@ -17,12 +17,14 @@ mod disk;
 mod episode;
 mod episodes;
 mod erase;
+mod entry;
 mod error;
 mod expire;
 mod filing;
 mod life;
 mod moving;
 mod outbox;
+mod pairing;
 mod record;
 mod scope;
 mod scrub;
@@ -31,6 +33,7 @@ mod session;
 mod tables;
 mod tenant;
 mod turn;
+mod unresolved;
 mod versioned;
 mod writer;
 
@@ -38,12 +41,13 @@ mod writer;
 mod tests;
 
 pub use context::ContextStore;
+pub use entry::EntryStore;
 pub use episode::EpisodeStore;
 pub use error::Error;
 pub use record::{
-    ArchivedRow, Conversations, Counts, Delivery, Erased, Expired, FileChange, FileRow, Filed, Filter, Found, Hit,
-    Life, Line, Moved, NewDelivery, Note, NoteChange, Parked, ParkedItem, Restored, Resume, Scrubbed, Search,
-    SearchCursor, SessionRow, Speaker, Turn, Waiting,
+    Approval, ArchivedRow, Conversations, Counts, Delivery, Erased, Expired, FileChange, FileRow, Filed, Filter, Found,
+    Hit, Life, Line, Moved, NewDelivery, Note, NoteChange, Offer, Offered, Parked, ParkedItem, Pending, Restored,
+    Resume, Scrubbed, Search, SearchCursor, SessionRow, Speaker, Turn, Waiting,
 };
 pub use session::SessionStore;
 pub use tenant::TenantStore;

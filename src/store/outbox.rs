@@ -51,6 +51,8 @@ impl Operation for Progress {
                 vec![Change::Delivery(id, Some(delivery.encode()?))]
             }
             Step::Settle => vec![Change::Delivery(id, None)],
+            // Outside of every conversation there is nobody to set it aside for; the log says what it was.
+            Step::Park { .. } if scope.key.is_of_notices() => vec![Change::Delivery(id, None)],
             Step::Park { reason, at } => {
                 let what = disk::ParkedItem::Delivery(id, delivery);
                 let parked = disk::Parked { at: at.0, reason, what };

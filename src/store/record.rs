@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::id::{AgentId, ChannelType, EntryId, FileName, OpaqueId, SessionKey, TenantId};
-use crate::message::{ChatKind, Inbound, ReplyAddress};
+use crate::message::{ChatKind, Inbound, ReplyAddress, Subject};
 
 /// What became of a message that was offered to the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -364,6 +364,58 @@ pub enum ParkedItem {
     Message(Inbound),
     /// A reply.
     Delivery(Delivery),
+}
+
+/// A pairing code for a stranger, and the line that says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// Who would be let in.
+    pub subject: Subject,
+    /// For display.
+    pub name: Option<String>,
+    /// The code.
+    pub code: String,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// Strangers of the entry who may wait at the same time.
+    pub max_pending: usize,
+    /// What the stranger is told, and where; the address' stamp is the entry's.
+    pub line: NewDelivery,
+}
+
+/// What became of an [`Offer`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Offered {
+    /// The code is kept; send this.
+    New(Vec<Delivery>),
+    /// The stranger has a code, and was told.
+    Known,
+    /// Too many wait; nothing was kept.
+    Full,
+}
+
+/// A stranger who waits for approval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// Who.
+    pub subject: Subject,
+    /// What the stranger was told.
+    pub code: String,
+    /// For display: of the peer, or of the one in the group who wrote.
+    pub name: Option<String>,
+    /// When the code ends.
+    pub expires_at: Timestamp,
+}
+
+/// Somebody whom the operator let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    /// Who.
+    pub subject: Subject,
+    /// For display, as it was then.
+    pub name: Option<String>,
+    /// Since when.
+    pub at: Timestamp,
 }
 
 /// Work that a restart must take up again.

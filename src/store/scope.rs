@@ -19,10 +19,7 @@ impl Scope {
 
     /// From what a table holds.
     pub(super) fn restore(tenant: &str, key: &str) -> Result<Self, Error> {
-        let tenant = match tenant {
-            "" => None,
-            name => Some(TenantId::new(name).or(Err(Error::Value { what: "tenant" }))?),
-        };
+        let tenant = restore_tenant(tenant)?;
         let key = SessionKey::parse(key).or(Err(Error::Value { what: "session key" }))?;
         Ok(Self { tenant, key })
     }
@@ -31,4 +28,12 @@ impl Scope {
 /// A tenant's id is never empty, so the empty text is free for the owner's own conversations.
 pub(super) fn tenant_part(tenant: Option<&TenantId>) -> &str {
     tenant.map_or("", TenantId::as_str)
+}
+
+/// From what a table holds.
+pub(super) fn restore_tenant(text: &str) -> Result<Option<TenantId>, Error> {
+    match text {
+        "" => Ok(None),
+        id => TenantId::new(id).map(Some).or(Err(Error::Value { what: "tenant" })),
+    }
 }

@@ -8,9 +8,11 @@ use std::ops::RangeInclusive;
 
 use redb::{Table, TableDefinition, WriteTransaction};
 
+use super::entry::EntryScope;
 use super::scope::Scope;
 use super::versioned::Versioned;
 use super::{Error, disk};
+use crate::message::Subject;
 
 /// Format of the file: of keys and tables. Values have versions of their own.
 pub(super) const FORMAT: u32 = 2;
@@ -35,6 +37,10 @@ pub(super) type ActiveIn = (u64, &'static str, &'static str);
 pub(super) type Mark = (&'static str, &'static str, &'static str);
 /// Milliseconds since 1970, then the mark made at that time.
 pub(super) type MarkAt = (u64, &'static str, &'static str, &'static str);
+/// Tenant, channel entry, kind of chat, the id of a peer or group.
+pub(super) type SubjectOf = (&'static str, &'static str, &'static str, &'static str);
+/// Tenant, channel entry, a position.
+pub(super) type PositionAt = (&'static str, &'static str, u64);
 /// A versioned value.
 pub(super) type Bytes = &'static [u8];
 
@@ -68,6 +74,12 @@ pub(super) const FILES: TableDefinition<FileId, Bytes> = TableDefinition::new("f
 pub(super) const MARKS: TableDefinition<Mark, u64> = TableDefinition::new("marks");
 /// The marks by age, for pruning: it and [`ACTIVITY`] do not start with the tenant.
 pub(super) const MARKS_BY_TIME: TableDefinition<MarkAt, ()> = TableDefinition::new("marks_by_time");
+/// Strangers who wait for approval → `disk::Pairing`.
+pub(super) const PAIRINGS: TableDefinition<SubjectOf, Bytes> = TableDefinition::new("pairings");
+/// Who was approved → `disk::Approval`.
+pub(super) const APPROVALS: TableDefinition<SubjectOf, Bytes> = TableDefinition::new("approvals");
+/// Messages without a session key, from 1 without gaps → `disk::Parked`.
+pub(super) const UNRESOLVED: TableDefinition<PositionAt, Bytes> = TableDefinition::new("unresolved");
 
 /// The tables that write operations touch, open in one transaction.
 pub(super) struct Tables<'t> {
@@ -85,6 +97,9 @@ pub(super) struct Tables<'t> {
     pub(super) files: Table<'t, FileId, Bytes>,
     pub(super) marks: Table<'t, Mark, u64>,
     pub(super) marks_by_time: Table<'t, MarkAt, ()>,
+    pub(super) pairings: Table<'t, SubjectOf, Bytes>,
+    pub(super) approvals: Table<'t, SubjectOf, Bytes>,
+    pub(super) unresolved: Table<'t, PositionAt, Bytes>,
 }
 
 /// What an operation wants written, decided before the first byte changes.
@@ -98,6 +113,8 @@ pub(super) enum Changes {
     All(Vec<Changes>),
     /// A number of the whole file.
     Number(Number, u64),
+    /// Of one channel entry.
+    Entry(EntryScope, Vec<EntryChange>),
     /// Marks that nobody needs any more.
     ForgetMarks(Vec<OwnedMark>),
 }
@@ -133,6 +150,16 @@ pub(super) enum Change {
     },
 }
 
+/// One row of what is kept for a channel entry. `None` removes it.
+#[derive(Debug)]
+pub(super) enum EntryChange {
+    Pairing(Subject, Option<Vec<u8>>),
+    Approval(Subject, Option<Vec<u8>>),
+    Unresolved(u64, Option<Vec<u8>>),
+    /// A line that the entry says, or a mark.
+    Beside(Box<Change>),
+}
+
 /// A row of [`MARKS_BY_TIME`].
 #[derive(Debug)]
 pub(super) struct OwnedMark {
@@ -160,6 +187,9 @@ impl<'t> Tables<'t> {
             files: transaction.open_table(FILES)?,
             marks: transaction.open_table(MARKS)?,
             marks_by_time: transaction.open_table(MARKS_BY_TIME)?,
+            pairings: transaction.open_table(PAIRINGS)?,
+            approvals: transaction.open_table(APPROVALS)?,
+            unresolved: transaction.open_table(UNRESOLVED)?,
         })
     }
 
@@ -175,6 +205,7 @@ impl<'t> Tables<'t> {
             Changes::Session(scope, changes) => {
                 changes.into_iter().try_for_each(|change| self.apply_in(&scope, change))
             }
+            Changes::Entry(scope, changes) => changes.into_iter().try_for_each(|change| self.apply_at(&scope, change)),
             Changes::ForgetMarks(marks) => marks.iter().try_for_each(|mark| self.forget(mark)),
         }
     }
@@ -236,6 +267,20 @@ impl<'t> Tables<'t> {
         match to {
             Some(row) => drop(self.sessions.insert((tenant, key), &*row.encode()?)?),
             None => drop(self.sessions.remove((tenant, key))?),
+        }
+        Ok(())
+    }
+
+    fn apply_at(&mut self, scope: &EntryScope, change: EntryChange) -> Result<(), Error> {
+        let (tenant, entry) = scope.parts();
+        match change {
+            EntryChange::Pairing(subject, Some(row)) => drop(self.pairings.insert(scope.subject(&subject), &*row)?),
+            EntryChange::Pairing(subject, None) => drop(self.pairings.remove(scope.subject(&subject))?),
+            EntryChange::Approval(subject, Some(row)) => drop(self.approvals.insert(scope.subject(&subject), &*row)?),
+            EntryChange::Approval(subject, None) => drop(self.approvals.remove(scope.subject(&subject))?),
+            EntryChange::Unresolved(at, Some(row)) => drop(self.unresolved.insert((tenant, entry, at), &*row)?),
+            EntryChange::Unresolved(at, None) => drop(self.unresolved.remove((tenant, entry, at))?),
+            EntryChange::Beside(change) => return self.apply_in(&scope.notices(), *change),
         }
         Ok(())
     }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use redb::AccessGuard;
 
 use crate::clock::Timestamp;
-use crate::id::{ChannelType, OpaqueId, SessionKey, TenantId};
+use crate::id::{ChannelType, EntryId, OpaqueId, SessionKey, TenantId};
 use crate::message::Inbound;
 
+use super::entry::EntryStore;
 use super::filing::File;
 use super::moving::MoveSession;
 use super::record::{ArchivedRow, Conversations, Filed, Filter, Found, Life, Moved, Search, SessionRow};
@@ -175,6 +176,12 @@ impl TenantStore {
     #[must_use]
     pub fn session(&self, key: &SessionKey) -> SessionStore {
         SessionStore::new(Arc::clone(&self.shared), self.scope(key))
+    }
+
+    /// What is kept for one channel entry outside of conversations.
+    #[must_use]
+    pub fn entry(&self, entry: &EntryId) -> EntryStore {
+        EntryStore::new(Arc::clone(&self.shared), self.tenant.clone(), entry.clone())
     }
 
     fn scope(&self, key: &SessionKey) -> Scope {

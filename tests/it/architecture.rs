@@ -32,7 +32,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     // Looks at what everything else has; nothing asks it but the doors of the operator.
     ("doctor", &["clock", "config", "document", "gateway", "id", "identity", "message", "session"]),
-    ("admin", &["channel", "clock", "config", "doctor", "document", "gateway", "id", "store"]),
+    ("admin", &["channel", "clock", "config", "doctor", "document", "gateway", "id", "message", "store"]),
     (
         "cli",
         &[

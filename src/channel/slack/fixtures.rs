@@ -41,6 +41,8 @@ fn slack_is_answered_as_the_message_was_admitted() {
     check(Admitted::Accepted { session_key: "slack:T1:C1".to_owned() }, 200, None);
     check(Admitted::Duplicate, 200, None);
     check(Admitted::Ignored("echo"), 200, None);
+    // Slack would only repeat it; the peer is told by the gateway.
+    check(Admitted::Limited { retry_after: std::time::Duration::from_secs(7) }, 200, None);
     check(Admitted::Unavailable { retry_after: std::time::Duration::from_secs(7) }, 503, Some(7));
 }
 

@@ -52,7 +52,7 @@ use self::event::{Me, Reading, Target};
 use self::settings::SlackSettings;
 use self::wire::Callback;
 use super::registry::Setup;
-use super::{Channel, Descriptor, Event, Handled, HookRequest, HookResponse, Host, Reply, Sent};
+use super::{Channel, Descriptor, Event, Handled, HookRequest, HookResponse, Host, Reply, Sender, Sent};
 use crate::id::EntryId;
 
 static DESCRIPTOR: Descriptor = Descriptor {
@@ -63,6 +63,7 @@ static DESCRIPTOR: Descriptor = Descriptor {
     has_page: false,
     is_inline: false,
     send_is_idempotent: false,
+    sender: Sender::Vendor,
     ids_are_global: true,
 };
 

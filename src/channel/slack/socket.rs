@@ -175,6 +175,7 @@ async fn take(slack: &Slack, host: &dyn Host, payload: Value) -> Taken {
         | Admitted::Duplicate
         | Admitted::Ignored(_)
         | Admitted::Refused(_)
+        | Admitted::Limited { .. }
         | Admitted::Unresolvable(_) => Taken::Finally,
     }
 }

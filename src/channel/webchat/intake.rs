@@ -41,6 +41,7 @@ pub(super) async fn take(site: &Site, host: &dyn Host, visitor: &Visitor, draft:
         // The others heard of it the first time.
         Admitted::Duplicate => accepted,
         Admitted::Unavailable { retry_after } => ToPage::refused(id, Refusal::Unavailable, Some(retry_after)),
+        Admitted::Limited { retry_after } => ToPage::refused(id, Refusal::TooFast, Some(retry_after)),
         // The reason is for the operator, who finds it with the gateway.
         Admitted::Ignored(_) | Admitted::Refused(_) | Admitted::Unresolvable(_) => {
             ToPage::refused(id, Refusal::Refused, None)

@@ -70,7 +70,7 @@ use tokio_util::sync::CancellationToken;
 use config::Config;
 
 use super::registry::{Settings, Setup, Type};
-use super::{Channel, Descriptor, Host, Preview, Reply, Sent};
+use super::{Channel, Descriptor, Host, Preview, Reply, Sender, Sent};
 
 /// What is true of every web chat.
 static DESCRIPTOR: Descriptor = Descriptor {
@@ -81,6 +81,7 @@ static DESCRIPTOR: Descriptor = Descriptor {
     is_inline: false,
     // A page shows each line once, however often it is sent.
     send_is_idempotent: true,
+    sender: Sender::Page,
     // A visitor's id is 128 random bits, signed for one entry.
     ids_are_global: true,
 };

@@ -1,4 +1,7 @@
 //! How often one visitor may write: a token bucket each, kept only while it is not full.
+//!
+//! Beside the limit of every entry, which counts what was admitted: anybody may be a visitor, and this one
+//! bounds what they make the gateway look up before it knows them.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

@@ -63,7 +63,7 @@ impl FakeHost {
         Reply {
             delivery_id: format!("{target}/{seq}"),
             target: target.into(),
-            session_key: format!("webchat:{target}"),
+            session_key: Some(format!("webchat:{target}")),
             answers: vec![in_reply_to.clone()],
             in_reply_to,
             text: text.into(),

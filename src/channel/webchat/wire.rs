@@ -174,7 +174,7 @@ mod tests {
         let reply = Reply {
             delivery_id: "webchat:anon_1/7".into(),
             target: "anon_1".into(),
-            session_key: "webchat:anon_1".into(),
+            session_key: Some("webchat:anon_1".into()),
             in_reply_to: OpaqueId::new("m1").unwrap(),
             answers: vec![],
             text: "hello".into(),

@@ -13,7 +13,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::registry::{Settings, Setup, Type};
-use super::{Admitted, Channel, Descriptor, Handled, HookRequest, HookResponse, Reply, Sent, retry_after};
+use super::{Admitted, Channel, Descriptor, Handled, HookRequest, HookResponse, Reply, Sender, Sent, retry_after};
 use crate::clock::{Clock, SystemClock};
 use crate::document::{Section, Severity};
 use signature::Keys;
@@ -28,6 +28,7 @@ static DESCRIPTOR: Descriptor = Descriptor {
     has_page: false,
     is_inline: false,
     send_is_idempotent: true,
+    sender: Sender::Program,
     ids_are_global: false,
 };
 
@@ -108,6 +109,10 @@ impl Channel for Webhook {
             Admitted::Unresolvable(reason) => {
                 HookResponse::json(StatusCode::UNPROCESSABLE_ENTITY, &json!({ "error": reason }))
             }
+            Admitted::Limited { retry_after } => HookResponse {
+                retry_after: Some(*retry_after),
+                ..HookResponse::json(StatusCode::TOO_MANY_REQUESTS, &json!({ "error": "too many messages a minute" }))
+            },
             Admitted::Unavailable { retry_after } => HookResponse {
                 retry_after: Some(*retry_after),
                 ..HookResponse::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": "overloaded; send it again" }))

@@ -154,7 +154,7 @@ fn wrong(field: &str, expected: &str) -> Error {
 pub(super) fn reply(reply: &Reply) -> Option<String> {
     #[derive(Serialize)]
     struct Body<'r> {
-        session_key: &'r str,
+        session_key: Option<&'r str>,
         in_reply_to: &'r str,
         answers: Vec<&'r str>,
         #[serde(flatten)]
@@ -164,7 +164,7 @@ pub(super) fn reply(reply: &Reply) -> Option<String> {
     let target: Target = serde_json::from_str(&reply.target).ok()?;
     let answers = reply.answers.iter().map(OpaqueId::as_str).collect();
     let body = Body {
-        session_key: &reply.session_key,
+        session_key: reply.session_key.as_deref(),
         in_reply_to: reply.in_reply_to.as_str(),
         answers,
         target,
@@ -227,7 +227,7 @@ mod tests {
         let made = Reply {
             delivery_id: "dlv_1".into(),
             target: event.reply_target,
-            session_key: "webhook:s:c:group:thread=t".into(),
+            session_key: Some("webhook:s:c:group:thread=t".into()),
             in_reply_to: OpaqueId::new("m2").unwrap(),
             answers: vec![OpaqueId::new("m1").unwrap(), OpaqueId::new("m2").unwrap()],
             text: "hello".into(),
@@ -239,5 +239,8 @@ mod tests {
             "server_id": "s", "channel_id": "c", "thread_id": "t", "user_id": null, "text": "hello",
         });
         assert_eq!(body, expected);
+        let outside = Reply { session_key: None, ..made };
+        let body: Value = serde_json::from_str(&reply(&outside).unwrap()).unwrap();
+        assert_eq!(body["session_key"], Value::Null, "said outside of every conversation");
     }
 }

@@ -7,8 +7,8 @@ use crate::store::scope::Scope;
 use crate::store::{delivery_id, record};
 
 use super::{
-    Address, Archived, Attachment, Author, Delivery, Identity, Inbound, Kind, Line, Parked, ParkedItem, Session,
-    Speaker, Waiting,
+    Address, Archived, Attachment, Author, Delivery, Identity, Inbound, Kind, Line, Pairing, Parked, ParkedItem,
+    Session, Speaker, Waiting,
 };
 
 impl Session {
@@ -253,6 +253,19 @@ impl Delivery {
             is_started: self.is_started,
             content,
         })
+    }
+}
+
+impl Pairing {
+    /// Can it still be approved, for the entry with this stamp?
+    pub(in crate::store) fn is_alive(&self, stamp: u64, now: Timestamp) -> bool {
+        self.stamp == stamp && self.expires_at > now.0
+    }
+
+    /// A line to whoever waits.
+    pub(in crate::store) fn line(self, text: String) -> Result<record::NewDelivery, id::Error> {
+        let (address, in_reply_to) = (self.address.restore()?, OpaqueId::new(self.message_id)?);
+        Ok(record::NewDelivery { address, in_reply_to, answers: Vec::new(), text })
     }
 }
 

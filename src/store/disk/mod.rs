@@ -32,6 +32,8 @@ first_version! {
     Waiting: "waiting message",
     Delivery: "reply",
     Parked: "item that was set aside",
+    Pairing: "pairing code",
+    Approval: "approval",
 }
 
 impl Versioned for Session {
@@ -264,6 +266,26 @@ pub(super) enum ParkedItem {
     Delivery(u128, Delivery),
 }
 
+/// A stranger who waits for approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Pairing {
+    pub(super) stamp: u64,
+    pub(super) code: String,
+    pub(super) name: Option<String>,
+    pub(super) expires_at: u64,
+    /// Of the first message: where the stranger is told more.
+    pub(super) address: Address,
+    pub(super) message_id: String,
+}
+
+/// Somebody who was let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Approval {
+    pub(super) stamp: u64,
+    pub(super) name: Option<String>,
+    pub(super) at: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use std::fmt::Debug;
@@ -397,6 +419,20 @@ mod tests {
     #[test]
     fn a_reply_keeps_its_shape() {
         check(delivery(), b"\x01\x02\xac\x02\x01\x01e\x05\x01t\x01m\x02\x01l\x01m\x02hi");
+    }
+
+    #[test]
+    fn a_pairing_and_an_approval_keep_their_shape() {
+        let pairing = Pairing {
+            stamp: 5,
+            code: text("ABCD2345"),
+            name: Some(text("n")),
+            expires_at: 300,
+            address: address(),
+            message_id: text("m"),
+        };
+        check(pairing, b"\x01\x05\x08ABCD2345\x01\x01n\xac\x02\x01e\x05\x01t\x01m");
+        check(Approval { stamp: 300, name: None, at: 301 }, b"\x01\xac\x02\x00\xad\x02");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::*;
-use crate::store::tables::{FORMAT, META};
+use crate::store::tables::{APPROVALS, FORMAT, META, PAIRINGS, UNRESOLVED};
 use crate::store::{Error, Filed};
 
 /// Opens what `prepare` leaves at the path; the names of the error and of its cause.
@@ -80,6 +80,26 @@ fn a_file_of_a_newer_version_is_refused() {
         transaction.commit().unwrap();
     };
     check(prepare, Err("the store PATH was written by a newer version (format 3, this program knows 2)"));
+}
+
+#[test]
+fn a_file_with_fewer_tables_gets_those_that_are_missing() {
+    let home = tempfile::tempdir().unwrap();
+    drop(open(&home));
+    let database = redb::Database::open(home.path().join("store.redb")).unwrap();
+    let transaction = database.begin_write().unwrap();
+    for table in [PAIRINGS, APPROVALS] {
+        assert!(transaction.delete_table(table).unwrap());
+    }
+    assert!(transaction.delete_table(UNRESOLVED).unwrap());
+    transaction.commit().unwrap();
+    drop(database);
+
+    let store = open(&home);
+    assert_eq!(store.n_unresolved().unwrap(), 0);
+    let entry = store.tenant(None).entry(&EntryId::new("hook").unwrap());
+    assert_eq!(entry.pending(0, Timestamp(1)).unwrap(), []);
+    assert_eq!(entry.approvals(0, 1).unwrap(), []);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod behaviour;
 mod crash;
 mod disk;
+mod entry;
 mod files;
 mod model;
 
@@ -68,7 +69,16 @@ fn reply(message_id: &str, text: &str) -> NewDelivery {
 
 fn turn(answered: Vec<u64>, text: &str, deliveries: Vec<NewDelivery>, at: u64) -> Turn {
     let agent = AgentId::new("reception").unwrap();
-    Turn { episode: 1, answered, agent, text: text.to_owned(), deliveries, at: Timestamp(at) }
+    Turn {
+        episode: 1,
+        answered,
+        agent,
+        text: text.to_owned(),
+        deliveries,
+        notes: Vec::new(),
+        files: Vec::new(),
+        at: Timestamp(at),
+    }
 }
 
 fn open(directory: &tempfile::TempDir) -> Store {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, Request, StatusCode, header};
-use frontdesk::clock::SystemClock;
+use frontdesk::clock::{Clock as _, ManualClock, SystemClock, Timestamp};
 use frontdesk::document::Variables;
 use frontdesk::gateway::{Gateway, Options, ReloadError, Reloaded, socket};
 use http_body_util::{BodyExt as _, Full};
@@ -24,7 +24,18 @@ use super::{http, soon};
 #[derive(Debug)]
 pub(crate) struct TestGateway {
     home: TempDir,
+    clock: Arc<ShiftedClock>,
     running: Option<Running>,
+}
+
+/// The time of the system, moved on by the test.
+#[derive(Debug, Default)]
+struct ShiftedClock(ManualClock);
+
+impl frontdesk::clock::Clock for ShiftedClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().plus_ms(self.0.now().0)
+    }
 }
 
 #[derive(Debug)]
@@ -36,7 +47,7 @@ struct Running {
 impl TestGateway {
     /// Starts with this text as `config.toml`; `[gateway]` is put in front. Top-level keys are not possible.
     pub(crate) async fn start(config: &str) -> Self {
-        let mut gateway = Self { home: tempfile::tempdir().unwrap(), running: None };
+        let mut gateway = Self { home: tempfile::tempdir().unwrap(), clock: Arc::default(), running: None };
         gateway.configure(config);
         gateway.power_on().await;
         gateway
@@ -70,15 +81,25 @@ impl TestGateway {
     /// Starts over what is in the home.
     pub(crate) async fn power_on(&mut self) {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let home = self.home.path().to_owned();
+        let (home, clock) = (self.home.path().to_owned(), self.clock.clone());
         let started = runtime.spawn(async move {
-            let options = Options { home, variables: Arc::new(NoVariables), clock: Arc::new(SystemClock) };
+            let options = Options { home, variables: Arc::new(NoVariables), clock };
             let gateway = Gateway::start(options).await.unwrap();
             frontdesk::admin::listen(&gateway).unwrap();
             gateway
         });
         let gateway = soon("the start", started).await.unwrap();
         self.running = Some(Running { gateway, runtime });
+    }
+
+    /// Moves its clock on.
+    pub(crate) fn advance_ms(&self, ms: u64) {
+        self.clock.0.advance_ms(ms);
+    }
+
+    /// The time, as it sees it.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Ends everything at once: no task gets another turn, nothing is said to anybody.
