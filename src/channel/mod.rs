@@ -60,8 +60,8 @@ pub enum Sender {
 
 /// One message as the adapter saw it, before anyone decided anything about it.
 ///
-/// `None` in an id field means the channel has no such thing; an id that should be there and is not
-/// must not become `None`: refuse the message instead.
+/// `None` in an id field means the channel has no such thing. An id that should be there and is not must not
+/// become `None` alone: say so in [`Event::lacks`], or refuse the message where its sender hears that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// Direct, group or thread. Never guessed later.
@@ -94,6 +94,8 @@ pub struct Event {
     pub attachments: Vec<Attachment>,
     /// Where the answer goes, in the adapter's own words. Comes back in [`Reply::target`] unchanged.
     pub reply_target: String,
+    /// What every message has and this one has not, as "an author": no conversation is named for it.
+    pub lacks: Option<&'static str>,
 }
 
 /// What became of an [`Event`]. An adapter may acknowledge its vendor only after it has this.

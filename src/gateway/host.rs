@@ -107,7 +107,7 @@ impl Host for Bound {
             attachments: event.attachments,
             reply_to: ReplyAddress::new(self.entry.id.clone(), self.entry.stamp, event.reply_target),
         };
-        self.gateway.admit(&self.entry, inbound).await
+        self.gateway.admit(&self.entry, inbound, event.lacks).await
     }
 
     async fn history(&self, event: &Event, after_seq: Option<u64>, limit: usize) -> Vec<HistoryLine> {

@@ -21,13 +21,22 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 const NOT_APPROVED: &str = "this peer or group must be approved first; see `pairing list`";
 
 impl Gateway {
-    /// Admits a message of a channel entry: key, policy, limits, store, lane, in this order.
-    pub(super) async fn admit(&self, entry: &Arc<LiveEntry>, inbound: Inbound) -> Admitted {
+    /// Admits a message of a channel entry: key, policy, limits, store, lane, in this order. What `lacks`
+    /// something gets no key.
+    pub(super) async fn admit(
+        &self,
+        entry: &Arc<LiveEntry>,
+        inbound: Inbound,
+        lacks: Option<&'static str>,
+    ) -> Admitted {
         if self.0.stop.is_cancelled() {
             return Admitted::Unavailable { retry_after: RETRY_AFTER };
         }
         let live = self.0.live.load_full();
-        let resolved = live.resolver.resolve(&inbound.identity);
+        let resolved = match lacks {
+            Some(what) => Err(format!("a message without {what}")),
+            None => live.resolver.resolve(&inbound.identity).map_err(|error| error.to_string()),
+        };
         if let Ok(resolved) = &resolved {
             tracing::debug!(channel.name = %entry.id, session.key = %resolved.session_key, rule = %resolved.rule, "session resolved");
         }
@@ -56,7 +65,7 @@ impl Gateway {
         }
         let session_key = match resolved {
             Ok(resolved) => resolved.session_key,
-            Err(error) => return self.set_unresolvable_aside(entry, inbound, error.to_string()).await,
+            Err(error) => return self.set_unresolvable_aside(entry, inbound, error).await,
         };
         if let Some(retry_after) = self.limit(&live, entry, &inbound) {
             tracing::debug!(channel.name = %entry.id, "message over the limit");
@@ -267,6 +276,7 @@ mod tests {
             text: "who am I?".to_owned(),
             attachments: Vec::new(),
             reply_target: "D1".to_owned(),
+            lacks: None,
         }
     }
 
@@ -279,13 +289,15 @@ mod tests {
             let admitted = host.admit(event(None, message_id, Author::Peer)).await;
             assert!(matches!(admitted, Admitted::Unresolvable(_)), "{admitted:?}");
         }
+        let without = Event { lacks: Some("a team"), ..event(Some("U1"), "m4", Author::Peer) };
+        assert_eq!(host.admit(without).await, Admitted::Unresolvable("a message without a team".to_owned()));
         assert!(matches!(host.admit(event(None, "m3", Author::Bot)).await, Admitted::Ignored(_)));
         let kept = gateway.kept(&entry).unresolved(9).unwrap();
         let ids = kept.iter().map(|parked| match &parked.what {
             ParkedItem::Message(inbound) => inbound.message_id.as_str(),
             ParkedItem::Delivery(_) => "a reply",
         });
-        assert_eq!(ids.collect::<Vec<_>>(), ["m1", "m2"]);
+        assert_eq!(ids.collect::<Vec<_>>(), ["m1", "m2", "m4"]);
         assert_eq!(gateway.0.store.counts().unwrap().sessions, 0);
         gateway.shut_down().await;
     }

@@ -1,12 +1,13 @@
 //! Who is let in, how fast they may write, and what becomes of messages that nobody can place.
 
+use aws_lc_rs::hmac;
 use axum::http::{Method, StatusCode};
 use frontdesk::identity::{APPROVED, TOO_FAST};
 use frontdesk::store::Store;
 use frontdesk::testing::inbound;
 use serde_json::{Value, json};
 
-use crate::peers::{Hook, Model, TestGateway, direct, group, thread};
+use crate::peers::{Hook, Model, TestGateway, direct, group, http, soon, thread};
 
 const PER_PEER: &str = "[session]\ndm_scope = \"per-channel-peer\"\n";
 const HOUR_MS: u64 = 60 * 60 * 1000;
@@ -335,4 +336,36 @@ async fn a_message_without_a_conversation_is_shown_until_it_is_dropped() {
     assert_eq!(dropped, (StatusCode::OK, json!({ "dropped": 1 })));
     let (_, status) = gateway.admin(Method::GET, "/api/v1/status").await;
     assert_eq!(status["queue"]["unresolved"], json!(0));
+}
+
+/// A direct message without an author, as Slack might post it.
+async fn slack_event(gateway: &TestGateway, ts: &str) -> StatusCode {
+    let event = json!({ "type": "message", "channel": "D1", "channel_type": "im", "ts": ts, "text": "who am I?" });
+    let body = json!({ "type": "event_callback", "team_id": "T1", "api_app_id": "A1", "event": event }).to_string();
+    let now = gateway.now().as_secs().to_string();
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"signing"), format!("v0:{now}:{body}").as_bytes());
+    let tag: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let request = http()
+        .post(gateway.url("/hooks/slack"))
+        .header("x-slack-request-timestamp", now)
+        .header("x-slack-signature", format!("v0={tag}"));
+    soon("an answer to Slack", request.body(body).send()).await.unwrap().status()
+}
+
+#[tokio::test]
+async fn a_message_that_a_vendor_takes_for_delivered_is_kept() {
+    let entry = "[[channels]]\ntype = \"slack\"\nbot_token = \"xoxb-1\"\nsigning_secret = \"signing\"\n\
+                 base_url = \"http://127.0.0.1:1/api\"\n";
+    let gateway = TestGateway::start(&[PER_PEER, entry].concat()).await;
+    for ts in ["1.1", "1.1", "1.2"] {
+        assert_eq!(slack_event(&gateway, ts).await, StatusCode::OK);
+    }
+    let (_, shown) = gateway.admin(Method::GET, "/api/v1/sessions/unresolved?words=true").await;
+    let shown = shown["unresolved"].as_array().unwrap();
+    assert_eq!(shown.len(), 2, "a repeat is one message");
+    assert_eq!(
+        (&shown[0]["channel"], &shown[0]["reason"], &shown[0]["text"]),
+        (&json!("slack"), &json!("a message without an author"), &json!("who am I?"))
+    );
+    assert_eq!(gateway.session_keys(None).await, [""; 0]);
 }

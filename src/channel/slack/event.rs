@@ -49,7 +49,7 @@ pub(super) struct Target {
 /// callback's own authorization says who the bot is.
 ///
 /// # Errors
-/// When a message lacks an id. Sending it again would not help.
+/// When nobody can tell which message it is. Sending it again would not help.
 pub(super) fn read(callback: Callback, me: Option<&Me>) -> Result<Reading, Error> {
     let field = |name| callback.event.get(name).and_then(serde_json::Value::as_str);
     let is_mention = match field("type") {
@@ -81,16 +81,16 @@ fn event(callback: &Callback, message: Message, me: Option<&Me>, is_mention: boo
     let raw = message.text.as_deref().unwrap_or_default();
     let is_named = bot_users.iter().flatten().any(|user| text::mentions(raw, user));
 
+    let user = message.user.as_deref().or(message.bot_id.as_deref());
+    let [team, user] = [team(callback), user].map(|id| id.filter(|id| !id.is_empty()));
     Ok(Event {
         kind,
         parent,
         account: None,
-        server: Some(OpaqueId::new(team(callback).ok_or(Error::Missing("a team"))?)?),
+        server: team.map(OpaqueId::new).transpose()?,
         room: Some(OpaqueId::new(message.channel.as_str())?),
         thread: thread.as_deref().map(OpaqueId::new).transpose()?,
-        user: Some(OpaqueId::new(
-            message.user.as_deref().or(message.bot_id.as_deref()).ok_or(Error::Missing("an author"))?,
-        )?),
+        user: user.map(OpaqueId::new).transpose()?,
         user_name: user_name(&message),
         author: author(callback, &message, me),
         mentions_bot: is_direct || is_mention || is_named,
@@ -98,6 +98,12 @@ fn event(callback: &Callback, message: Message, me: Option<&Me>, is_mention: boo
         envelope_id: None,
         text: words(&message, &bot_users),
         attachments: message.files.into_iter().flatten().filter_map(attachment).collect(),
+        // Slack takes what we cannot place for delivered, so it is kept instead of refused.
+        lacks: match (team, user) {
+            (Some(_), Some(_)) => None,
+            (None, _) => Some("a team"),
+            (_, None) => Some("an author"),
+        },
         reply_target: Target { channel: message.channel, thread_ts: thread }.print(),
     })
 }
@@ -298,16 +304,32 @@ mod tests {
     }
 
     #[test]
-    fn a_message_without_an_id_is_an_error() {
-        for field in ["channel", "ts", "user"] {
+    fn a_message_that_cannot_be_told_from_others_is_an_error() {
+        for field in ["channel", "ts"] {
             for value in [json!(null), json!("")] {
                 let mut event = json!({"type": "message", "channel": "C1", "user": "U1", "text": "hi", "ts": "1.1"});
                 event[field] = value.clone();
                 assert!(read(callback(event), None).is_err(), "{field} {value}");
             }
         }
-        let event = json!({"type": "message", "channel": "C1", "user": "U1", "text": "hi", "ts": "1.1"});
-        assert!(read(Callback { event, ..Callback::default() }, None).is_err());
+    }
+
+    #[test]
+    fn a_message_without_an_author_or_a_team_says_so() {
+        let check = |event: Value, is_of_a_team: bool, lacks: Option<&'static str>| {
+            let callback = if is_of_a_team {
+                callback(event)
+            } else {
+                Callback { kind: "event_callback".into(), event, ..Callback::default() }
+            };
+            let Reading::Message(event) = read(callback, None).unwrap() else { panic!("a message") };
+            assert_eq!((event.lacks, event.user.is_some()), (lacks, lacks != Some("an author")));
+        };
+        let event = |user: Value| json!({"type": "message", "channel": "C1", "user": user, "text": "hi", "ts": "1.1"});
+        check(event(json!("U1")), true, None);
+        check(event(json!(null)), true, Some("an author"));
+        check(event(json!("")), true, Some("an author"));
+        check(event(json!("U1")), false, Some("a team"));
     }
 
     #[test]

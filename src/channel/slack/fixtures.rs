@@ -82,6 +82,7 @@ fn print(event: &Event) -> Value {
         "mentions_bot": event.mentions_bot,
         "message_id": event.message_id.as_str(),
         "text": event.text,
+        "lacks": event.lacks,
         "attachments": attachments.map(|a| json!({"url": a.url, "mime": a.mime, "name": a.name})).collect::<Vec<_>>(),
         "reply_target": serde_json::from_str::<Value>(&event.reply_target).unwrap(),
     });

@@ -86,6 +86,7 @@ fn event(visitor: &Visitor, message_id: OpaqueId, text: String) -> Event {
         envelope_id: None,
         text,
         attachments: Vec::new(),
+        lacks: None,
         reply_target: visitor.as_str().to_owned(),
     }
 }

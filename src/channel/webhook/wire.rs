@@ -80,6 +80,7 @@ pub(super) fn event(body: &[u8], webhook_id: OpaqueId) -> Result<Event, Error> {
         envelope_id: Some(webhook_id),
         text,
         attachments: body.attachments()?,
+        lacks: None,
         reply_target,
     })
 }

@@ -35,6 +35,6 @@ async fn serve(router: Router) -> String {
 }
 
 /// Reaches the loopback whatever proxies the environment names.
-fn http() -> reqwest::Client {
+pub(crate) fn http() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
