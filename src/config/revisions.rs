@@ -294,7 +294,7 @@ impl Candidate {
         Ok(Self { located, text, revision: Some(revision) })
     }
 
-    /// A text that somebody wrote; in the syntax of what is there now unless he says otherwise.
+    /// A text that somebody wrote; in the syntax of what is there now unless another is named.
     ///
     /// # Errors
     /// When nobody can tell what is there now.

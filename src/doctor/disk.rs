@@ -12,7 +12,7 @@ const LOW_BYTES: u64 = 200 * 1024 * 1024;
 /// With less it is a matter of minutes.
 const FULL_BYTES: u64 = 20 * 1024 * 1024;
 /// File times and clocks differ by a little without anything being wrong.
-const CLOCK_SLACK_MS: u64 = 2 * 60 * 1000;
+const CLOCK_TOLERANCE_MS: u64 = 2 * 60 * 1000;
 
 /// A file or directory.
 #[derive(Debug, Clone)]
@@ -77,7 +77,8 @@ impl Disk {
             let what = format!("the disk of the store has only {} MiB left", free / (1024 * 1024));
             findings.push(Finding::new(severity, "disk-full", what, "make room: a full disk takes no message"));
         }
-        let last = self.files.iter().map(|file| file.written).max().filter(|last| last.since_ms(now) > CLOCK_SLACK_MS);
+        let last =
+            self.files.iter().map(|file| file.written).max().filter(|last| last.since_ms(now) > CLOCK_TOLERANCE_MS);
         if let Some(last) = last {
             let what = format!("the clock says {now}, and files were written at {last}: it is behind");
             let fix = "set the clock, for example with `timedatectl set-ntp true`; signatures and expiry need it";

@@ -98,7 +98,7 @@ fn status() -> Status {
         uptime_ms: 0,
         config: None,
         safe_mode: None,
-        counts: crate::store::Counts::default(),
+        counts: Default::default(),
         n_lanes: 0,
         n_unresolved: 0,
         store: String::new(),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 
 use axum::http::{Method, StatusCode};
 use frontdesk::config;
@@ -261,6 +262,8 @@ async fn two_configurations_are_safe_mode_until_undo() {
 async fn doctor_says_what_is_wrong_with_and_without_a_gateway() {
     let mut desk = Desk::start().await;
     desk.check_model("one", "m1").await;
+    desk.gateway.settled().await;
+    fs::set_permissions(desk.gateway.home(), fs::Permissions::from_mode(0o700)).unwrap();
     let (code, said) = desk.gateway.command(&["doctor"]).await;
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("[clear-secret]") && said.ends_with("nothing is wrong\n"), "{said}");

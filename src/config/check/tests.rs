@@ -89,7 +89,7 @@ fn two_entries_that_would_share_keys_are_refused_and_both_named() {
         &[("8 error channels[1]", "{account} in session.key_format")],
     );
     let shown = [SAFE, "key_format = \"{channel}:{account}:{user_id}\"\n"].concat();
-    check(&[&shown, &hook("account = \"A\"\n")[..], &hook("account = \"B\"\n")].concat(), &[]);
+    check(&[shown.as_str(), &hook("account = \"A\"\n"), &hook("account = \"B\"\n")].concat(), &[]);
 }
 
 #[test]
@@ -148,20 +148,20 @@ fn a_tenant_has_one_place_and_something_that_belongs_to_it() {
 #[test]
 fn main_is_for_one_person() {
     let main = |owners: &str| format!("[session]\ndm_scope = \"main\"\nowners = [{owners}]\n");
-    check(&[&main("\"webhook:a\"")[..], &hook("")].concat(), &[]);
-    check(&[&main("\"webhook:a\", \"slack:U1\"")[..], &hook("")].concat(), &[]);
+    check(&[main("\"webhook:a\"").as_str(), &hook("")].concat(), &[]);
+    check(&[main("\"webhook:a\", \"slack:U1\"").as_str(), &hook("")].concat(), &[]);
     let open = hook("dm_policy = \"open\"\n");
     check(
-        &[&main("\"webhook:a\"")[..], &open].concat(),
+        &[main("\"webhook:a\"").as_str(), &open].concat(),
         &[("4 warning channels[0]", "strangers share one conversation")],
     );
     let listed = |allow: &str| hook(&format!("dm_policy = \"allowlist\"\nallow = [{allow}]\n"));
-    check(&[&main("")[..], &listed("\"a\"")].concat(), &[]);
-    check(&[&main("")[..], &listed("\"a\", \"b\"")].concat(), &[("1 warning session", "2 people")]);
-    check(&[&main("\"webhook:a\"")[..], &listed("\"a\"")].concat(), &[]);
-    check(&[&main("\"webhook:a\"")[..], &listed("\"b\"")].concat(), &[("1 warning session", "2 people")]);
+    check(&[main("").as_str(), &listed("\"a\"")].concat(), &[]);
+    check(&[main("").as_str(), &listed("\"a\", \"b\"")].concat(), &[("1 warning session", "2 people")]);
+    check(&[main("\"webhook:a\"").as_str(), &listed("\"a\"")].concat(), &[]);
+    check(&[main("\"webhook:a\"").as_str(), &listed("\"b\"")].concat(), &[("1 warning session", "2 people")]);
     let of = |id: &str| [listed(&format!("\"{id}\"")), format!("tenant_id = \"{id}\"\n")].concat();
-    check(&[&main("")[..], &of("1"), &of("2")].concat(), &[]);
+    check(&[main("").as_str(), &of("1"), &of("2")].concat(), &[]);
 }
 
 #[test]
