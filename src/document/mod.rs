@@ -23,6 +23,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 
+use expand::Origins;
 use problem::Fault;
 use tree::{Position, Table};
 
@@ -62,6 +63,7 @@ pub struct Document {
     problems: RefCell<Vec<Problem>>,
     /// Where values stand that a component read as secrets.
     secrets: RefCell<BTreeSet<Position>>,
+    origins: RefCell<Origins>,
 }
 
 impl Document {
@@ -94,7 +96,8 @@ impl Document {
         };
         match table {
             Ok(table) => {
-                Ok(Self { file: file.to_owned(), table, problems: RefCell::default(), secrets: RefCell::default() })
+                let (problems, secrets, origins) = Default::default();
+                Ok(Self { file: file.to_owned(), table, problems, secrets, origins })
             }
             Err(faults) => {
                 let mut problems: Vec<_> = faults.into_iter().map(|fault| Problem::syntax(file, fault)).collect();
@@ -141,7 +144,14 @@ impl Document {
         &self.table
     }
 
+    fn came_from(&self, value: &str, name: &str) {
+        self.origins.borrow_mut().add(value, name);
+    }
+
     fn note_at(&self, position: Position, path: &str, severity: Severity, message: String, help: Option<String>) {
+        let origins = self.origins.borrow();
+        let message = origins.name_in(message);
+        let help = help.map(|help| origins.name_in(help));
         self.problems.borrow_mut().push(Problem {
             file: self.file.clone(),
             line: position.line,
