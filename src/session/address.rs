@@ -1,6 +1,6 @@
 //! The address of a message, which routes are matched against.
 
-use super::encode::{Reserved, push_id, push_segment, push_tag};
+use super::encode::{Length, Out, Reserved, push_id, push_segment, push_tag};
 use crate::id::{OpaqueId, SessionKey};
 use crate::message::{ChatKind, Identity};
 
@@ -15,20 +15,13 @@ impl Address {
     /// The address of a message.
     #[must_use]
     pub fn of(identity: &Identity) -> Self {
-        let mut text = String::with_capacity(96);
-        if let Some(tenant) = &identity.tenant {
-            text.push_str("tenant-");
-            push_id(&mut text, tenant.as_str(), Reserved::default());
-            text.push('-');
-        }
+        let mut length = Length::default();
+        push_tenant(&mut length, identity);
+        push_chat(&mut length, identity);
+        let mut text = String::with_capacity(length.0);
+        push_tenant(&mut text, identity);
         let n_tenant = text.len();
-        push_tag(&mut text, identity.channel.as_str(), Reserved::default());
-        let thread = identity.thread.as_ref().filter(|_| identity.kind == ChatKind::Thread);
-        let ids = [identity.server.as_ref(), identity.room.as_ref(), thread, identity.user.as_ref()];
-        for id in ids.into_iter().flatten().map(OpaqueId::as_str) {
-            text.push(':');
-            push_segment(&mut text, id, Reserved::default());
-        }
+        push_chat(&mut text, identity);
         Self { text, n_tenant }
     }
 
@@ -68,5 +61,23 @@ impl Address {
     pub fn tenant(&self) -> Option<String> {
         let head = self.tenant_prefix();
         super::encode::decode(head.strip_prefix("tenant-")?.strip_suffix('-')?)
+    }
+}
+
+fn push_tenant(text: &mut impl Out, identity: &Identity) {
+    if let Some(tenant) = &identity.tenant {
+        text.push_str("tenant-");
+        push_id(text, tenant.as_str(), Reserved::default());
+        text.push(b'-');
+    }
+}
+
+fn push_chat(text: &mut impl Out, identity: &Identity) {
+    push_tag(text, identity.channel.as_str(), Reserved::default());
+    let thread = identity.thread.as_ref().filter(|_| identity.kind == ChatKind::Thread);
+    let ids = [identity.server.as_ref(), identity.room.as_ref(), thread, identity.user.as_ref()];
+    for id in ids.into_iter().flatten().map(OpaqueId::as_str) {
+        text.push(b':');
+        push_segment(text, id, Reserved::default());
     }
 }
