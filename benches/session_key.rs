@@ -1,4 +1,5 @@
-//! What naming a conversation and finding its agent costs, for every message, with 100 routes.
+//! What naming a conversation and finding its agent costs, for every message, with 100 routes: time and allocations.
+//! That a key is the only allocation is held by `tests/it/allocations.rs`.
 //!
 //! `cargo bench --bench session_key`
 
@@ -26,7 +27,7 @@ fn main() {
     let address = Address::of(&direct);
     let key: SessionKey = resolver.resolve(&direct).unwrap().session_key;
 
-    println!("| what | median ns |\n|---|---|");
+    println!("| what | median ns | allocations |\n|---|---:|---:|");
     row("key of a direct message", || resolver.resolve(black_box(&direct)).is_ok());
     row("key of a thread", || resolver.resolve(black_box(&thread)).is_ok());
     row("address", || Address::of(black_box(&direct)).plain().len());
@@ -35,6 +36,8 @@ fn main() {
         let key = resolver.resolve(black_box(&direct)).is_ok();
         key && router.route(&Address::of(&direct), None).route.is_some()
     });
+    let winner = Address::of(&Identity { server: OpaqueId::new("T099ABC123").ok(), ..direct });
+    row("route, the last of 100 matches", || router.route(black_box(&winner), None).route.is_some());
     row("reading a key back", || resolver.parse(black_box(&key)).is_ok());
 }
 
@@ -55,8 +58,9 @@ fn identity(kind: ChatKind, thread: Option<&str>) -> Identity {
     }
 }
 
-/// Prints the median over the rounds of the mean of a round.
+/// Prints the median over the rounds of the mean of a round, and what one run allocates.
 fn row<T>(what: &str, mut run: impl FnMut() -> T) {
+    let n_allocations = allocation_counter::measure(|| drop(black_box(run()))).count_total;
     let mut nanos: Vec<f64> = (0..ROUNDS)
         .map(|_| {
             let begin = Instant::now();
@@ -67,5 +71,5 @@ fn row<T>(what: &str, mut run: impl FnMut() -> T) {
         })
         .collect();
     nanos.sort_by(f64::total_cmp);
-    println!("| {what} | {:.0} |", nanos[nanos.len() / 2]);
+    println!("| {what} | {:.0} | {n_allocations} |", nanos[nanos.len() / 2]);
 }

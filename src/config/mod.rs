@@ -110,11 +110,15 @@ pub fn salvage(home: &Path, variables: &dyn Variables) -> Salvaged {
 }
 
 fn load_located(located: &Located, home: &Path, variables: &dyn Variables) -> Result<Loaded, Error> {
-    load_text(located, located.read()?, home, variables)
+    load_text(located, &located.read()?, home, variables)
 }
 
-fn load_text(located: &Located, text: String, home: &Path, variables: &dyn Variables) -> Result<Loaded, Error> {
-    let document = located.parse(&text).map_err(Error::Invalid)?;
+/// Reads `text` as what this file has, or would have.
+///
+/// # Errors
+/// When it cannot be used as it is.
+pub fn load_text(located: &Located, text: &str, home: &Path, variables: &dyn Variables) -> Result<Loaded, Error> {
+    let document = located.parse(text).map_err(Error::Invalid)?;
     let settings = Settings::read(&document, home, variables);
     let problems = document.problems();
     match settings {
@@ -124,7 +128,7 @@ fn load_text(located: &Located, text: String, home: &Path, variables: &dyn Varia
             warnings: problems,
             redacted: document.redacted(),
             clear_secrets: document.clear_secrets(),
-            text: Some(Secret::new(text)),
+            text: Some(Secret::new(text.to_owned())),
         }),
         _ => Err(Error::Invalid(problems)),
     }
@@ -164,5 +168,24 @@ mod tests {
     fn a_format_that_names_the_tenant_does_not_ask_one_of_the_entry_that_is_in_no_file() {
         let format = "key_format = \"tenant-{tenant_id}-{channel}:{user_id}\"";
         assert_eq!(load_text(&format!("[session]\ndm_scope = \"per-channel-peer\"\n{format}\n")).warnings, []);
+    }
+
+    #[test]
+    fn what_a_variable_stands_for_is_in_no_problem() {
+        struct Same;
+        impl Variables for Same {
+            fn get(&self, _name: &str) -> Option<String> {
+                Some("hunter2-hunter2".to_owned())
+            }
+        }
+        let check = |text: &str, expected: &str| {
+            let located = Located::at(Path::new("config.toml")).unwrap();
+            let error = super::load_text(&located, text, Path::new("/nonexistent"), &Same).unwrap_err().to_string();
+            assert!(!error.contains("hunter2") && error.contains(expected), "{error}");
+        };
+        check("default_agent = \"${A}\"", "there is no agent \"${A}\"");
+        check("routing = [\"* -> ${A}\"]", "there is no agent \"${A}\"");
+        check("[[agents]]\nname = \"a\"\nsoul = \"${A}\"", "write the persona into /nonexistent/${A}");
+        check("[session]\ndm_scope = \"per-peer\"\nidentity_links.a = [\"${A}\"]", "\"${A}\" has no channel type");
     }
 }

@@ -321,7 +321,7 @@ impl Candidate {
     /// # Errors
     /// When it cannot be used as it is.
     pub fn check(&self, home: &Path, variables: &dyn Variables) -> Result<Loaded, Error> {
-        super::load_text(&self.located, self.located.decode(self.text.clone())?, home, variables)
+        super::load_text(&self.located, &self.located.decode(self.text.clone())?, home, variables)
     }
 
     /// Keeps what is there now as a revision and takes its place.

@@ -1,5 +1,7 @@
 //! `${NAME}` in a text: replaced from the variables; `$${` is a literal `${`.
 
+use std::collections::BTreeMap;
+
 /// A text with its variables replaced.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Expanded {
@@ -17,6 +19,39 @@ pub(super) enum Refusal {
     NotAName(String),
     /// There is no such variable.
     Missing(String),
+}
+
+/// The values that a reading has seen, each with the name of its variable.
+#[derive(Debug, Default)]
+pub(super) struct Origins(BTreeMap<String, String>);
+
+impl Origins {
+    pub(super) fn add(&mut self, value: &str, name: &str) {
+        if value.chars().count() >= MIN_VALUE_CHARS {
+            self.0.insert(value.to_owned(), name.to_owned());
+        }
+    }
+
+    /// `text` with the names of variables where it repeats what they stand for.
+    ///
+    /// Checks across sections see values without knowing where they came from. A short value is left as it is: as
+    /// likely it is a word of the message itself.
+    pub(super) fn name_in(&self, text: String) -> String {
+        let mut named = text;
+        for (value, name) in self.0.iter().rev() {
+            let escaped = value.escape_debug().to_string();
+            for shown in [value, &escaped] {
+                if named.contains(shown.as_str()) {
+                    named = named.replace(shown.as_str(), &format!("${{{name}}}"));
+                }
+            }
+        }
+        let mut values = self.0.keys();
+        match values.any(|value| has_piece(&named, value, MIN_VALUE_CHARS)) {
+            true => "what a variable stands for is not usable here".to_owned(),
+            false => named,
+        }
+    }
 }
 
 /// Replaces all variables at once; values are not looked at again. Refusals come in the order of the text.
@@ -68,14 +103,18 @@ pub(super) fn is_reference(text: &str) -> bool {
 
 /// Shortest piece of a value that counts as showing it, in Unicode scalar values.
 const MIN_PIECE_CHARS: usize = 4;
+/// Shortest value, or piece of one, that is looked for where it need not have come from, in Unicode scalar values.
+const MIN_VALUE_CHARS: usize = 8;
 
 /// Does `message` repeat one of the `values`, or a piece of it?
 pub(super) fn discloses(message: &str, values: &[String]) -> bool {
-    values.iter().any(|value| {
-        let chars: Vec<char> = value.chars().collect();
-        let size = chars.len().clamp(1, MIN_PIECE_CHARS);
-        chars.windows(size).any(|piece| message.contains(&String::from_iter(piece)))
-    })
+    values.iter().any(|value| has_piece(message, value, MIN_PIECE_CHARS))
+}
+
+fn has_piece(message: &str, value: &str, max_chars: usize) -> bool {
+    let chars: Vec<char> = value.chars().collect();
+    let size = chars.len().clamp(1, max_chars);
+    chars.windows(size).any(|piece| message.contains(&String::from_iter(piece)))
 }
 
 #[cfg(test)]
@@ -130,5 +169,21 @@ mod tests {
             assert!(discloses(message, &values), "{message}");
         }
         assert!(!discloses("no hun ter here", &values));
+    }
+
+    #[test]
+    fn a_value_is_shown_by_the_name_of_its_variable() {
+        let mut origins = Origins::default();
+        for (value, name) in
+            [("hunter2-hunter2", "A"), ("hunter2-hunter2-more", "B"), ("say \"please\"", "C"), ("main", "D")]
+        {
+            origins.add(value, name);
+        }
+        let check = |text: &str, expected: &str| assert_eq!(origins.name_in(text.to_owned()), expected);
+        check("there is no agent \"hunter2-hunter2\"", "there is no agent \"${A}\"");
+        check("hunter2-hunter2-more, hunter2-hunter2", "${B}, ${A}");
+        check("\"say \\\"please\\\"\"", "\"${C}\"");
+        check("\"main\" is a short word", "\"main\" is a short word");
+        check("not hunter2-hunt", "what a variable stands for is not usable here");
     }
 }

@@ -23,6 +23,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 
+use expand::Origins;
 use problem::Fault;
 use tree::{Position, Table};
 
@@ -64,6 +65,7 @@ pub struct Document {
     secrets: RefCell<BTreeSet<Position>>,
     /// Where values stand that a component read as anything else.
     shown: RefCell<BTreeSet<Position>>,
+    origins: RefCell<Origins>,
 }
 
 impl Document {
@@ -95,13 +97,10 @@ impl Document {
             parse(text)
         };
         match table {
-            Ok(table) => Ok(Self {
-                file: file.to_owned(),
-                table,
-                problems: RefCell::default(),
-                secrets: RefCell::default(),
-                shown: RefCell::default(),
-            }),
+            Ok(table) => {
+                let (problems, secrets, shown, origins) = Default::default();
+                Ok(Self { file: file.to_owned(), table, problems, secrets, shown, origins })
+            }
             Err(faults) => {
                 let mut problems: Vec<_> = faults.into_iter().map(|fault| Problem::syntax(file, fault)).collect();
                 sort(&mut problems);
@@ -163,7 +162,14 @@ impl Document {
         &self.table
     }
 
+    fn came_from(&self, value: &str, name: &str) {
+        self.origins.borrow_mut().add(value, name);
+    }
+
     fn note_at(&self, position: Position, path: &str, severity: Severity, message: String, help: Option<String>) {
+        let origins = self.origins.borrow();
+        let message = origins.name_in(message);
+        let help = help.map(|help| origins.name_in(help));
         self.problems.borrow_mut().push(Problem {
             file: self.file.clone(),
             line: position.line,

@@ -30,7 +30,11 @@ impl<'d> Reading<'d> {
 
     fn expand(&self, written: &str) -> Result<Expanded, Vec<Refusal>> {
         let mut looked_up = self.looked_up.borrow_mut();
-        expand(written, |name| looked_up.entry(name.to_owned()).or_insert_with(|| self.variables.get(name)).clone())
+        expand(written, |name| {
+            let value = looked_up.entry(name.to_owned()).or_insert_with(|| self.variables.get(name));
+            value.iter().for_each(|value| self.document.came_from(value, name));
+            value.clone()
+        })
     }
 }
 

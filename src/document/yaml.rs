@@ -18,7 +18,7 @@ const QUOTE_IT: &str = "if it is a text, put it in quotes";
 
 /// Parses a whole file. A file with nothing but comments is an empty table.
 pub(super) fn parse(text: &str) -> Result<Table, Vec<Fault>> {
-    let mut reader = Reader { text, parser: Parser::new_from_str(text), faults: Vec::new() };
+    let mut reader = Reader { text, end: end(text), parser: Parser::new_from_str(text), faults: Vec::new() };
     let table = reader.stream();
     match table {
         Ok(table) if reader.faults.is_empty() => Ok(table),
@@ -28,6 +28,7 @@ pub(super) fn parse(text: &str) -> Result<Table, Vec<Fault>> {
 
 struct Reader<'t> {
     text: &'t str,
+    end: Position,
     parser: Parser<'t, StrInput<'t>>,
     faults: Vec<Fault>,
 }
@@ -44,7 +45,7 @@ impl<'t> Reader<'t> {
                 Event::StreamEnd => return Ok(root.unwrap_or_default()),
                 Event::DocumentStart(_) if root.is_some() => {
                     let help = Some("remove the `---` line, or what follows it");
-                    return self.stop(position(span.start), "a second YAML document begins here", help);
+                    return self.stop(self.position(span.start), "a second YAML document begins here", help);
                 }
                 Event::DocumentStart(_) => root = Some(self.root()?),
                 _ => {}
@@ -67,7 +68,7 @@ impl<'t> Reader<'t> {
 
     /// `depth` is how many lists and tables there are with this one, if it is one.
     fn node(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Node, Stop> {
-        let position = position(span.start);
+        let position = self.position(span.start);
         let value = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_anchor(position, anchor);
@@ -109,7 +110,7 @@ impl<'t> Reader<'t> {
         let mut lines = HashMap::new();
         loop {
             let (event, span) = self.next()?;
-            let key_position = position(span.start);
+            let key_position = self.position(span.start);
             let key = match event {
                 Event::MappingEnd => return Ok(Table { entries }),
                 Event::Scalar(text, style, anchor, tag) => {
@@ -213,7 +214,12 @@ impl<'t> Reader<'t> {
             Some('*' | '&' | '@' | '`' | '%' | '!' | '{' | '[' | '|' | '>' | ':') => Some(QUOTE_IT),
             _ => None,
         };
-        Fault::new(position(*marker), format!("this is not YAML: {}", error.info()), help)
+        Fault::new(self.position(*marker), format!("this is not YAML: {}", error.info()), help)
+    }
+
+    /// The parser ends a last line that has no end, and is then on a line that the file does not have.
+    fn position(&self, marker: Marker) -> Position {
+        Position { line: marker.line().max(1), column: marker.col() + 1 }.min(self.end)
     }
 
     fn fault(&mut self, position: Position, message: impl Into<String>, help: Option<&str>) {
@@ -226,8 +232,11 @@ impl<'t> Reader<'t> {
     }
 }
 
-fn position(marker: Marker) -> Position {
-    Position { line: marker.line().max(1), column: marker.col() + 1 }
+/// The place behind the last character.
+fn end(text: &str) -> Position {
+    let n_breaks = text.matches(['\n', '\r']).count() - text.matches("\r\n").count();
+    let last = text.rsplit(['\n', '\r']).next().unwrap_or_default();
+    Position { line: n_breaks + 1, column: last.chars().count() + 1 }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The address of a message, which routes are matched against.
 
-use super::encode::{Reserved, push_id, push_segment, push_tag};
+use super::encode::{Length, Out, Reserved, push_id, push_segment, push_tag};
 use crate::id::{ChannelType, OpaqueId, SessionKey, TenantId};
 use crate::message::{ChatKind, Identity};
 
@@ -16,11 +16,7 @@ impl Address {
     #[must_use]
     pub fn front(tenant: Option<&TenantId>, channel: &ChannelType) -> Self {
         let mut text = String::with_capacity(96);
-        if let Some(tenant) = tenant {
-            text.push_str("tenant-");
-            push_id(&mut text, tenant.as_str(), Reserved::default());
-            text.push('-');
-        }
+        push_tenant(&mut text, tenant);
         let n_tenant = text.len();
         push_tag(&mut text, channel.as_str(), Reserved::default());
         Self { text, n_tenant }
@@ -29,13 +25,13 @@ impl Address {
     /// The address of a message.
     #[must_use]
     pub fn of(identity: &Identity) -> Self {
-        let Self { mut text, n_tenant } = Self::front(identity.tenant.as_ref(), &identity.channel);
-        let thread = identity.thread.as_ref().filter(|_| identity.kind == ChatKind::Thread);
-        let ids = [identity.server.as_ref(), identity.room.as_ref(), thread, identity.user.as_ref()];
-        for id in ids.into_iter().flatten().map(OpaqueId::as_str) {
-            text.push(':');
-            push_segment(&mut text, id, Reserved::default());
-        }
+        let mut length = Length::default();
+        push_tenant(&mut length, identity.tenant.as_ref());
+        push_chat(&mut length, identity);
+        let mut text = String::with_capacity(length.0);
+        push_tenant(&mut text, identity.tenant.as_ref());
+        let n_tenant = text.len();
+        push_chat(&mut text, identity);
         Self { text, n_tenant }
     }
 
@@ -135,4 +131,22 @@ pub fn as_typed(text: &str) -> String {
         }
     }
     escaped
+}
+
+fn push_tenant(text: &mut impl Out, tenant: Option<&TenantId>) {
+    if let Some(tenant) = tenant {
+        text.push_str("tenant-");
+        push_id(text, tenant.as_str(), Reserved::default());
+        text.push(b'-');
+    }
+}
+
+fn push_chat(text: &mut impl Out, identity: &Identity) {
+    push_tag(text, identity.channel.as_str(), Reserved::default());
+    let thread = identity.thread.as_ref().filter(|_| identity.kind == ChatKind::Thread);
+    let ids = [identity.server.as_ref(), identity.room.as_ref(), thread, identity.user.as_ref()];
+    for id in ids.into_iter().flatten().map(OpaqueId::as_str) {
+        text.push(b':');
+        push_segment(text, id, Reserved::default());
+    }
 }

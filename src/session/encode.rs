@@ -15,6 +15,11 @@ impl Reserved {
         self.0 |= 1_u128.checked_shl(u32::from(byte)).unwrap_or(0);
     }
 
+    /// The bytes of both.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Is this byte reserved?
     pub(super) fn has(self, byte: u8) -> bool {
         self.0.checked_shr(u32::from(byte)).is_some_and(|bits| bits & 1 == 1)
@@ -28,8 +33,37 @@ impl Reserved {
     }
 }
 
+/// What a key is written to: a text, or first only its length, so that the text is allocated once and fits.
+pub(super) trait Out {
+    fn push_str(&mut self, text: &str);
+
+    fn push(&mut self, ascii: u8) {
+        self.push_str(char::from(ascii).encode_utf8(&mut [0; 4]));
+    }
+}
+
+impl Out for String {
+    fn push_str(&mut self, text: &str) {
+        Self::push_str(self, text);
+    }
+
+    fn push(&mut self, ascii: u8) {
+        Self::push(self, char::from(ascii));
+    }
+}
+
+/// How many bytes were written.
+#[derive(Debug, Default)]
+pub(super) struct Length(pub(super) usize);
+
+impl Out for Length {
+    fn push_str(&mut self, text: &str) {
+        self.0 += text.len();
+    }
+}
+
 /// Writes an id so that it holds no byte of `reserved` and no `:`, `=` or `%` of its own.
-pub(super) fn push_id(key: &mut String, id: &str, reserved: Reserved) {
+pub(super) fn push_id(key: &mut impl Out, id: &str, reserved: Reserved) {
     push_escaping_first(key, id, reserved, id == GROUP);
 }
 
@@ -37,7 +71,7 @@ pub(super) fn push_id(key: &mut String, id: &str, reserved: Reserved) {
 ///
 /// A federated id (`@user:server`, `!room:server`) keeps its first `:`, as people know it; the raw `@` or
 /// `!` in front tells the parser that two segments are one id. Any other id has those two escaped in front.
-pub(super) fn push_segment(key: &mut String, id: &str, reserved: Reserved) {
+pub(super) fn push_segment(key: &mut impl Out, id: &str, reserved: Reserved) {
     let has_sigil = id.starts_with(['@', '!']);
     if !(has_sigil && reserved.allows_federated()) {
         return push_id(key, id, reserved);
@@ -45,27 +79,35 @@ pub(super) fn push_segment(key: &mut String, id: &str, reserved: Reserved) {
     match id.split_once(':') {
         Some((local, server)) if local.len() > 1 && !server.is_empty() => {
             push_escaping_first(key, local, reserved, false);
-            key.push(':');
+            key.push(b':');
             push_escaping_first(key, server, reserved, false);
         }
         _ => push_escaping_first(key, id, reserved, true),
     }
 }
 
+/// Writes an id where a key begins with it: never as `main`, `peer` or what begins with `tenant-`.
+pub(super) fn push_first(key: &mut impl Out, id: &str, reserved: Reserved) {
+    match id.starts_with("tenant-") || matches!(id, "main" | "peer") {
+        true => push_escaping_first(key, id, reserved, true),
+        false => push_segment(key, id, reserved),
+    }
+}
+
 /// Writes the tag of a channel type: never `main` or `peer`, never with `-`, so that the tenant in front ends before it.
-pub(super) fn push_tag(key: &mut String, tag: &str, mut reserved: Reserved) {
+pub(super) fn push_tag(key: &mut impl Out, tag: &str, mut reserved: Reserved) {
     reserved.add(b'-');
     push_escaping_first(key, tag, reserved, matches!(tag, "main" | "peer" | GROUP) || tag.starts_with(['@', '!']));
 }
 
-fn push_escaping_first(key: &mut String, id: &str, reserved: Reserved, mut escape_next: bool) {
+fn push_escaping_first(key: &mut impl Out, id: &str, reserved: Reserved, mut escape_next: bool) {
     for byte in id.bytes() {
         if SessionKey::is_safe(byte) && !reserved.has(byte) && !escape_next {
-            key.push(char::from(byte));
+            key.push(byte);
         } else {
-            key.push('%');
+            key.push(b'%');
             for digit in [byte >> 4, byte & 15] {
-                key.push(char::from_digit(u32::from(digit), 16).unwrap_or('0').to_ascii_uppercase());
+                key.push(if digit < 10 { b'0' + digit } else { b'A' + (digit - 10) });
             }
         }
         escape_next = false;

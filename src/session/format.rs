@@ -161,6 +161,12 @@ impl KeyFormat {
         if prefix.split_once(':').is_some_and(|(first, _)| first == API_ENTRY) {
             return Err(FormatError::ReservedWord(API_ENTRY));
         }
+        // All direct messages, and linked people.
+        for word in ["main", "peer"] {
+            if prefix.split(':').next() == Some(word) {
+                return Err(FormatError::ReservedWord(word));
+            }
+        }
         if let Some(first) = slots.first_mut() {
             first.separator = Box::default();
         } else {
@@ -173,10 +179,13 @@ impl KeyFormat {
         Ok(Self { text: text.into(), prefix, slots, suffix, reserved, names_tenant })
     }
 
-    /// What direct keys look like under `dmScope: per-peer`, whatever the operator's format.
+    /// What direct keys look like under `dmScope: per-peer` beside groups of this format.
+    ///
+    /// What separates ids there is escaped here: a group without a mark has two separators or more, a peer has one.
     #[expect(clippy::expect_used, reason = "a constant that a test parses")]
-    pub(super) fn per_peer() -> Self {
-        Self::parse("{channel}:{user_id}").expect("the format of per-peer is a format")
+    pub(super) fn per_peer(&self) -> Self {
+        let plain = Self::parse("{channel}:{user_id}").expect("the format of per-peer is a format");
+        Self { reserved: plain.reserved.and(self.reserved), ..plain }
     }
 
     /// As the operator wrote it.
@@ -197,20 +206,24 @@ impl KeyFormat {
     /// How many ids a group shows when none is absent, if a group without a mark can be told from a direct chat.
     ///
     /// Without its user, `{channel}:{server_id}:{channel_id}:{user_id}` of a group reads like that of a direct
-    /// chat without its server. With two ids or more, the last tells them apart: see `key`.
+    /// chat without its server. With two ids or more, the last tells them apart: see `key`. Not where what stands
+    /// between ids is longer than one character: the rest of it could be the beginning of an id, or make one a user's.
     pub(super) fn n_plain_group(&self) -> Option<usize> {
         let (last, others) = self.slots.split_last()?;
         let n = others.iter().filter(|slot| slot.field != Field::Channel && slot.field != Field::Tenant).count();
-        (last.field == Field::User && n >= 2).then_some(n)
+        let is_short = self.slots.iter().all(|slot| slot.separator.len() <= 1);
+        (last.field == Field::User && n >= 2 && is_short).then_some(n)
     }
 
-    /// Does a key begin with the channel's type, followed by `:` or nothing?
+    /// Does a key begin with the channel's type, followed by `:` or nothing, whichever ids drop out between?
     ///
     /// A type shows no `-`, so the last `-` before it ends the tenant, who may then show its own.
     pub(super) fn is_tag_first(&self) -> bool {
+        let is_apart = |text: &str| text.starts_with(':');
         self.prefix.is_empty()
             && self.slots.first().is_some_and(|slot| slot.field == Field::Channel)
-            && self.slots.get(1).map_or(self.suffix.is_empty(), |slot| slot.separator.starts_with(':'))
+            && self.slots.iter().skip(1).all(|slot| is_apart(&slot.separator))
+            && (self.suffix.is_empty() || is_apart(&self.suffix))
     }
 }
 
@@ -308,6 +321,9 @@ mod tests {
         check("api:user_{user_id}", Err(FormatError::ReservedWord("api")));
         check("tenant-{tenant_id}-api:{channel}:{user_id}", Err(FormatError::ReservedWord("api")));
         check("api-{channel}:{user_id}", Ok(()));
+        check("peer:{user_id}", Err(FormatError::ReservedWord("peer")));
+        check("main:{channel}", Err(FormatError::ReservedWord("main")));
+        check("main-{channel}", Ok(()));
         check("{channel}:group:{user_id}", Err(FormatError::ReservedWord("group")));
         check("{channel} {user_id}", Err(FormatError::Character(' ')));
         check("{channel}={user_id}", Err(FormatError::Character('=')));

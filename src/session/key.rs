@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::config::{Config, DmScope};
-use super::encode::{GROUP, Reserved, names_a_user, push_id, push_segment, push_tag};
+use super::encode::{GROUP, Length, Out, Reserved, names_a_user, push_first, push_id, push_segment, push_tag};
 use super::format::{Field, KeyFormat};
 use crate::id::{OpaqueId, SessionKey, TenantId};
 use crate::message::{ChatKind, Identity};
@@ -94,16 +94,23 @@ pub enum ResolveError {
 pub struct Resolver {
     pub(super) scope: DmScope,
     pub(super) format: KeyFormat,
-    links: HashMap<Box<str>, Box<str>>,
+    pub(super) per_peer: KeyFormat,
+    /// By channel type, then by id.
+    links: HashMap<Box<str>, HashMap<Box<str>, Box<str>>>,
 }
 
 impl Resolver {
     /// Takes what it needs from the settings.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let links = config.identity_links.iter();
-        let links = links.flat_map(|link| link.ids.iter().map(|id| (id.as_str().into(), link.name.as_str().into())));
-        Self { scope: config.dm_scope, format: config.key_format.clone(), links: links.collect() }
+        let mut links: HashMap<Box<str>, HashMap<Box<str>, Box<str>>> = HashMap::new();
+        for link in &config.identity_links {
+            for (tag, id) in link.ids.iter().filter_map(|id| id.split_once(':')) {
+                links.entry(tag.into()).or_default().insert(id.into(), link.name.as_str().into());
+            }
+        }
+        let format = config.key_format.clone();
+        Self { scope: config.dm_scope, per_peer: format.per_peer(), format, links }
     }
 
     /// Names the conversation of a message.
@@ -115,19 +122,10 @@ impl Resolver {
         if self.format.has(Field::Tenant) && identity.tenant.is_none() {
             return Err(ResolveError::NoTenant);
         }
-        let mut key = String::with_capacity(96);
-        self.push_prefix(&mut key, identity);
-        let rule = match identity.parent {
-            ChatKind::Direct => self.push_direct(&mut key, identity)?,
-            ChatKind::Group | ChatKind::Thread => {
-                self.push_format(&mut key, identity);
-                Rule::Group
-            }
-        };
-        if let Some(thread) = &identity.thread {
-            push_named(&mut key, "thread", thread.as_str(), self.format.reserved);
-        }
-        let rule = if identity.kind == ChatKind::Thread { Rule::Thread } else { rule };
+        let mut length = Length::default();
+        self.push_key(&mut length, identity)?;
+        let mut key = String::with_capacity(length.0);
+        let rule = self.push_key(&mut key, identity)?;
         Ok(Resolved { session_key: SessionKey::from_resolver(key), rule })
     }
 
@@ -143,7 +141,22 @@ impl Resolver {
         Some(SessionKey::from_resolver(key))
     }
 
-    fn push_tenant(&self, key: &mut String, tenant: Option<&TenantId>) {
+    fn push_key(&self, key: &mut impl Out, identity: &Identity) -> Result<Rule, ResolveError> {
+        self.push_prefix(key, identity);
+        let rule = match identity.parent {
+            ChatKind::Direct => self.push_direct(key, identity)?,
+            ChatKind::Group | ChatKind::Thread => {
+                self.push_format(key, identity);
+                Rule::Group
+            }
+        };
+        if let Some(thread) = &identity.thread {
+            push_named(key, "thread", thread.as_str(), self.format.reserved);
+        }
+        Ok(if identity.kind == ChatKind::Thread { Rule::Thread } else { rule })
+    }
+
+    fn push_tenant(&self, key: &mut impl Out, tenant: Option<&TenantId>) {
         let Some(tenant) = tenant else { return };
         let mut reserved = Reserved::default();
         if !self.format.is_tag_first() {
@@ -151,19 +164,19 @@ impl Resolver {
         }
         key.push_str("tenant-");
         push_id(key, tenant.as_str(), reserved);
-        key.push('-');
+        key.push(b'-');
     }
 
-    fn push_prefix(&self, key: &mut String, identity: &Identity) {
+    fn push_prefix(&self, key: &mut impl Out, identity: &Identity) {
         self.push_tenant(key, identity.tenant.as_ref());
         if let Some(workspace) = &identity.workspace {
             key.push_str("workspace=");
             push_id(key, workspace.as_str(), Reserved::default());
-            key.push(':');
+            key.push(b':');
         }
     }
 
-    fn push_direct(&self, key: &mut String, identity: &Identity) -> Result<Rule, ResolveError> {
+    fn push_direct(&self, key: &mut impl Out, identity: &Identity) -> Result<Rule, ResolveError> {
         match self.scope {
             DmScope::Main => {
                 key.push_str("main");
@@ -176,21 +189,21 @@ impl Resolver {
             DmScope::PerPeer => {
                 let peer = peer(identity);
                 let peer = peer.ok_or(ResolveError::Missing { kind: identity.kind, field: Field::User })?;
-                let tag = identity.channel.as_str();
-                if let Some(name) = self.links.get(format!("{tag}:{peer}").as_str()) {
+                let (tag, reserved) = (identity.channel.as_str(), self.per_peer.reserved);
+                if let Some(name) = self.links.get(tag).and_then(|links| links.get(peer.as_str())) {
                     key.push_str("peer:");
-                    push_segment(key, name, Reserved::default());
+                    push_segment(key, name, reserved);
                     return Ok(Rule::IdentityLink);
                 }
-                push_tag(key, tag, Reserved::default());
-                key.push(':');
-                push_segment(key, peer.as_str(), Reserved::default());
+                push_tag(key, tag, reserved);
+                key.push(b':');
+                push_segment(key, peer.as_str(), reserved);
                 Ok(Rule::PerPeer)
             }
         }
     }
 
-    fn push_format(&self, key: &mut String, identity: &Identity) {
+    fn push_format(&self, key: &mut impl Out, identity: &Identity) {
         let format = &self.format;
         let is_group = identity.parent != ChatKind::Direct;
         let positional = Positional::new(format, identity);
@@ -198,17 +211,19 @@ impl Resolver {
         let mut is_first = true;
         for (n, slot) in format.slots.iter().enumerate() {
             let Some(id) = positional.id(n, slot.field, identity) else { continue };
-            if !std::mem::take(&mut is_first) {
+            let is_first = std::mem::take(&mut is_first);
+            if !is_first {
                 key.push_str(&slot.separator);
             }
             match slot.field {
                 Field::Channel => push_tag(key, id, format.reserved),
+                _ if is_first && format.prefix.is_empty() => push_first(key, id, format.reserved),
                 _ => push_segment(key, id, format.reserved),
             }
         }
         key.push_str(&format.suffix);
         if is_group && !is_plain_group(format, identity) {
-            key.push(':');
+            key.push(b':');
             key.push_str(GROUP);
         }
         for field in NAMED {
@@ -246,10 +261,9 @@ impl Positional {
 
 /// Does a group need no mark? When all its ids are there and the last is none that a direct chat would end with.
 fn is_plain_group(format: &KeyFormat, identity: &Identity) -> bool {
-    let ids = format.slots.iter().filter(|slot| is_optional(slot.field, identity));
-    let ids: Option<Vec<&str>> = ids.map(|slot| id_of(identity, slot.field)).collect();
-    let is_no_user = |ids: &Vec<&str>| ids.last().is_some_and(|last| !names_a_user(last));
-    format.n_plain_group().is_some() && ids.as_ref().is_some_and(is_no_user)
+    let slots = format.slots.iter().filter(|slot| is_optional(slot.field, identity));
+    let last = slots.map(|slot| id_of(identity, slot.field)).reduce(|before, id| before.and(id)).flatten();
+    format.n_plain_group().is_some() && last.is_some_and(|last| !names_a_user(last))
 }
 
 /// May the id be absent although this kind of chat has a place for it?
@@ -320,9 +334,9 @@ pub(super) fn short_name(field: Field) -> &'static str {
     }
 }
 
-fn push_named(key: &mut String, name: &str, id: &str, reserved: Reserved) {
-    key.push(':');
+fn push_named(key: &mut impl Out, name: &str, id: &str, reserved: Reserved) {
+    key.push(b':');
     key.push_str(name);
-    key.push('=');
+    key.push(b'=');
     push_id(key, id, reserved);
 }

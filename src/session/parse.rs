@@ -117,15 +117,21 @@ impl Resolver {
         }
         let group = text.strip_suffix(GROUP).and_then(|front| front.strip_suffix(':'));
         let (text, is_group) = (group.unwrap_or(text), group.is_some());
-        if !is_group && let Some(mut ids) = self.match_plain_group(text) {
-            ids.append(&mut named);
-            ids.sort_by_key(|(field, _)| *field as u8);
-            return Some(Chat { is_group: true, ids });
-        }
-        let format = if self.scope == DmScope::PerPeer && !is_group { &KeyFormat::per_peer() } else { &self.format };
-        let slots = format.slots.iter().filter(|slot| !(is_group && slot.field == Field::User));
-        let slots: Vec<&Slot> = slots.collect();
-        let mut ids = (0..=slots.len()).find_map(|n_dropped| match_slots(format, text, &slots, n_dropped))?;
+        // A peer's key has no named ids, and one separator; that of a group has more.
+        let peer = || match_format(&self.per_peer, text, false);
+        let (is_group, mut ids) = match (is_group, self.scope) {
+            (true, _) => (true, match_format(&self.format, text, true)?),
+            (false, DmScope::PerPeer)
+                if named.is_empty()
+                    && let Some(ids) = peer() =>
+            {
+                (false, ids)
+            }
+            (false, _) => match self.match_plain_group(text) {
+                Some(ids) => (true, ids),
+                None => (false, match_format(&self.format, text, false)?),
+            },
+        };
         ids.append(&mut named);
         ids.sort_by_key(|(field, _)| *field as u8);
         Some(Chat { is_group, ids })
@@ -141,6 +147,12 @@ impl Resolver {
         let ids = match_slots(&self.format, text, &slots, 0)?;
         ids.last().is_some_and(|(_, last)| !names_a_user(last)).then_some(ids)
     }
+}
+
+/// Matches what is in place in a key that says whether it is a group's; any first fields may be absent.
+fn match_format(format: &KeyFormat, text: &str, is_group: bool) -> Option<Vec<(Field, String)>> {
+    let slots: Vec<&Slot> = format.slots.iter().filter(|slot| !(is_group && slot.field == Field::User)).collect();
+    (0..=slots.len()).find_map(|n_dropped| match_slots(format, text, &slots, n_dropped))
 }
 
 /// Matches `text` under the assumption that the first `n_dropped` fields are not in their places, unless they always are.

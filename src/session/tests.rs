@@ -6,7 +6,7 @@ use super::*;
 use crate::id::{ChannelType, EntryId, OpaqueId, SessionKey, TenantId};
 use crate::message::{ChatKind, Identity};
 
-const FORMATS: [&str; 8] = [
+const FORMATS: [&str; 10] = [
     KeyFormat::DEFAULT,
     "tenant-{tenant_id}-{channel}:{server_id}:{channel_id}:{user_id}",
     "{channel}:{server_id}:{channel_id}",
@@ -15,6 +15,8 @@ const FORMATS: [&str; 8] = [
     "{channel}:{account}:{server_id}:{channel_id}:{thread_id}:{user_id}",
     "{channel}_{workspace_id}.{channel_id}",
     "p:{server_id}:{channel}:{tenant_id}",
+    "{channel}:{server_id}-{channel_id}:{user_id}",
+    "{account}:{channel_id}:-{user_id}",
 ];
 
 fn resolver(dm_scope: DmScope, format: &str) -> Resolver {
@@ -151,6 +153,65 @@ fn linked_people_share_one_conversation_under_per_peer() {
     check(&resolver, &identity("slack", ChatKind::Direct, ["T1", "D1", "", "U07DEF456"]), "peer:alice");
     check(&resolver, &identity("wa", ChatKind::Direct, ["", "", "", "+15551234567"]), "peer:alice");
     check(&resolver, &identity("discord", ChatKind::Direct, ["", "", "", "U07DEF456"]), "discord:U07DEF456");
+}
+
+#[test]
+fn no_peer_has_the_key_of_a_group_whatever_separates_its_ids() {
+    let group = identity("slack", ChatKind::Group, ["T", "C", "", "U"]);
+    let resolver_with = |format| resolver(DmScope::PerPeer, format);
+    let dashed = resolver_with("{channel}:{server_id}-{channel_id}:{user_id}");
+    check(&dashed, &group, "slack:T-C");
+    check(&dashed, &identity("slack", ChatKind::Direct, ["", "", "", "T-C"]), "slack:T%2DC");
+    let low = resolver_with("{channel}_{server_id}:{channel_id}:{user_id}");
+    check(&low, &group, "slack_T:C");
+    check(&low, &identity("slack_T", ChatKind::Direct, ["", "", "", "C"]), "slack%5FT:C");
+}
+
+#[test]
+fn a_tenant_ends_where_it_ends_when_ids_drop_out() {
+    let resolver = resolver(DmScope::PerChannelPeer, "{channel}:{server_id}-{channel_id}:{user_id}");
+    let tenant = |id| TenantId::new(id).ok();
+    let group = Identity { tenant: tenant("a"), ..identity("slack", ChatKind::Group, ["", "x", "", "U"]) };
+    check(&resolver, &group, "tenant-a-slack-x:group");
+    let dashed = Identity { tenant: tenant("a-slack"), ..identity("x", ChatKind::Group, ["", "C", "", "U"]) };
+    check(&resolver, &dashed, "tenant-a%2Dslack-x-C:group");
+}
+
+#[test]
+fn an_id_in_front_is_taken_for_nothing_else() {
+    let resolver = resolver(DmScope::PerChannelPeer, "{account}:{channel_id}:{user_id}");
+    let direct = |user| identity("x", ChatKind::Direct, ["", "", "", user]);
+    check(&resolver, &direct("tenant-1-x"), "%74enant-1-x");
+    check(&resolver, &Identity { tenant: TenantId::new("1").ok(), ..direct("x") }, "tenant-1-x");
+    check(&resolver, &direct("main"), "%6Dain");
+    check(
+        &resolver,
+        &Identity { account: OpaqueId::new("peer").ok(), ..identity("x", ChatKind::Direct, ["", "a", "", "U"]) },
+        "%70eer:a:U",
+    );
+}
+
+#[test]
+fn a_group_is_marked_where_a_separator_could_begin_an_id() {
+    let resolver = resolver(DmScope::PerChannelPeer, "{channel}:{server_id}:U{channel_id}:{user_id}");
+    check(&resolver, &identity("x", ChatKind::Group, ["s", "1", "", "u"]), "x:s:U1:group");
+    check(&resolver, &identity("x", ChatKind::Direct, ["", "s", "", "U1"]), "x:Us:U1");
+}
+
+#[test]
+fn a_linked_person_has_the_key_of_no_group() {
+    let link = IdentityLink { name: "slack-C".into(), ids: vec!["slack:U".to_owned()] };
+    let key_format = KeyFormat::parse("{server_id}:{channel}-{channel_id}-{account}:{user_id}").unwrap();
+    let config = Config { dm_scope: DmScope::PerPeer, key_format, identity_links: vec![link], ..Config::embedded() };
+    check(&Resolver::new(&config), &identity("slack", ChatKind::Direct, ["", "", "", "U"]), "peer:slack%2DC");
+}
+
+#[test]
+fn a_peer_is_not_read_back_as_a_group() {
+    let resolver = resolver(DmScope::PerPeer, "{account}:{channel_id}:-{user_id}");
+    let key = resolver.resolve(&identity("slack", ChatKind::Direct, ["", "", "", "x"])).unwrap().session_key;
+    let Body::Chat(chat) = resolver.parse(&key).unwrap().body else { unreachable!() };
+    assert_eq!((chat.is_group, chat.id(Field::User)), (false, Some("x")), "{key}");
 }
 
 #[test]

@@ -8,6 +8,7 @@
 )]
 
 mod admission;
+mod allocations;
 mod api;
 mod architecture;
 mod config;

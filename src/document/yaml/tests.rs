@@ -124,3 +124,9 @@ fn nesting_has_a_limit_in_every_style() {
     }
     assert!(parse(&text).is_err());
 }
+
+#[test]
+fn no_fault_is_behind_the_end_of_the_text() {
+    check_refused("a: b\nx y", &[(2, 4, "this is not YAML: simple key expected")]);
+    check_refused("a: b\r\nx y", &[(2, 4, "this is not YAML: simple key expected")]);
+}
