@@ -15,6 +15,7 @@ mod delivery_id;
 mod disk;
 mod error;
 mod filing;
+mod import;
 mod outbox;
 mod record;
 mod scope;
@@ -29,6 +30,7 @@ mod writer;
 mod tests;
 
 pub use error::Error;
+pub use import::{Imported, ImportedLine, ImportedSession};
 pub use record::{
     Counts, Delivery, Filed, Filter, Line, NewDelivery, Parked, ParkedItem, Resume, SessionRow, Speaker, Turn, Waiting,
 };

@@ -14,6 +14,7 @@ use super::scope::{Scope, tenant_part};
 use super::session::SessionStore;
 use super::tables::{self, Bytes, SESSIONS, USERS};
 use super::versioned::Versioned;
+use super::writer::Writer;
 use super::{Error, Shared, disk};
 
 /// Rows that [`TenantStore::find`] gives at most.
@@ -129,7 +130,18 @@ impl TenantStore {
         SessionStore::new(Arc::clone(&self.shared), self.scope(key))
     }
 
-    fn scope(&self, key: &SessionKey) -> Scope {
+    /// Whose they are.
+    pub(super) fn tenant(&self) -> Option<&TenantId> {
+        self.tenant.as_ref()
+    }
+
+    /// What writes them.
+    pub(super) fn writer(&self) -> &Writer {
+        &self.shared.writer
+    }
+
+    /// One of them.
+    pub(super) fn scope(&self, key: &SessionKey) -> Scope {
         Scope { tenant: self.tenant.clone(), key: key.clone() }
     }
 
