@@ -15,6 +15,7 @@ pub mod admin;
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod import;
 // Under everything.
 pub mod clock;
 pub mod document;

@@ -7,15 +7,17 @@
 //! | `GET /api/v1/sessions?tenant&channel&agent&after&limit` | a page of conversations |
 //! | `GET /api/v1/sessions/find?channel&user[&tenant]` | where somebody wrote |
 //! | `GET /api/v1/sessions/show?key[&tenant]&lines` | one conversation: its row, lines, and what waits |
+//! | `POST /api/v1/import/session` | files a conversation that was held elsewhere |
 //!
 //! Every path wants the admin token; without it there is nothing to learn, not even which paths exist.
 
+mod import;
 mod json;
 
 pub(crate) use json::problem as problem_json;
 
 use axum::Router;
-use axum::extract::{Query, Request, State};
+use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -50,6 +52,7 @@ fn router(gateway: Gateway) -> Router {
         .route("/api/v1/sessions", get(sessions))
         .route("/api/v1/sessions/find", get(find))
         .route("/api/v1/sessions/show", get(show))
+        .route("/api/v1/import/session", post(import::session).layer(DefaultBodyLimit::max(import::MAX_BODY_BYTES)))
         .layer(middleware::from_fn_with_state(token, authorize))
         .with_state(gateway)
 }

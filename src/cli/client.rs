@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -61,16 +61,22 @@ pub(super) fn query(pairs: &[(&str, Option<&str>)]) -> String {
 
 /// Asks the running gateway.
 pub(super) fn ask(context: &Context, method: Method, path: &str) -> Result<Answer, Failure> {
+    ask_with(context, method, path, None)
+}
+
+/// Asks the running gateway, with a JSON body.
+pub(super) fn ask_with(context: &Context, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+    let body = body.map(Value::to_string).unwrap_or_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from)?;
     runtime.block_on(async {
-        let answer = tokio::time::timeout(TIMEOUT, exchange(&context.home, method, path)).await;
+        let answer = tokio::time::timeout(TIMEOUT, exchange(&context.home, method, path, body)).await;
         answer.unwrap_or_else(|_elapsed| {
             Err(Exit::TryAgain.say("the gateway does not answer; try again, or look at its log"))
         })
     })
 }
 
-async fn exchange(home: &Path, method: Method, path: &str) -> Result<Answer, Failure> {
+async fn exchange(home: &Path, method: Method, path: &str, body: String) -> Result<Answer, Failure> {
     let not_running = |error: io::Error| {
         let home = home.display();
         match error.kind() {
@@ -92,7 +98,7 @@ async fn exchange(home: &Path, method: Method, path: &str) -> Result<Answer, Fai
         .uri(path)
         .header(header::HOST, "frontdesk")
         .header(header::AUTHORIZATION, format!("Bearer {}", token.trim_end()))
-        .body(Empty::<Bytes>::new())
+        .body(Full::new(Bytes::from(body)))
         .map_err(anyhow::Error::from)?;
     let exchange = async {
         let response = sender.send_request(request).await?;

@@ -6,6 +6,7 @@
 mod client;
 mod config;
 mod gateway;
+mod import;
 mod log;
 mod output;
 mod route;
@@ -54,6 +55,9 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Config),
+    /// Take over what another gateway kept
+    #[command(subcommand)]
+    Import(import::Import),
 }
 
 /// What every command gets.
@@ -146,6 +150,7 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Sessions(command) => sessions::run(&context, command),
         Command::Route(command) => route::run(&context, command),
         Command::Config(command) => config::run(&context, command),
+        Command::Import(command) => import::run(&context, command),
     }
 }
 
