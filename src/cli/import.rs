@@ -264,10 +264,9 @@ impl Job<'_> {
         }
         let file = if has_one { BESIDE } else { "config.toml" };
         line(&format!("configuration, for {}:", self.context.home.join(file).display()));
-        self.plan.report.all_carried().iter().for_each(|what| line(&format!("  carried: {}", printable(what))));
-        self.plan.report.all_left().iter().for_each(|what| line(&format!("  not carried: {}", printable(what))));
-        self.plan.secrets.keys().for_each(|name| line(&format!("  secret: secrets/{name}")));
-        line("");
+        self.plan.report.all_carried().iter().for_each(|what| line(&format!("  {}", printable(what))));
+        self.plan.secrets.keys().for_each(|name| line(&format!("  secret secrets/{name}")));
+        print_left(&self.plan.report);
     }
 
     fn print_sessions(&self, verb: &str) {
@@ -287,7 +286,7 @@ impl Job<'_> {
                 (None, None) => {}
             }
         }
-        left.all_left().iter().for_each(|what| line(&format!("  not carried: {}", printable(what))));
+        print_left(&left);
     }
 
     fn print_json(&self, is_dry_run: bool) {
@@ -398,6 +397,15 @@ impl Job<'_> {
             line(text);
         }
     }
+}
+
+fn print_left(report: &Report) {
+    let left = report.all_left();
+    if !left.is_empty() {
+        line("not carried:");
+        left.iter().for_each(|what| line(&format!("  {}", printable(what))));
+    }
+    line("");
 }
 
 fn request(found: &Found<'_>) -> Value {

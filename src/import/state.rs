@@ -17,7 +17,7 @@ use crate::document::read_at_most;
 /// Longest `openclaw.json` and `SOUL.md`, in bytes.
 const MAX_TEXT_BYTES: usize = 4 * 1024 * 1024;
 /// Longest `sessions.json`, in bytes: it holds prompts of skills besides.
-const MAX_INDEX_BYTES: usize = 512 * 1024 * 1024;
+const MAX_INDEX_BYTES: usize = 128 * 1024 * 1024;
 
 /// Why something in it cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -125,7 +125,7 @@ fn entry(
     match &why_off {
         None => making.report.carried(format!("channel {:?}", entry_id.as_str())),
         Some(why) => {
-            making.report.left(format!("channel {:?} is a comment in the configuration: {why}", entry_id.as_str()))
+            making.report.left(format!("channel {:?} is a comment in the configuration: {why}", entry_id.as_str()));
         }
     }
     Some(Entry { why_off, lines })

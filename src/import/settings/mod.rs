@@ -96,7 +96,10 @@ impl Plan {
         }
         out.list("routing", &routes);
         if !channels.is_any_on() {
-            out.comment("No channel of OpenClaw can be used yet; without this line there would be a public web chat.");
+            out.comment(
+                "No channel of OpenClaw can be used yet; without this line there would be a web chat for everybody.",
+            );
+            out.comment("Take it away when you switch one on below.");
             out.line("channels = []");
         }
         making.gateway(&source, &mut out);
