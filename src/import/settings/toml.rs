@@ -37,13 +37,13 @@ impl Writer {
     }
 }
 
-/// A text on one line. `${` that is meant as it is stays so.
+/// A text on one line. A `${NAME}` of OpenClaw stays one: it means the same here.
 pub(super) fn quoted(text: &str) -> String {
     let quoted = Value::from(text).to_string();
     if quoted.contains('\n') { serde_json::Value::from(text).to_string() } else { quoted }
 }
 
-/// A reference to a secret, or any other text of ours.
+/// A key, quoted where it must be.
 pub(super) fn key(name: &str) -> String {
     Key::new(name).to_string()
 }
