@@ -16,6 +16,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod doctor;
+pub mod import;
 // Under everything.
 pub mod clock;
 pub mod document;

@@ -17,10 +17,12 @@
 //! | `GET /api/v1/pairing?channel`, `GET /api/v1/pairing/allowed?channel` | strangers who wait, and who was approved |
 //! | `POST /api/v1/pairing/approve`, `POST /api/v1/pairing/reject` | body `{"channel","code"}`; 429 when codes are guessed |
 //! | `POST /api/v1/pairing/revoke` | body `{"channel","subject"}` |
+//! | `POST /api/v1/import/session` | files a conversation that was held elsewhere |
 //!
 //! Every path wants the admin token; without it there is nothing to learn, not even which paths exist.
 
 pub(crate) mod config;
+mod import;
 mod json;
 mod pairing;
 mod unresolved;
@@ -31,7 +33,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -76,6 +78,7 @@ fn router(gateway: Gateway) -> Router {
         .route("/api/v1/sessions/show", get(show))
         .merge(pairing::routes())
         .merge(unresolved::routes())
+        .route("/api/v1/import/session", post(import::session).layer(DefaultBodyLimit::max(import::MAX_BODY_BYTES)))
         .layer(middleware::from_fn_with_state(token, authorize))
         .with_state(gateway)
 }

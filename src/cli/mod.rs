@@ -7,6 +7,7 @@ mod client;
 mod config;
 mod doctor;
 mod gateway;
+mod import;
 mod log;
 mod output;
 mod pairing;
@@ -62,6 +63,9 @@ enum Command {
     Config(config::Config),
     /// Say what is wrong, worst first, and how to mend it; exit 0 when nothing is
     Doctor,
+    /// Take over what another gateway kept
+    #[command(subcommand)]
+    Import(import::Import),
 }
 
 /// What every command gets.
@@ -156,6 +160,7 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Route(command) => route::run(&context, command),
         Command::Config(command) => config::run(&context, command),
         Command::Doctor => doctor::run(&context),
+        Command::Import(command) => import::run(&context, command),
     }
 }
 

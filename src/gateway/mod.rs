@@ -10,6 +10,7 @@
 mod api;
 mod home;
 mod host;
+mod import;
 mod intake;
 mod live;
 mod outbox;
@@ -40,6 +41,7 @@ use crate::session::lane::Lanes;
 use crate::store::{self, Resume, Store};
 
 pub use home::{Home, socket};
+pub use import::{Import, ImportError, check_scope};
 pub use pairing::PairingError;
 pub use server::short_path;
 pub use status::{ChannelStatus, Status};

@@ -21,6 +21,7 @@ mod entry;
 mod error;
 mod expire;
 mod filing;
+mod import;
 mod life;
 mod moving;
 mod outbox;
@@ -44,6 +45,7 @@ pub use context::ContextStore;
 pub use entry::EntryStore;
 pub use episode::EpisodeStore;
 pub use error::Error;
+pub use import::{Imported, ImportedLine, ImportedSession};
 pub use record::{
     Approval, ArchivedRow, Conversations, Counts, Delivery, Erased, Expired, FileChange, FileRow, Filed, Filter, Found,
     Hit, Life, Line, Moved, NewDelivery, Note, NoteChange, Offer, Offered, Parked, ParkedItem, Pending, Restored,

@@ -17,6 +17,7 @@ use super::scope::{Scope, tenant_part};
 use super::session::SessionStore;
 use super::tables::{self, ARCHIVE, Bytes, PEERS, PeerIn, SESSIONS, USERS};
 use super::versioned::Versioned;
+use super::writer::Writer;
 use super::{Error, Shared, disk, search};
 
 /// Rows that [`TenantStore::find`] gives at most.
@@ -184,7 +185,18 @@ impl TenantStore {
         EntryStore::new(Arc::clone(&self.shared), self.tenant.clone(), entry.clone())
     }
 
-    fn scope(&self, key: &SessionKey) -> Scope {
+    /// Whose they are.
+    pub(super) fn tenant(&self) -> Option<&TenantId> {
+        self.tenant.as_ref()
+    }
+
+    /// What writes them.
+    pub(super) fn writer(&self) -> &Writer {
+        &self.shared.writer
+    }
+
+    /// One of them.
+    pub(super) fn scope(&self, key: &SessionKey) -> Scope {
         Scope { tenant: self.tenant.clone(), key: key.clone() }
     }
 

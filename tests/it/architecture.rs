@@ -33,10 +33,12 @@ const MODULES: &[(&str, &[&str])] = &[
     // Looks at what everything else has; nothing asks it but the doors of the operator.
     ("doctor", &["clock", "config", "document", "gateway", "id", "identity", "message", "session"]),
     ("admin", &["channel", "clock", "config", "doctor", "document", "gateway", "id", "message", "store"]),
+    // Reads what another gateway kept; its tests load what it writes.
+    ("import", &["channel", "clock", "config", "document", "id", "message", "route", "session"]),
     (
         "cli",
         &[
-            "admin", "channel", "clock", "config", "doctor", "document", "gateway", "id", "message", "route",
+            "admin", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import", "message", "route",
             "session", "store",
         ],
     ),
@@ -50,6 +52,10 @@ const CHANNEL_NAMES: &[(&str, &str, &str)] = &[
     ("src/channel/slack/mod.rs", "webhook", "the same"),
     ("src/cli/route.rs", "slack", "an address in a help text"),
     ("src/config/entry.rs", "webchat", "the entry of a gateway without a configuration"),
+    ("src/import/key.rs", "webhook", "the common noun"),
+    ("src/import/place.rs", "slack", "how OpenClaw writes its ids, and which of them it leaves out"),
+    ("src/import/place.rs", "webchat", "where OpenClaw's main session is held when nothing says it"),
+    ("src/import/settings/routes.rs", "slack", "its addresses have a server in them"),
     ("src/route/mod.rs", "slack", "a route in a help text"),
     ("src/session/encode.rs", "slack", "the shape of its user ids, which tells a direct chat from a group"),
     ("src/session/config.rs", "slack", "an id in a help text"),

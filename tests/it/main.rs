@@ -14,5 +14,6 @@ mod architecture;
 mod config;
 mod documents;
 mod gateway;
+mod import;
 mod peers;
 mod source;
