@@ -32,7 +32,8 @@ impl ContextStore {
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn notes(&self) -> Result<Vec<Note>, Error> {
-        let notes = self.shared.database.read()?.open_table(NOTES)?;
+        let view = self.shared.database.read()?;
+        let notes = view.open_table(NOTES)?;
         let (tenant, key) = self.scope.parts();
         let mut found = Vec::new();
         for row in notes.range((tenant, key, self.episode, 0)..=(tenant, key, self.episode, u64::MAX))? {
@@ -48,7 +49,8 @@ impl ContextStore {
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn files(&self) -> Result<Vec<FileRow>, Error> {
-        let files = self.shared.database.read()?.open_table(FILES)?;
+        let view = self.shared.database.read()?;
+        let files = view.open_table(FILES)?;
         let (tenant, key) = self.scope.parts();
         let next = self.episode.checked_add(1).ok_or(Error::Value { what: "episode" })?;
         let mut found = Vec::new();
@@ -66,7 +68,8 @@ impl ContextStore {
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn file(&self, name: &FileName) -> Result<Option<String>, Error> {
-        let files = self.shared.database.read()?.open_table(FILES)?;
+        let view = self.shared.database.read()?;
+        let files = view.open_table(FILES)?;
         let (tenant, key) = self.scope.parts();
         let Some(file) = files.get((tenant, key, self.episode, name.as_str()))? else { return Ok(None) };
         let disk::File { bytes, .. } = disk::File::decode(file.value())?;

@@ -83,7 +83,8 @@ impl EntryStore {
     /// [`Error::Storage`].
     pub fn is_filed(&self, message_id: &OpaqueId) -> Result<bool, Error> {
         let (tenant, entry) = self.scope.parts();
-        let marks = self.shared.database.read()?.open_table(MARKS)?;
+        let view = self.shared.database.read()?;
+        let marks = view.open_table(MARKS)?;
         Ok(marks.get((tenant, entry, message_id.as_str()))?.is_some())
     }
 
@@ -92,7 +93,8 @@ impl EntryStore {
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn is_approved(&self, subject: &Subject, stamp: u64) -> Result<bool, Error> {
-        let approvals = self.shared.database.read()?.open_table(APPROVALS)?;
+        let view = self.shared.database.read()?;
+        let approvals = view.open_table(APPROVALS)?;
         match approvals.get(self.scope.subject(subject))? {
             Some(row) => Ok(disk::Approval::decode(row.value())?.stamp == stamp),
             None => Ok(false),
@@ -104,7 +106,8 @@ impl EntryStore {
     /// # Errors
     /// As [`Self::is_approved`].
     pub fn approvals(&self, stamp: u64, limit: usize) -> Result<Vec<Approval>, Error> {
-        let approvals = self.shared.database.read()?.open_table(APPROVALS)?;
+        let view = self.shared.database.read()?;
+        let approvals = view.open_table(APPROVALS)?;
         let mut found = Vec::new();
         for row in approvals.range(self.scope.subjects().bounds())? {
             let (key, row) = row?;
@@ -122,7 +125,8 @@ impl EntryStore {
     /// # Errors
     /// As [`Self::is_approved`].
     pub fn pending(&self, stamp: u64, now: Timestamp) -> Result<Vec<Pending>, Error> {
-        let pairings = self.shared.database.read()?.open_table(PAIRINGS)?;
+        let view = self.shared.database.read()?;
+        let pairings = view.open_table(PAIRINGS)?;
         let mut found = Vec::new();
         for row in pairings.range(self.scope.subjects().bounds())? {
             let (key, row) = row?;
@@ -212,7 +216,8 @@ impl EntryStore {
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn unresolved(&self, limit: usize) -> Result<Vec<Parked>, Error> {
-        let unresolved = self.shared.database.read()?.open_table(UNRESOLVED)?;
+        let view = self.shared.database.read()?;
+        let unresolved = view.open_table(UNRESOLVED)?;
         let mut found = Vec::new();
         for row in unresolved.range(self.scope.positions())?.take(limit) {
             let parked = disk::Parked::decode(row?.1.value())?.restore(&self.scope.notices());

@@ -12,7 +12,7 @@ use super::tables::{Change, Changes, Tables};
 use super::tenant::TenantStore;
 use super::versioned::Versioned;
 use super::writer::Operation;
-use super::{Error, disk};
+use super::{Error, disk, episodes};
 
 /// A conversation to file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,7 +150,7 @@ fn beginning(identity: &Identity, at: Timestamp, reply_to: ReplyAddress) -> Resu
 mod tests {
     use super::*;
     use crate::id::TenantId;
-    use crate::store::{Filter, Store};
+    use crate::store::{Filter, Life, Store};
     use crate::testing::inbound;
 
     fn session(key: &str, tenant: Option<&TenantId>, texts: &[&str]) -> ImportedSession {
@@ -198,7 +198,7 @@ mod tests {
         let row = rows.first().unwrap();
         assert_eq!((row.n_messages, row.created_at.0, row.last_active_at.0), (2, 1000, 1001));
         assert_eq!(row.user_name.as_deref(), Some("Alice"));
-        assert_eq!(own.find(&row.channel, &OpaqueId::new("u1").unwrap()).unwrap(), rows);
+        assert_eq!(own.find(&row.channel, &OpaqueId::new("u1").unwrap()).unwrap().live, rows);
         assert_eq!(texts(&store, None, "webhook:u1"), []);
     }
 
@@ -219,7 +219,7 @@ mod tests {
     async fn a_message_that_waits_keeps_its_turn_behind_what_was_said_before() {
         let (_directory, store) = store();
         let (own, key) = (store.tenant(None), SessionKey::parse("webhook:u1").unwrap());
-        own.file(&key, &inbound("hook", "u1", "now")).await.unwrap();
+        own.file(&key, &inbound("hook", "u1", "now"), Life::default()).await.unwrap();
         assert_eq!(own.import(session("webhook:u1", None, &["one"])).await.unwrap(), Imported::New);
         assert_eq!(own.session(&key).waiting(10).unwrap().len(), 1);
         let row = own.session(&key).row().unwrap().unwrap();

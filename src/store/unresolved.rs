@@ -81,7 +81,8 @@ impl Store {
     /// # Errors
     /// [`Error::Storage`].
     pub fn n_unresolved(&self) -> Result<u64, Error> {
-        Ok(self.shared.database.read()?.open_table(UNRESOLVED)?.len()?)
+        let view = self.shared.database.read()?;
+        Ok(view.open_table(UNRESOLVED)?.len()?)
     }
 
     /// The entries that have such messages, with their tenants; one seek for each.
@@ -89,7 +90,8 @@ impl Store {
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn unresolved_entries(&self) -> Result<Vec<(Option<TenantId>, EntryId)>, Error> {
-        let unresolved = self.shared.database.read()?.open_table(UNRESOLVED)?;
+        let view = self.shared.database.read()?;
+        let unresolved = view.open_table(UNRESOLVED)?;
         let mut found = Vec::new();
         let mut first = unresolved.range::<(&str, &str, u64)>(..)?.next();
         while let Some(row) = first {

@@ -120,11 +120,6 @@ impl TestGateway {
         soon("the reload", runtime.spawn(async move { gateway.reload().await })).await.unwrap()
     }
 
-    /// Where it keeps everything.
-    pub(crate) fn home(&self) -> &std::path::Path {
-        self.home.path()
-    }
-
     /// Address of a path.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.running().gateway.address().unwrap())
