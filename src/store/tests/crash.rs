@@ -2,7 +2,8 @@
 
 use super::disk::{Disk, Fault, Survivors};
 use super::*;
-use crate::store::{Error, Filed};
+use crate::id::FileName;
+use crate::store::{Error, FileChange, Filed, NoteChange};
 
 /// One acknowledged change after the other.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +51,10 @@ async fn run(store: &Store, step: Step) -> Result<(), Error> {
         }
         Step::Turn { key, seqs } => {
             let replies = vec![reply("m1", "one"), reply("m1", "two")];
-            session(key).commit_turn(turn(seqs.to_vec(), "one two", replies, 8)).await.map(drop)
+            let note = NoteChange { number: seqs[0], was: None, text: Some("Has a dog.".to_owned()) };
+            let file = FileChange { name: FileName::new("a.txt").unwrap(), text: Some("dog".repeat(3000)) };
+            let turn = turn(seqs.to_vec(), "one two", replies, 8);
+            session(key).commit_turn(Turn { notes: vec![note], files: vec![file], ..turn }).await.map(drop)
         }
         Step::Postpone { key, seq } => {
             session(key).postpone(vec![seq], Some(reply("m1", "wait")), Timestamp(5)).await.map(drop)

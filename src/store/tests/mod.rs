@@ -1,6 +1,7 @@
 //! The store through its own surface.
 
 mod behaviour;
+mod context;
 mod crash;
 mod disk;
 mod files;
@@ -10,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::id::{AgentId, ChannelType, EntryId, OpaqueId, SessionKey, TenantId};
 use crate::message::{Attachment, Author, ChatKind, Identity, Inbound, ReplyAddress};
 
-use super::{Delivery, Life, Line, NewDelivery, Parked, ParkedItem, SessionRow, Store, Turn, Waiting};
+use super::{Delivery, FileRow, Life, Line, NewDelivery, Note, Parked, ParkedItem, SessionRow, Store, Turn, Waiting};
 
 const CACHE_BYTES: usize = 1024 * 1024;
 const FOR_EVER: Life = Life { ttl_ms: None, says_new: true };
@@ -68,7 +69,16 @@ fn reply(message_id: &str, text: &str) -> NewDelivery {
 
 fn turn(answered: Vec<u64>, text: &str, deliveries: Vec<NewDelivery>, at: u64) -> Turn {
     let agent = AgentId::new("reception").unwrap();
-    Turn { episode: 1, answered, agent, text: text.to_owned(), deliveries, at: Timestamp(at) }
+    Turn {
+        episode: 1,
+        answered,
+        agent,
+        text: text.to_owned(),
+        deliveries,
+        notes: vec![],
+        files: vec![],
+        at: Timestamp(at),
+    }
 }
 
 fn open(directory: &tempfile::TempDir) -> Store {
@@ -83,12 +93,19 @@ struct View {
     lines: Vec<Line>,
     undelivered: Vec<Delivery>,
     parked: Vec<Parked>,
+    notes: Vec<Note>,
+    files: Vec<(String, String)>,
 }
 
 fn view(store: &Store, tenant_id: &str, key_text: &str) -> View {
     let session = store.tenant(tenant(tenant_id).as_ref()).session(&key(key_text));
+    let row = session.row().unwrap();
+    let kept = session.context(row.as_ref().map_or(1, |row| row.episode));
+    let text = |file: FileRow| (file.name.to_string(), kept.file(&file.name).unwrap().unwrap());
     let mut view = View {
-        row: session.row().unwrap(),
+        row,
+        notes: kept.notes().unwrap(),
+        files: kept.files().unwrap().into_iter().map(text).collect(),
         waiting: session.waiting(usize::MAX).unwrap(),
         lines: session.lines_after(0, usize::MAX).unwrap(),
         undelivered: session.undelivered().unwrap(),
