@@ -7,9 +7,12 @@
 //! | `GET /api/v1/sessions?tenant&channel&agent&after&limit` | a page of conversations |
 //! | `GET /api/v1/sessions/find?channel&user[&tenant]` | where somebody wrote |
 //! | `GET /api/v1/sessions/show?key[&tenant]&lines` | one conversation: its row, lines, and what waits |
+//! | `GET /api/v1/sessions/memory?key[&tenant&episode]` | notes and names of working files of a conversation |
+//! | `GET /api/v1/sessions/file?key&name[&tenant&episode]` | one working file |
 //!
 //! Every path wants the admin token; without it there is nothing to learn, not even which paths exist.
 
+mod context;
 mod json;
 
 pub(crate) use json::problem as problem_json;
@@ -50,6 +53,7 @@ fn router(gateway: Gateway) -> Router {
         .route("/api/v1/sessions", get(sessions))
         .route("/api/v1/sessions/find", get(find))
         .route("/api/v1/sessions/show", get(show))
+        .merge(context::routes())
         .layer(middleware::from_fn_with_state(token, authorize))
         .with_state(gateway)
 }
@@ -192,6 +196,8 @@ async fn show(State(gateway): State<Gateway>, Query(query): Query<Show>) -> Resu
                 "waiting": session.waiting(MAX_LINES)?.iter().map(json::waiting).collect::<Vec<_>>(),
                 "undelivered": session.undelivered()?.iter().map(json::delivery).collect::<Vec<_>>(),
                 "parked": session.parked(MAX_LINES)?.iter().map(json::parked).collect::<Vec<_>>(),
+                "notes": context::notes(&session.context(row.episode))?,
+                "files": context::files(&session.context(row.episode))?,
             });
             return Ok(answer(StatusCode::OK, &shown));
         }

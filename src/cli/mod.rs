@@ -5,6 +5,7 @@
 
 mod client;
 mod config;
+mod context;
 mod gateway;
 mod log;
 mod output;
