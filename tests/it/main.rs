@@ -8,6 +8,7 @@
 )]
 
 mod api;
+mod context;
 mod architecture;
 mod documents;
 mod gateway;
