@@ -11,6 +11,7 @@ from peers.model import Model
 from peers.settings import MODEL_KEY, api_key, settings, webchat, webhook
 from peers.wire import free_port, until
 
+TOOL_ANSWER = make.ANSWER.replace(" .", ".")
 SENTENCE = make.SENTENCE.replace(" ,", ",").replace(" .", ".")
 BASE_URLS = {"openai": "/v1", "anthropic": ""}
 
@@ -73,6 +74,25 @@ def test_markers_of_the_chat_template_do_not_reach_a_local_model(local, hook, re
     said = recorder.asked[-1].everything
     for marker in ("<|end|>", "<|system|>", "<|im_start|>", "[INST]", "<start_of_turn>", "<tool_call>"):
         assert marker not in said
+
+
+def test_llama_is_told_what_its_tool_did_and_answers(gateway, hook, new_llama, recorder, kind):
+    recorder.upstream = new_llama("tool").url
+    sections = ['tools = ["memory", "files"]', webhook(hook)]
+    gateway.write(settings(gateway.port, recorder.url + BASE_URLS[kind], *sections, kind=kind))
+    gateway.start()
+    assert hook.ask("hello").strip() == TOOL_ANSWER
+    first, second = (asked.body for asked in recorder.asked[-2:])
+    assert len(first["tools"]) == len(second["tools"]) == 8
+    asked_for, told = second["messages"][-2:]
+    if kind == "openai":
+        call = asked_for["tool_calls"][0]
+        assert (call["function"]["name"], call["function"]["arguments"]) == ("book", '{"slot":"9am"}')
+        assert told == {"role": "tool", "tool_call_id": call["id"], "content": "Error: there is no such tool"}
+    else:
+        call, result = asked_for["content"][-1], told["content"][0]
+        assert (call["type"], call["name"], call["input"]) == ("tool_use", "book", {"slot": "9am"})
+        assert (result["tool_use_id"], result["is_error"]) == (call["id"], True)
 
 
 # Models that misbehave
