@@ -82,17 +82,20 @@ def test_llama_is_told_what_its_tool_did_and_answers(gateway, hook, new_llama, r
     gateway.write(settings(gateway.port, recorder.url + BASE_URLS[kind], *sections, kind=kind))
     gateway.start()
     assert hook.ask("hello").strip() == TOOL_ANSWER
-    first, second = (asked.body for asked in recorder.asked[-2:])
+    first, second = (asked.body for asked in recorder.asked)
     assert len(first["tools"]) == len(second["tools"]) == 8
-    asked_for, told = second["messages"][-2:]
+    # The server lets the model ask for tools on offer only; which ones, and how often, the dice decide.
+    asked_for, told = second["messages"][len(first["messages"])], second["messages"][len(first["messages"]) + 1:]
     if kind == "openai":
-        call = asked_for["tool_calls"][0]
-        assert (call["function"]["name"], call["function"]["arguments"]) == ("book", '{"slot":"9am"}')
-        assert told == {"role": "tool", "tool_call_id": call["id"], "content": "Error: there is no such tool"}
+        calls = [(call["id"], call["function"]["name"]) for call in asked_for["tool_calls"]]
+        results = [message["tool_call_id"] for message in told]
+        offered = [tool["function"]["name"] for tool in first["tools"]]
     else:
-        call, result = asked_for["content"][-1], told["content"][0]
-        assert (call["type"], call["name"], call["input"]) == ("tool_use", "book", {"slot": "9am"})
-        assert (result["tool_use_id"], result["is_error"]) == (call["id"], True)
+        calls = [(call["id"], call["name"]) for call in asked_for["content"]]
+        results = [block["tool_use_id"] for message in told for block in message["content"]]
+        offered = [tool["name"] for tool in first["tools"]]
+    assert calls and {name for _, name in calls} <= set(offered)
+    assert results == [call_id for call_id, _ in calls]
 
 
 # Models that misbehave
