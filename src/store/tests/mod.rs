@@ -5,13 +5,18 @@ mod context;
 mod crash;
 mod disk;
 mod files;
+mod life;
 mod model;
+mod scrub;
 
 use crate::clock::Timestamp;
 use crate::id::{AgentId, ChannelType, EntryId, OpaqueId, SessionKey, TenantId};
 use crate::message::{Attachment, Author, ChatKind, Identity, Inbound, ReplyAddress};
 
-use super::{Delivery, FileRow, Life, Line, NewDelivery, Note, Parked, ParkedItem, SessionRow, Store, Turn, Waiting};
+use super::{
+    ArchivedRow, Delivery, FileRow, Life, Line, NewDelivery, Note, Parked, ParkedItem, SessionRow, SessionStore, Store,
+    Turn, Waiting,
+};
 
 const CACHE_BYTES: usize = 1024 * 1024;
 const FOR_EVER: Life = Life { ttl_ms: None, says_new: true };
@@ -95,6 +100,7 @@ struct View {
     parked: Vec<Parked>,
     notes: Vec<Note>,
     files: Vec<(String, String)>,
+    archived: Vec<(ArchivedRow, Vec<Line>)>,
 }
 
 fn view(store: &Store, tenant_id: &str, key_text: &str) -> View {
@@ -102,6 +108,10 @@ fn view(store: &Store, tenant_id: &str, key_text: &str) -> View {
     let row = session.row().unwrap();
     let kept = session.context(row.as_ref().map_or(1, |row| row.episode));
     let text = |file: FileRow| (file.name.to_string(), kept.file(&file.name).unwrap().unwrap());
+    let lines = |row: ArchivedRow| {
+        let episode = session.episode(row.session.episode).unwrap().unwrap();
+        (row, episode.lines_after(0, usize::MAX).unwrap())
+    };
     let mut view = View {
         row,
         notes: kept.notes().unwrap(),
@@ -110,6 +120,7 @@ fn view(store: &Store, tenant_id: &str, key_text: &str) -> View {
         lines: session.lines_after(0, usize::MAX).unwrap(),
         undelivered: session.undelivered().unwrap(),
         parked: session.parked(usize::MAX).unwrap(),
+        archived: session.archives().unwrap().into_iter().map(lines).collect(),
     };
     let parked = view.parked.iter_mut().filter_map(|parked| match &mut parked.what {
         ParkedItem::Delivery(delivery) => Some(delivery),
