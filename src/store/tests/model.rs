@@ -250,7 +250,7 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
         Op::File { place, user, message_id, at, ttl_ms } => {
             let life = Life { ttl_ms, says_new: true };
             let message = inbound(place.0, user, &message_id.to_string(), at);
-            let filed = store.tenant(tenant(place.0).as_ref()).file(&key(place.1), &message, FOR_EVER).await.unwrap();
+            let filed = store.tenant(tenant(place.0).as_ref()).file(&key(place.1), &message, life).await.unwrap();
             assert_eq!(filed, model.file(place, &message, user, message_id, life));
         }
         Op::Turn { place, seqs, n_replies, at } => {
