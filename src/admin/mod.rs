@@ -13,6 +13,8 @@
 //! | `GET /api/v1/sessions?tenant&channel&agent&after&limit` | a page of conversations |
 //! | `GET /api/v1/sessions/find?channel&user[&tenant]` | where somebody wrote |
 //! | `GET /api/v1/sessions/show?key[&tenant]&lines` | one conversation: its row, lines, and what waits |
+//! | `GET /api/v1/sessions/memory?key[&tenant&episode]` | notes and names of working files of a conversation |
+//! | `GET /api/v1/sessions/file?key&name[&tenant&episode]` | one working file |
 //! | `GET`, `DELETE /api/v1/sessions/unresolved?channel&words` | messages without a conversation |
 //! | `GET /api/v1/pairing?channel`, `GET /api/v1/pairing/allowed?channel` | strangers who wait, and who was approved |
 //! | `POST /api/v1/pairing/approve`, `POST /api/v1/pairing/reject` | body `{"channel","code"}`; 429 when codes are guessed |
@@ -22,6 +24,7 @@
 //! Every path wants the admin token; without it there is nothing to learn, not even which paths exist.
 
 pub(crate) mod config;
+mod context;
 mod import;
 mod json;
 mod pairing;
@@ -79,6 +82,7 @@ fn router(gateway: Gateway) -> Router {
         .merge(pairing::routes())
         .merge(unresolved::routes())
         .route("/api/v1/import/session", post(import::session).layer(DefaultBodyLimit::max(import::MAX_BODY_BYTES)))
+        .merge(context::routes())
         .layer(middleware::from_fn_with_state(token, authorize))
         .with_state(gateway)
 }
@@ -313,6 +317,8 @@ async fn show(State(gateway): State<Gateway>, Query(query): Query<Show>) -> Resu
                 "waiting": session.waiting(MAX_LINES)?.iter().map(json::waiting).collect::<Vec<_>>(),
                 "undelivered": session.undelivered()?.iter().map(json::delivery).collect::<Vec<_>>(),
                 "parked": session.parked(MAX_LINES)?.iter().map(json::parked).collect::<Vec<_>>(),
+                "notes": context::notes(&session.context(row.episode))?,
+                "files": context::files(&session.context(row.episode))?,
             });
             return Ok(answer(StatusCode::OK, &shown));
         }

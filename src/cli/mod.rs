@@ -5,6 +5,7 @@
 
 mod client;
 mod config;
+mod context;
 mod doctor;
 mod gateway;
 mod import;

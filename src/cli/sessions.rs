@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::output::{self, field, line, paragraph, printable, table};
 use super::unresolved::{self, Unresolved};
-use super::{Context, Failure, client};
+use super::{Context, Failure, client, context};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Sessions {
@@ -16,6 +16,10 @@ pub(super) enum Sessions {
     Find(Find),
     /// Show one conversation
     Show(Show),
+    /// Show what the agent noted in a conversation
+    Memory(context::Memory),
+    /// List the working files of a conversation, or take one out
+    Files(context::Files),
     Unresolved(Unresolved),
 }
 
@@ -73,6 +77,8 @@ pub(super) fn run(context: &Context, command: Sessions) -> Result<(), Failure> {
             let rows = found.get("sessions").and_then(Value::as_array).cloned().unwrap_or_default();
             print_found(context, &rows);
         }
+        Sessions::Memory(memory) => context::memory(context, &memory)?,
+        Sessions::Files(files) => context::files(context, &files)?,
         Sessions::Show(show) => {
             let query = client::query(&[("key", Some(&show.key)), ("lines", Some(&show.lines.to_string()))]);
             let shown = client::ask(context, Method::GET, &format!("/api/v1/sessions/show{query}"))?.success()?;
@@ -172,6 +178,7 @@ fn print_session(context: &Context, shown: &Value) {
         };
         line(&format!("{}  {who}: {}", field(&said, "at"), text(&said)));
     }
+    context::print(shown);
     for (name, label) in [("waiting", "waits for an answer"), ("undelivered", "not delivered yet")] {
         for item in list(name) {
             line(&format!("{}  ({label}) {}", field(&item, "at"), text(&item)));

@@ -384,7 +384,7 @@ mod tests {
             if let Ok(name) = FileName::new(&text) {
                 prop_assert_eq!(name.as_str(), &text);
                 let folded = name.folded();
-                prop_assert_eq!(fold(&folded), folded.clone());
+                prop_assert_eq!(&fold(&folded), &folded);
                 for text in [text, folded] {
                     prop_assert!(!text.starts_with('/') && !text.contains('\\') && !text.contains(':'), "{:?}", text);
                     prop_assert!(text.split('/').all(|segment| !matches!(segment, "" | "." | "..")), "{:?}", text);

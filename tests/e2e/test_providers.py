@@ -11,6 +11,7 @@ from peers.model import Model
 from peers.settings import MODEL_KEY, api_key, settings, webchat, webhook
 from peers.wire import free_port, until
 
+TOOL_ANSWER = make.ANSWER.replace(" .", ".")
 SENTENCE = make.SENTENCE.replace(" ,", ",").replace(" .", ".")
 BASE_URLS = {"openai": "/v1", "anthropic": ""}
 
@@ -73,6 +74,28 @@ def test_markers_of_the_chat_template_do_not_reach_a_local_model(local, hook, re
     said = recorder.asked[-1].everything
     for marker in ("<|end|>", "<|system|>", "<|im_start|>", "[INST]", "<start_of_turn>", "<tool_call>"):
         assert marker not in said
+
+
+def test_llama_is_told_what_its_tool_did_and_answers(gateway, hook, new_llama, recorder, kind):
+    recorder.upstream = new_llama("tool").url
+    sections = ['tools = ["memory", "files"]', webhook(hook)]
+    gateway.write(settings(gateway.port, recorder.url + BASE_URLS[kind], *sections, kind=kind))
+    gateway.start()
+    assert hook.ask("hello").strip() == TOOL_ANSWER
+    first, second = (asked.body for asked in recorder.asked)
+    assert len(first["tools"]) == len(second["tools"]) == 8
+    # The server lets the model ask for tools on offer only; which ones, and how often, the dice decide.
+    asked_for, told = second["messages"][len(first["messages"])], second["messages"][len(first["messages"]) + 1:]
+    if kind == "openai":
+        calls = [(call["id"], call["function"]["name"]) for call in asked_for["tool_calls"]]
+        results = [message["tool_call_id"] for message in told]
+        offered = [tool["function"]["name"] for tool in first["tools"]]
+    else:
+        calls = [(call["id"], call["name"]) for call in asked_for["content"]]
+        results = [block["tool_use_id"] for message in told for block in message["content"]]
+        offered = [tool["name"] for tool in first["tools"]]
+    assert calls and {name for _, name in calls} <= set(offered)
+    assert results == [call_id for call_id, _ in calls]
 
 
 # Models that misbehave

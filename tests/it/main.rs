@@ -10,6 +10,7 @@
 mod admission;
 mod allocations;
 mod api;
+mod context;
 mod architecture;
 mod config;
 mod documents;

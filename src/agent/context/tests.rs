@@ -242,11 +242,9 @@ impl Model {
 
     fn write(&mut self, text: &str, size: usize, before: &str) -> bool {
         let Ok(name) = FileName::new(text) else { return false };
-        let clashes = |other: &&FileName| match (other.as_str(), text) {
-            ("a", "A") | ("A", "a") | ("b", "b/c") | ("b/c", "b") => true,
-            _ => false,
-        };
-        if self.files.keys().any(|other| clashes(&other)) || before.len() + size > MAX_FILE_BYTES {
+        let clashes =
+            |other: &FileName| matches!((other.as_str(), text), ("a", "A") | ("A", "a") | ("b", "b/c") | ("b/c", "b"));
+        if self.files.keys().any(clashes) || before.len() + size > MAX_FILE_BYTES {
             return false;
         }
         self.files.insert(name, format!("{before}{}", "y".repeat(size)));
@@ -282,7 +280,8 @@ fn step(context: &mut Context<'_>, model: &mut Model, op: &Op) {
         Op::Read(text, offset) => {
             let known = FileName::new(text).ok().and_then(|name| model.files.get(&name).cloned());
             let known = known.filter(|known| *offset == 0 || *offset < known.len());
-            let piece = known.map(|known| known[*offset..(*offset + MAX_PIECE_BYTES).min(known.len())].to_owned());
+            let end = |known: &String| (*offset + MAX_PIECE_BYTES).min(known.len());
+            let piece = known.map(|known| known.get(*offset..end(&known)).unwrap().to_owned());
             assert_eq!(context.read_file(text, *offset).ok().map(|piece| piece.text), piece);
         }
         Op::End { .. } => unreachable!("the test ends the turn"),

@@ -2,7 +2,8 @@
 
 use super::disk::{Disk, Fault, Survivors};
 use super::*;
-use crate::store::{Error, Filed};
+use crate::id::FileName;
+use crate::store::{Error, FileChange, Filed, NoteChange};
 
 /// One acknowledged change after the other.
 #[derive(Debug, Clone, Copy)]
@@ -68,9 +69,14 @@ async fn run(store: &Store, step: Step) -> Result<(), Error> {
         }
         Step::Turn { key, seqs } => {
             let replies = vec![reply("m1", "one"), reply("m1", "two")];
-            let episode = session(key).row()?.map_or(0, |row| row.episode);
-            let answer = Turn { episode, ..turn(seqs.to_vec(), "one two", replies, 8) };
-            session(key).commit_turn(answer).await.map(drop)
+            let (session, number) = (session(key), seqs[0]);
+            let episode = session.row()?.map_or(0, |row| row.episode);
+            let was = session.context(episode).notes()?.into_iter().find(|note| note.number == number);
+            let text = Some("Has a dog.".to_owned());
+            let notes = vec![NoteChange { number, was: was.map(|note| note.text), text }];
+            let files = vec![FileChange { name: FileName::new("a.txt").unwrap(), text: Some("dog".repeat(3000)) }];
+            let answer = Turn { episode, notes, files, ..turn(seqs.to_vec(), "one two", replies, 8) };
+            session.commit_turn(answer).await.map(drop)
         }
         Step::Postpone { key, seq } => {
             session(key).postpone(vec![seq], Some(reply("m1", "wait")), Timestamp(5)).await.map(drop)

@@ -1,6 +1,7 @@
 //! The store through its own surface.
 
 mod behaviour;
+mod context;
 mod crash;
 mod disk;
 mod entry;
@@ -14,7 +15,8 @@ use crate::id::{AgentId, ChannelType, EntryId, OpaqueId, SessionKey, TenantId};
 use crate::message::{Attachment, Author, ChatKind, Identity, Inbound, ReplyAddress};
 
 use super::{
-    ArchivedRow, Delivery, Life, Line, NewDelivery, Parked, ParkedItem, SessionRow, SessionStore, Store, Turn, Waiting,
+    ArchivedRow, Delivery, FileRow, Life, Line, NewDelivery, Note, Parked, ParkedItem, SessionRow, SessionStore, Store,
+    Turn, Waiting,
 };
 
 const CACHE_BYTES: usize = 1024 * 1024;
@@ -79,8 +81,8 @@ fn turn(answered: Vec<u64>, text: &str, deliveries: Vec<NewDelivery>, at: u64) -
         agent,
         text: text.to_owned(),
         deliveries,
-        notes: Vec::new(),
-        files: Vec::new(),
+        notes: vec![],
+        files: vec![],
         at: Timestamp(at),
     }
 }
@@ -97,17 +99,24 @@ struct View {
     lines: Vec<Line>,
     undelivered: Vec<Delivery>,
     parked: Vec<Parked>,
+    notes: Vec<Note>,
+    files: Vec<(String, String)>,
     archived: Vec<(ArchivedRow, Vec<Line>)>,
 }
 
 fn view(store: &Store, tenant_id: &str, key_text: &str) -> View {
     let session = store.tenant(tenant(tenant_id).as_ref()).session(&key(key_text));
+    let row = session.row().unwrap();
+    let kept = session.context(row.as_ref().map_or(1, |row| row.episode));
+    let text = |file: FileRow| (file.name.to_string(), kept.file(&file.name).unwrap().unwrap());
     let lines = |row: ArchivedRow| {
         let episode = session.episode(row.session.episode).unwrap().unwrap();
         (row, episode.lines_after(0, usize::MAX).unwrap())
     };
     let mut view = View {
-        row: session.row().unwrap(),
+        row,
+        notes: kept.notes().unwrap(),
+        files: kept.files().unwrap().into_iter().map(text).collect(),
         waiting: session.waiting(usize::MAX).unwrap(),
         lines: session.lines_after(0, usize::MAX).unwrap(),
         undelivered: session.undelivered().unwrap(),

@@ -409,7 +409,7 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
         Op::Erase { place } => {
             let erased = session(place).erase(None).await.unwrap();
             let gone = model.sessions.remove(&place).unwrap_or_default();
-            let View { row, waiting, lines, undelivered, parked, archived } = gone.view;
+            let View { row, waiting, lines, undelivered, parked, archived, notes: _, files: _ } = gone.view;
             let is_message = |parked: &&Parked| matches!(parked.what, ParkedItem::Message(_));
             let n_parked_messages = parked.iter().filter(is_message).count();
             let n_lines = lines.len() + archived.iter().map(|(_, lines)| lines.len()).sum::<usize>();

@@ -24,6 +24,10 @@ pub(crate) struct Question {
     pub(crate) model: String,
     /// `role: text` of every message but the system's, in order.
     pub(crate) said: Vec<String>,
+    /// What the system's message says.
+    pub(crate) system: String,
+    /// Names of the tools on offer, when they may be asked for.
+    pub(crate) tools: Vec<String>,
     answer: oneshot::Sender<Response>,
 }
 
@@ -70,6 +74,28 @@ impl Question {
         self.respond(([(header::CONTENT_TYPE, "text/event-stream")], body.concat()).into_response());
     }
 
+    /// Asks for these tools, each call's arguments in two pieces.
+    pub(crate) fn call(self, calls: &[(&str, Value)]) {
+        let mut body = String::new();
+        let mut chunk = |delta: Value, finish: Value| {
+            let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish });
+            body.push_str(&format!("data: {}\n\n", json!({ "choices": [choice] })));
+        };
+        chunk(json!({ "role": "assistant", "content": null }), Value::Null);
+        for (n, (name, arguments)) in calls.iter().enumerate() {
+            let arguments = arguments.to_string();
+            let (head, tail) = arguments.split_at(arguments.len() / 2);
+            let function = json!({ "name": name, "arguments": head });
+            let begin = json!({ "index": n, "id": format!("call_{n}"), "type": "function", "function": function });
+            chunk(json!({ "tool_calls": [begin] }), Value::Null);
+            let more = json!({ "index": n, "function": { "arguments": tail } });
+            chunk(json!({ "tool_calls": [more] }), Value::Null);
+        }
+        chunk(json!({}), json!("tool_calls"));
+        body.push_str("data: [DONE]\n\n");
+        self.respond(([(header::CONTENT_TYPE, "text/event-stream")], body).into_response());
+    }
+
     /// Answers with an error.
     pub(crate) fn fail(self, status: StatusCode) {
         let body = json!({ "error": { "message": "the test says no", "type": "test_error" } });
@@ -85,10 +111,17 @@ impl Question {
 async fn complete(State(questions): State<mpsc::UnboundedSender<Question>>, body: String) -> Response {
     let body: Value = serde_json::from_str(&body).unwrap();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let messages = body["messages"].as_array().unwrap().iter().filter(|message| message["role"] != "system");
-    let said = messages.map(|message| format!("{}: {}", text(&message["role"]), text(&message["content"]))).collect();
+    let messages = body["messages"].as_array().unwrap();
+    let (system, messages): (Vec<_>, Vec<_>) = messages.iter().partition(|message| message["role"] == "system");
+    let said = messages
+        .into_iter()
+        .map(|message| format!("{}: {}", text(&message["role"]), text(&message["content"])))
+        .collect();
     let (answer, answered) = oneshot::channel();
-    let question = Question { model: text(&body["model"]), said, answer };
+    let system = system.into_iter().map(|message| text(&message["content"])).collect();
+    let tools = body["tools"].as_array().into_iter().flatten().filter(|_| body["tool_choice"] != "none");
+    let tools = tools.map(|tool| text(&tool["function"]["name"])).collect();
+    let question = Question { model: text(&body["model"]), said, system, tools, answer };
     match questions.send(question) {
         Ok(()) => answered.await.unwrap_or_else(|_dropped| StatusCode::INTERNAL_SERVER_ERROR.into_response()),
         Err(_) => StatusCode::GONE.into_response(),
