@@ -11,5 +11,6 @@ mod api;
 mod architecture;
 mod documents;
 mod gateway;
+mod life;
 mod peers;
 mod source;

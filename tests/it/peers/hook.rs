@@ -10,7 +10,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use frontdesk::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -74,7 +73,7 @@ impl Hook {
 
     /// The same to another entry, with the secret of its own.
     pub(crate) async fn post(&self, gateway: &TestGateway, entry: &str, message: &Value) -> (StatusCode, Value) {
-        let (body, now) = (message.to_string(), SystemClock.now().as_secs().to_string());
+        let (body, now) = (message.to_string(), gateway.now().as_secs().to_string());
         let id = format!("msg_{}", N_SENT.fetch_add(1, Ordering::SeqCst));
         let tag = hmac::sign(&key(&secret(&self.entry)), format!("{id}.{now}.{body}").as_bytes());
         let request = http()
