@@ -94,6 +94,10 @@ impl Pages {
                     lines.iter().for_each(|line| page.push_str(&self.format.line(episode.row(), line)));
                     match lines.last() {
                         Some(last) => self.after = last.seq,
+                        // Erased while it was written.
+                        None if episode.row().n_messages > 0 && self.after < episode.row().last_line => {
+                            return Err(Broken);
+                        }
                         None => {
                             self.left.pop_front();
                             (self.is_begun, self.after) = (false, 0);

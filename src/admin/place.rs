@@ -103,10 +103,19 @@ impl Episode {
 
     /// Lines behind a position, oldest first.
     pub(super) fn lines_after(&self, after: u64, limit: usize) -> Result<Vec<Line>, Error> {
-        Ok(match self {
-            Self::Live(session, _) => session.lines_after(after, limit)?,
-            Self::Archived(episode) => episode.lines_after(after, limit)?,
-        })
+        match self {
+            Self::Live(session, row) => {
+                let lines = session.lines_after(after, limit)?;
+                // Looked at afterwards: the live one may be another by now.
+                if session.row()?.is_some_and(|now| now.episode == row.episode) {
+                    return Ok(lines);
+                }
+                let ended = session.episode(row.episode)?;
+                let ended = ended.ok_or_else(|| Error::NotFound(format!("{} is not there any more", row.key)))?;
+                Ok(ended.lines_after(after, limit)?)
+            }
+            Self::Archived(episode) => Ok(episode.lines_after(after, limit)?),
+        }
     }
 
     /// The last lines, oldest first.

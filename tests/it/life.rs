@@ -283,6 +283,36 @@ async fn an_export_is_whole_in_every_format_and_a_search_finds_live_and_archived
 }
 
 #[tokio::test]
+async fn lists_and_searches_go_on_where_a_page_ended() {
+    let mut desk = Desk::open("").await;
+    for text in ["heron one", "heron two", "heron three"] {
+        desk.exchange(text).await;
+        desk.post("archive?key=webhook:u1").await;
+    }
+    let mut other = direct("u2", "heron four");
+    other["message_id"] = json!("m4");
+    desk.hook.accepted(&desk.gateway, &other).await;
+    desk.model.asked().await.answer("heron");
+    desk.hook.hears("heron", &["m4"]).await;
+    desk.post("archive?key=webhook:u2").await;
+    for (path, list, n_expected) in
+        [("?archived=true&limit=1", "sessions", 4), ("/search?words=heron&limit=3", "hits", 8)]
+    {
+        let (mut found, mut after) = (Vec::new(), String::new());
+        loop {
+            let (_, page) = desk.gateway.admin(Method::GET, &format!("/api/v1/sessions{path}{after}")).await;
+            found.extend(page[list].as_array().unwrap_or_else(|| panic!("{page}")).clone());
+            let Some(next) = page["next"].as_str() else { break };
+            let next: String = next.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            after = format!("&after={next}");
+        }
+        let place = |row: &Value| (row["key"].to_string(), row["episode"].as_u64(), row["seq"].as_u64());
+        let places: std::collections::BTreeSet<_> = found.iter().map(place).collect();
+        assert_eq!((found.len(), places.len()), (n_expected, n_expected), "{path}: {found:?}");
+    }
+}
+
+#[tokio::test]
 async fn whoever_reads_along_gets_every_line_once_until_the_gateway_stops() {
     let mut desk = Desk::open("").await;
     desk.exchange("one").await;
