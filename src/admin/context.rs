@@ -8,7 +8,8 @@ use axum::routing::get;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Error, answer, parsed, tenants};
+use super::place::Named;
+use super::{Error, access, answer, parsed};
 use crate::gateway::Gateway;
 use crate::id::{FileName, SessionKey};
 use crate::store::{self, ContextStore};
@@ -17,32 +18,16 @@ pub(super) fn routes() -> Router<Gateway> {
     Router::new().route("/api/v1/sessions/memory", get(memory)).route("/api/v1/sessions/file", get(file))
 }
 
-/// One conversation: the one that lives, or else the one that was archived last, unless an episode is named.
-#[derive(Debug, Deserialize)]
-struct Which {
-    key: String,
-    tenant: Option<String>,
-    episode: Option<u64>,
+/// What the conversation keeps beside its lines.
+fn open(gateway: &Gateway, named: &Named, what: &'static str) -> Result<(SessionKey, u64, ContextStore), Error> {
+    let place = named.place(gateway)?;
+    let episode = place.episode(named.episode)?.row().episode;
+    access::note(what, place.tenant.as_ref(), Some(&place.key));
+    Ok((place.key, episode, place.session.context(episode)))
 }
 
-impl Which {
-    fn find(self, gateway: &Gateway) -> Result<(SessionKey, u64, ContextStore), Error> {
-        let key = parsed("key", SessionKey::parse(&self.key))?;
-        for tenant in tenants(gateway, self.tenant)? {
-            let session = gateway.store().tenant(tenant.as_ref()).session(&key);
-            let live = session.row()?.map(|row| row.episode);
-            let archived = session.archives()?.into_iter().rev().map(|row| row.session.episode);
-            let episode = live.into_iter().chain(archived).find(|n| self.episode.is_none_or(|episode| episode == *n));
-            if let Some(episode) = episode {
-                return Ok((key, episode, session.context(episode)));
-            }
-        }
-        Err(Error::NotFound(format!("there is no session {key}; `sessions list` shows those there are")))
-    }
-}
-
-async fn memory(State(gateway): State<Gateway>, Query(which): Query<Which>) -> Result<Response, Error> {
-    let (key, episode, context) = which.find(&gateway)?;
+async fn memory(State(gateway): State<Gateway>, Query(named): Query<Named>) -> Result<Response, Error> {
+    let (key, episode, context) = open(&gateway, &named, "memory")?;
     let shown =
         json!({ "key": key.as_str(), "episode": episode, "notes": notes(&context)?, "files": files(&context)? });
     Ok(answer(StatusCode::OK, &shown))
@@ -51,15 +36,15 @@ async fn memory(State(gateway): State<Gateway>, Query(which): Query<Which>) -> R
 #[derive(Debug, Deserialize)]
 struct WhichFile {
     name: String,
-    key: String,
-    tenant: Option<String>,
-    episode: Option<u64>,
 }
 
-async fn file(State(gateway): State<Gateway>, Query(query): Query<WhichFile>) -> Result<Response, Error> {
-    let WhichFile { name, key, tenant, episode } = query;
-    let name = parsed("name", FileName::new(&name))?;
-    let (key, episode, context) = Which { key, tenant, episode }.find(&gateway)?;
+async fn file(
+    State(gateway): State<Gateway>,
+    Query(named): Query<Named>,
+    Query(query): Query<WhichFile>,
+) -> Result<Response, Error> {
+    let name = parsed("name", FileName::new(&query.name))?;
+    let (key, episode, context) = open(&gateway, &named, "file")?;
     let Some(text) = context.file(&name)? else {
         return Err(Error::NotFound(format!("{key} has no file {name}; `sessions files {key}` lists those it has")));
     };

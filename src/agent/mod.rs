@@ -14,4 +14,4 @@ pub use config::{Agent, Config};
 pub use context::{Changes, Context, ReadFile};
 pub use prompt::{HISTORY_BYTES, HISTORY_LINES, Said, prompt};
 pub use tools::Toolset;
-pub use turn::{Failure, NOTICE, PATIENCE, Progress, run};
+pub use turn::{BEGUN, Failure, NEWS, NOTICE, PATIENCE, Progress, run};

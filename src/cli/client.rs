@@ -5,9 +5,9 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
@@ -32,9 +32,9 @@ impl Answer {
             return Ok(self.body);
         }
         let exit = match self.status {
-            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => Exit::Usage,
+            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::CONFLICT => Exit::Usage,
             StatusCode::UNPROCESSABLE_ENTITY => Exit::Config,
-            StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Exit::TryAgain,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Exit::TryAgain,
             _ => Exit::Internal,
         };
         let error = self.body.get("error").and_then(Value::as_str).unwrap_or("the gateway gave no reason");
@@ -67,40 +67,108 @@ pub(super) fn ask(context: &Context, method: Method, path: &str) -> Result<Answe
 
 /// The same, with a body.
 pub(super) fn ask_with(context: &Context, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
-    try_ask_with(context, method, path, body)?.ok_or_else(|| {
-        let home = context.home.display();
-        Exit::TryAgain.say(format!(
-            "no gateway is running in {home}; start it with `gateway run`, or name its home with --home DIR"
-        ))
-    })
+    try_ask_within(context, TIMEOUT, method, path, body)?.ok_or_else(|| not_running(context))
+}
+
+/// Asks for something that may take long.
+pub(super) fn ask_within(context: &Context, timeout: Duration, method: Method, path: &str) -> Result<Answer, Failure> {
+    try_ask_within(context, timeout, method, path, None)?.ok_or_else(|| not_running(context))
 }
 
 /// Asks the gateway; `None` if none is running.
 pub(super) fn try_ask(context: &Context, method: Method, path: &str) -> Result<Option<Answer>, Failure> {
-    try_ask_with(context, method, path, None)
+    try_ask_within(context, TIMEOUT, method, path, None)
 }
 
-fn try_ask_with(
+fn try_ask_within(
     context: &Context,
+    timeout: Duration,
     method: Method,
     path: &str,
     body: Option<&Value>,
 ) -> Result<Option<Answer>, Failure> {
     let body = body.map(Value::to_string).unwrap_or_default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from)?;
-    runtime.block_on(async {
-        let answer = tokio::time::timeout(TIMEOUT, exchange(&context.home, method, path, body)).await;
+    runtime()?.block_on(async {
+        let answer = tokio::time::timeout(timeout, exchange(&context.home, method, path, body)).await;
         answer.unwrap_or_else(|_elapsed| {
             Err(Exit::TryAgain.say("the gateway does not answer; try again, or look at its log"))
         })
     })
 }
 
-async fn exchange(home: &Path, method: Method, path: &str, body: String) -> Result<Option<Answer>, Failure> {
+fn not_running(context: &Context) -> Failure {
+    let home = context.home.display();
+    Exit::TryAgain
+        .say(format!("no gateway is running in {home}; start it with `gateway run`, or name its home with --home DIR"))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.map_err(anyhow::Error::from)?)
+}
+
+/// How a long answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// With its last byte.
+    Whole,
+    /// Somebody here had enough of it.
+    Stopped,
+}
+
+/// Reads a long answer as it comes. Ctrl-C ends it, and so does a false of `on_piece`.
+pub(super) fn stream(
+    context: &Context,
+    path: &str,
+    mut on_piece: impl FnMut(&[u8]) -> Result<bool, Failure>,
+) -> Result<End, Failure> {
+    runtime()?.block_on(async {
+        let answer = async {
+            let (response, mut connection) =
+                tokio::time::timeout(TIMEOUT, open(&context.home, Method::GET, path, String::new()))
+                    .await
+                    .unwrap_or_else(|_elapsed| Err(Exit::TryAgain.say("the gateway does not answer; try again")))?
+                    .ok_or_else(|| not_running(context))?;
+            let status = response.status();
+            let mut refusal = Vec::new();
+            let end = read(response.into_body(), &mut connection, |piece| {
+                if status.is_success() {
+                    return on_piece(piece);
+                }
+                refusal.extend_from_slice(piece);
+                Ok(true)
+            });
+            let end = end.await?;
+            if status.is_success() {
+                return Ok(end);
+            }
+            let body = serde_json::from_slice(&refusal).unwrap_or(Value::Null);
+            Answer { status, body }.success().map(|_| end)
+        };
+        tokio::select! {
+            end = answer => end,
+            _ = tokio::signal::ctrl_c() => Ok(End::Stopped),
+        }
+    })
+}
+
+fn broke_off(error: hyper::Error) -> Failure {
+    Exit::TryAgain.because(anyhow::Error::from(error).context("the gateway broke off"))
+}
+
+/// Drives the bytes of an exchange.
+type Connection = hyper::client::conn::http1::Connection<TokioIo<UnixStream>, Full<Bytes>>;
+
+/// Sends a request; the body of the answer comes as long as the connection is driven. `None`: no gateway is running.
+async fn open(
+    home: &Path,
+    method: Method,
+    path: &str,
+    body: String,
+) -> Result<Option<(Response<Incoming>, Connection)>, Failure> {
     let Some((token, stream)) = connect(home).await? else { return Ok(None) };
-    let failed =
-        |error: hyper::Error| Exit::TryAgain.because(anyhow::Error::from(error).context("the gateway broke off"));
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    let (mut sender, mut connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broke_off)?;
     let request = Request::builder()
         .method(method)
         .uri(path)
@@ -108,20 +176,25 @@ async fn exchange(home: &Path, method: Method, path: &str, body: String) -> Resu
         .header(header::AUTHORIZATION, format!("Bearer {}", token.trim_end()))
         .body(Full::<Bytes>::from(body))
         .map_err(anyhow::Error::from)?;
-    let exchange = async {
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        Ok((status, body))
-    };
-    // The connection must be driven while the answer is read.
-    let (status, body) = tokio::select! {
-        done = exchange => done.map_err(failed)?,
-        ended = connection => {
-            ended.map_err(failed)?;
+    // The connection must be driven while the answer is waited for.
+    let response = tokio::select! {
+        response = sender.send_request(request) => response.map_err(broke_off)?,
+        ended = &mut connection => {
+            ended.map_err(broke_off)?;
             return Err(Exit::TryAgain.say("the gateway broke off; look at its log"));
         }
     };
+    Ok(Some((response, connection)))
+}
+
+async fn exchange(home: &Path, method: Method, path: &str, body: String) -> Result<Option<Answer>, Failure> {
+    let Some((response, mut connection)) = open(home, method, path, body).await? else { return Ok(None) };
+    let (status, mut body) = (response.status(), Vec::new());
+    let whole = read(response.into_body(), &mut connection, |piece| {
+        body.extend_from_slice(piece);
+        Ok(true)
+    });
+    whole.await?;
     Ok(Some(Answer { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }))
 }
 
@@ -138,6 +211,30 @@ async fn connect(home: &Path) -> Result<Option<(String, UnixStream)>, Failure> {
             Err(Exit::Usage.say(format!("the gateway in {home} belongs to another user; run this as its owner")))
         }
         Err(_) => Ok(None),
+    }
+}
+
+/// Hands on each piece of a body, until the last one or a false of `on_piece`. A body that is cut off is an error.
+async fn read(
+    mut body: Incoming,
+    connection: &mut Connection,
+    mut on_piece: impl FnMut(&[u8]) -> Result<bool, Failure>,
+) -> Result<End, Failure> {
+    // The connection may end before its last bytes are read; how it ended, the body tells.
+    let mut is_open = true;
+    loop {
+        let frame = tokio::select! {
+            frame = body.frame() => frame,
+            _ = &mut *connection, if is_open => {
+                is_open = false;
+                continue;
+            }
+        };
+        let Some(frame) = frame else { return Ok(End::Whole) };
+        let piece = frame.map_err(broke_off)?.into_data().unwrap_or_default();
+        if !on_piece(&piece)? {
+            return Ok(End::Stopped);
+        }
     }
 }
 

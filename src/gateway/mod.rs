@@ -12,10 +12,12 @@ mod home;
 mod host;
 mod import;
 mod intake;
+mod life;
 mod live;
 mod outbox;
 mod pairing;
 mod rates;
+mod rekey;
 mod revise;
 mod server;
 mod status;
@@ -30,7 +32,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -43,6 +45,7 @@ use crate::store::{self, Resume, Store};
 pub use home::{Home, socket};
 pub use import::{Import, ImportError, check_scope};
 pub use pairing::PairingError;
+pub use rekey::{Apply, Becomes, RekeyCursor, RekeyRow, Rekeyed};
 pub use server::short_path;
 pub use status::{ChannelStatus, Status};
 
@@ -140,6 +143,8 @@ pub struct Reloaded {
     pub kept: Vec<String>,
     /// Warnings about the file.
     pub warnings: Vec<Problem>,
+    /// Conversations that lie under another key than these settings would give them, if how they name them has changed.
+    pub rekeyed: Option<Rekeyed>,
 }
 
 /// A running gateway. Clones share it.
@@ -160,12 +165,20 @@ struct Inner {
     outbox: Outbox,
     /// Ends the waits of turns and sends that failed.
     try_again: Notify,
+    /// Has expired conversations looked for at once.
+    sweep_now: Notify,
+    /// Counts changes of transcripts, for those who read along.
+    said: watch::Sender<u64>,
     api: api::Waiters,
     server: Mutex<Option<Server>>,
     reloading: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
     stop: CancellationToken,
     started_at: Timestamp,
+    /// The same on the clock that nobody sets.
+    started_elapsed_ms: u64,
+    /// Conversations under old keys, as they were counted last.
+    rekeyed: Mutex<Rekeyed>,
     /// Why the store takes nothing, since it last refused.
     store_trouble: Mutex<Option<String>>,
     /// Why the text of the configuration in use could not be kept.
@@ -220,7 +233,7 @@ impl Gateway {
         };
         let max_turns = live.settings.gateway.max_turns;
         let address = SocketAddr::new(live.settings.gateway.bind, live.settings.gateway.port);
-        let started_at = clock.now();
+        let (started_at, started_elapsed_ms) = (clock.now(), clock.elapsed_ms());
         let gateway = Self(Arc::new(Inner {
             home,
             variables,
@@ -233,12 +246,16 @@ impl Gateway {
             turns: Arc::new(Semaphore::new(max_turns)),
             outbox: Outbox::default(),
             try_again: Notify::new(),
+            sweep_now: Notify::new(),
+            said: watch::Sender::new(0),
             api: api::Waiters::default(),
             server: Mutex::new(None),
             reloading: tokio::sync::Mutex::new(()),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             started_at,
+            started_elapsed_ms,
+            rekeyed: Mutex::default(),
             store_trouble: Mutex::new(None),
             revision_trouble: Mutex::new(None),
             tenant_rates: rates::Rates::default(),
@@ -255,6 +272,11 @@ impl Gateway {
         gateway.start_entries(&live);
         gateway.take_up(left);
         gateway.spawn(prune_marks(gateway.clone()));
+        gateway.spawn(gateway.clone().sweep());
+        let counting = gateway.clone();
+        gateway.spawn(async move {
+            counting.look_for_old_keys().await;
+        });
         Ok(gateway)
     }
 
@@ -314,7 +336,7 @@ impl Gateway {
             return Err(ReloadError::FileGone(file.clone()));
         }
         let ready = self.prepare(loaded)?;
-        Ok(self.swap(ready))
+        Ok(self.swap(ready).await)
     }
 
     /// Stops: no new work, a moment for what is running, then the end. What was cut off is taken up at the next start.
@@ -341,6 +363,17 @@ impl Gateway {
         live.entries.values().for_each(|entry| entry.rates.sweep(now));
         self.0.tenant_rates.sweep(now);
         self.0.guesses.sweep(now);
+    }
+
+    /// Tells those who read along that a transcript has changed.
+    fn note_said(&self) {
+        self.0.said.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// Changes whenever some transcript does; ends when the gateway stops.
+    #[must_use]
+    pub fn said(&self) -> (watch::Receiver<u64>, CancellationToken) {
+        (self.0.said.subscribe(), self.0.stop.clone())
     }
 
     /// Notes whether the store takes what it is given; `status` shows it.

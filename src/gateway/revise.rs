@@ -26,7 +26,7 @@ impl Gateway {
         let _one_at_a_time = self.0.reloading.lock().await;
         let candidate = Candidate::revision(self.home(), number)?;
         let number = candidate.revision.as_ref().map(|revision| revision.number);
-        Ok((self.put(&candidate)?, number))
+        Ok((self.put(&candidate).await?, number))
     }
 
     /// Puts this text in the place of the file and uses it. `base` is the digest of the text that the editor
@@ -44,7 +44,7 @@ impl Gateway {
         if self.file_digest()?.as_deref() != base {
             return Err(ReloadError::Changed);
         }
-        self.put(&Candidate::text(self.home(), text, syntax)?)
+        self.put(&Candidate::text(self.home(), text, syntax)?).await
     }
 
     /// A digest of the configuration that is in use; `None`: the embedded defaults, or safe mode.
@@ -66,7 +66,7 @@ impl Gateway {
         Ok(text.map(|text| config::digest(text.as_bytes())))
     }
 
-    fn put(&self, candidate: &Candidate) -> Result<Reloaded, ReloadError> {
+    async fn put(&self, candidate: &Candidate) -> Result<Reloaded, ReloadError> {
         let ready = match candidate.check(self.home(), self.variables()) {
             Ok(loaded) => self.prepare(loaded)?,
             Err(source) => match &candidate.revision {
@@ -78,7 +78,7 @@ impl Gateway {
             },
         };
         candidate.put(self.home())?;
-        Ok(self.swap(ready))
+        Ok(self.swap(ready).await)
     }
 
     /// Does everything that may fail, and changes nothing.
@@ -100,11 +100,12 @@ impl Gateway {
     }
 
     /// Uses other settings from now on. Cannot fail.
-    pub(super) fn swap(&self, ready: Ready) -> Reloaded {
+    pub(super) async fn swap(&self, ready: Ready) -> Reloaded {
         let Ready { loaded, server } = ready;
         let old = self.0.live.load_full();
         let new = Live::new(loaded, Some(&old), &self.0.home, &self.0.http);
-        let reloaded = new.compare(&old);
+        let mut reloaded = new.compare(&old);
+        let names_differently = !new.settings.session.names_alike(&old.settings.session) || old.safe_mode.is_some();
         self.resize_turns(old.settings.gateway.max_turns, new.settings.gateway.max_turns);
         let new = Arc::new(new);
         self.0.live.store(new.clone());
@@ -122,6 +123,13 @@ impl Gateway {
         }
         // What failed under the old settings need not wait for its timer.
         self.0.try_again.notify_waiters();
+        self.0.sweep_now.notify_one();
+        if names_differently {
+            reloaded.rekeyed = self.look_for_old_keys().await.filter(|rekeyed| !rekeyed.is_nothing());
+        }
+        if let Some(rekeyed) = reloaded.rekeyed {
+            tracing::warn!("{rekeyed}; they stay under their old keys until `sessions rekey --apply`");
+        }
         tracing::info!(started = ?reloaded.started, stopped = ?reloaded.stopped, "configuration reloaded");
         reloaded
     }

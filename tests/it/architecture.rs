@@ -32,7 +32,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     // Looks at what everything else has; nothing asks it but the doors of the operator.
     ("doctor", &["clock", "config", "document", "gateway", "id", "identity", "message", "session"]),
-    ("admin", &["channel", "clock", "config", "doctor", "document", "gateway", "id", "message", "store"]),
+    ("admin", &["channel", "clock", "config", "doctor", "document", "gateway", "id", "message", "session", "store"]),
     // Reads what another gateway kept; its tests load what it writes.
     ("import", &["channel", "clock", "config", "document", "id", "message", "route", "session"]),
     (

@@ -16,5 +16,6 @@ mod config;
 mod documents;
 mod gateway;
 mod import;
+mod life;
 mod peers;
 mod source;

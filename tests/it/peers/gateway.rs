@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, Request, StatusCode, header};
-use frontdesk::clock::{Clock as _, ManualClock, SystemClock, Timestamp};
+use frontdesk::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use frontdesk::document::Variables;
 use frontdesk::gateway::{Gateway, Options, ReloadError, Reloaded, socket};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -24,7 +24,9 @@ use super::{http, soon};
 #[derive(Debug)]
 pub(crate) struct TestGateway {
     home: TempDir,
-    clock: Arc<ShiftedClock>,
+    clock: Arc<dyn Clock>,
+    /// How far a test has moved the usual clock.
+    shift: Arc<ShiftedClock>,
     running: Option<Running>,
 }
 
@@ -32,9 +34,13 @@ pub(crate) struct TestGateway {
 #[derive(Debug, Default)]
 struct ShiftedClock(ManualClock);
 
-impl frontdesk::clock::Clock for ShiftedClock {
+impl Clock for ShiftedClock {
     fn now(&self) -> Timestamp {
         SystemClock.now().plus_ms(self.0.now().0)
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        SystemClock.elapsed_ms().saturating_add(self.0.now().0)
     }
 }
 
@@ -47,7 +53,17 @@ struct Running {
 impl TestGateway {
     /// Starts with this text as `config.toml`; `[gateway]` is put in front. Top-level keys are not possible.
     pub(crate) async fn start(config: &str) -> Self {
-        let mut gateway = Self { home: tempfile::tempdir().unwrap(), clock: Arc::default(), running: None };
+        let shift = Arc::<ShiftedClock>::default();
+        Self::with(config, shift.clone(), shift).await
+    }
+
+    /// The same, with a clock of the test's own.
+    pub(crate) async fn start_at(config: &str, clock: Arc<dyn Clock>) -> Self {
+        Self::with(config, clock, Arc::default()).await
+    }
+
+    async fn with(config: &str, clock: Arc<dyn Clock>, shift: Arc<ShiftedClock>) -> Self {
+        let mut gateway = Self { home: tempfile::tempdir().unwrap(), clock, shift, running: None };
         gateway.configure(config);
         gateway.power_on().await;
         gateway
@@ -78,10 +94,20 @@ impl TestGateway {
         fs::remove_file(self.home.path().join("config.toml")).unwrap();
     }
 
+    /// Moves its usual clock on.
+    pub(crate) fn advance_ms(&self, ms: u64) {
+        self.shift.0.advance_ms(ms);
+    }
+
+    /// What its clock says.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Starts over what is in the home.
     pub(crate) async fn power_on(&mut self) {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let (home, clock) = (self.home.path().to_owned(), self.clock.clone());
+        let (home, clock) = (self.home.path().to_owned(), Arc::clone(&self.clock));
         let started = runtime.spawn(async move {
             let options = Options { home, variables: Arc::new(NoVariables), clock };
             let gateway = Gateway::start(options).await.unwrap();
@@ -90,16 +116,6 @@ impl TestGateway {
         });
         let gateway = soon("the start", started).await.unwrap();
         self.running = Some(Running { gateway, runtime });
-    }
-
-    /// Moves its clock on.
-    pub(crate) fn advance_ms(&self, ms: u64) {
-        self.clock.0.advance_ms(ms);
-    }
-
-    /// The time, as it sees it.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now()
     }
 
     /// Ends everything at once: no task gets another turn, nothing is said to anybody.
@@ -111,6 +127,13 @@ impl TestGateway {
             drop(gateway);
         });
         soon("the end", ended).await.unwrap();
+    }
+
+    /// Asks it to end, as the system does.
+    pub(crate) async fn stop(&self) {
+        let Running { gateway, runtime } = self.running();
+        let gateway = gateway.clone();
+        soon("the end", runtime.spawn(async move { gateway.shut_down().await })).await.unwrap();
     }
 
     /// Reads the configuration again.
@@ -169,6 +192,26 @@ impl TestGateway {
     }
 
     async fn admin_request(&self, token: &str, method: Method, path: &str, body: &str) -> (StatusCode, Value) {
+        let (status, body) = self.admin_stream(token, method, path, body).await;
+        let body = soon("the whole answer", body.collect()).await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    /// Asks the admin API for a text.
+    pub(crate) async fn admin_text(&self, path: &str) -> String {
+        let (status, body) = self.read_along(path).await;
+        assert_eq!(status, StatusCode::OK);
+        let body = soon("the whole answer", body.collect()).await.unwrap().to_bytes();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    /// Asks the admin API for an answer that comes in pieces.
+    pub(crate) async fn read_along(&self, path: &str) -> (StatusCode, Incoming) {
+        let token = fs::read_to_string(self.home.path().join("admin.token")).unwrap();
+        self.admin_stream(&token, Method::GET, path, "").await
+    }
+
+    async fn admin_stream(&self, token: &str, method: Method, path: &str, body: &str) -> (StatusCode, Incoming) {
         let stream = UnixStream::connect(socket(self.home.path())).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         #[expect(clippy::disallowed_methods, reason = "it ends with the test")]
@@ -177,9 +220,21 @@ impl TestGateway {
         let request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
         let response = soon("an answer of the admin API", sender.send_request(request)).await.unwrap();
-        let status = response.status();
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        (status, serde_json::from_slice(&body).unwrap())
+        (response.status(), response.into_body())
+    }
+
+    /// Keys of the archived conversations, as soon as there are so many.
+    pub(crate) async fn archived(&self, n_archived: usize) -> Vec<String> {
+        let archived = async {
+            loop {
+                let (_, page) = self.admin(Method::GET, "/api/v1/sessions?archived=true").await;
+                let rows = page["sessions"].as_array().unwrap();
+                if rows.len() == n_archived {
+                    return rows.iter().map(|row| row["key"].as_str().unwrap().to_owned()).collect();
+                }
+            }
+        };
+        soon("so many archived conversations", archived).await
     }
 
     /// Keys of the conversations that the store holds; of one tenant, if one is named.
