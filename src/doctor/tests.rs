@@ -50,7 +50,7 @@ fn settings_are_audited() {
     check(&[main, HOOK, "dm_policy = \"allowlist\"\nallow = [\"b\"]\n"].concat(), &listed);
     let format = "key_format = \"{channel}:{channel_id}\"\n";
     check(&[SAFE, format, HOOK].concat(), &["error shared-conversation", "hint note"]);
-    check(&[SAFE, HOOK, "group_policy = \"always\"\n"].concat(), &["warning answers-always"]);
+    check(&[SAFE, HOOK, "require_mention = false\n"].concat(), &["warning answers-always"]);
     check(&["[gateway]\nbind = \"0.0.0.0\"\n", SAFE, HOOK].concat(), &["warning no-tls"]);
     check(&[SAFE, &HOOK.replace("${S}", "clear")].concat(), &["hint clear-secret"]);
     let key = "[[api_keys]]\nname = \"k\"\nkey = \"${S}\"\n";

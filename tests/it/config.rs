@@ -271,7 +271,7 @@ async fn doctor_says_what_is_wrong_with_and_without_a_gateway() {
     let (code, said) = desk.gateway.command(&["doctor"]).await;
     assert_eq!(code, 78, "{said}");
     assert!(said.starts_with("error: config.toml:3:") && !said.contains("swordfish"), "{said}");
-    desk.gateway.configure(&[&desk.good("m1"), "group_policy = \"always\"\n"].concat());
+    desk.gateway.configure(&[&desk.good("m1"), "require_mention = false\n"].concat());
     let (code, said) = desk.gateway.command(&["doctor"]).await;
     assert_eq!(code, 75, "{said}");
     assert!(said.starts_with("warning: ") && said.contains("[not-reloaded]"), "{said}");

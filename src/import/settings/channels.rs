@@ -117,10 +117,16 @@ fn entry(
     }
     let (dm_policy, allow) = dm(name, &get, making);
     put("dm_policy", dm_policy);
-    put("group_policy", group(&entry_id, &get, making));
-    if !allow.is_empty() {
-        let allow: Vec<String> = allow.iter().map(|id| quoted(id)).collect();
-        lines.push(format!("allow = [{}]", allow.join(", ")));
+    let groups = groups(name, &entry_id, &get, making);
+    put("group_policy", groups.policy);
+    if !groups.needs_mention {
+        lines.push("require_mention = false".to_owned());
+    }
+    for (key, ids) in [("allow", &allow), ("allow_groups", &groups.allowed)] {
+        if !ids.is_empty() {
+            let ids: Vec<String> = ids.iter().map(|id| quoted(id)).collect();
+            lines.push(format!("{key} = [{}]", ids.join(", ")));
+        }
     }
     match &why_off {
         None => making.report.carried(format!("channel {:?}", entry_id.as_str())),
@@ -143,10 +149,8 @@ fn dm<'v>(
     let mut ids: Vec<String> = list(allowed).filter_map(id).collect();
     let is_everybody = ids.iter().any(|id| id == "*");
     if policy == "pairing" {
+        // Those who were let in by a code need none again.
         ids.extend(making.around.paired(name));
-        making.report.left(format!(
-            "pairing of {name} is not carried: those who were let in are on the entry's allow list, others stay out"
-        ));
     }
     let mut allow: Vec<String> = ids.iter().filter_map(|id| written_peer(name, id)).collect();
     allow.sort_unstable();
@@ -154,35 +158,45 @@ fn dm<'v>(
     match policy {
         "open" if is_everybody => ("open", Vec::new()),
         "disabled" => ("off", Vec::new()),
+        "pairing" => ("pairing", allow),
         _ => ("allowlist", allow),
     }
 }
 
-/// When it answers in groups.
-fn group<'v>(
+/// Which groups are answered, and when.
+struct Groups {
+    policy: &'static str,
+    needs_mention: bool,
+    allowed: Vec<String>,
+}
+
+fn groups<'v>(
+    name: &str,
     entry_id: &crate::id::EntryId,
     get: &impl Fn(&str) -> Option<&'v Value>,
     making: &mut Making<'_>,
-) -> &'static str {
+) -> Groups {
     let rooms = ["groups", "channels", "guilds"].into_iter().find_map(get).unwrap_or(&Value::Null);
     let everywhere = rooms.get("*").unwrap_or(&Value::Null);
     let needs_mention = [get("requireMention"), everywhere.get("requireMention")];
     let needs_mention = needs_mention.into_iter().flatten().find_map(Value::as_bool).unwrap_or(true);
     let policy = get("groupPolicy").and_then(Value::as_str).unwrap_or("allowlist");
-    let has_rooms = rooms.as_object().is_some_and(|rooms| rooms.keys().any(|name| name != "*"));
+    let named = rooms.as_object().into_iter().flat_map(|rooms| rooms.keys()).filter(|name| *name != "*");
+    let named: Vec<String> = named.cloned().collect();
+    // Rooms of other channels are written differently there and here.
+    let is_carried = name == "slack" && named.iter().all(|room| room.starts_with(['C', 'G']));
     match policy {
-        "open" if needs_mention => "mention",
-        "open" => "always",
-        "disabled" => "off",
+        "open" => Groups { policy: "open", needs_mention, allowed: Vec::new() },
+        "allowlist" if is_carried && !named.is_empty() => Groups { policy: "allowlist", needs_mention, allowed: named },
         _ => {
-            if has_rooms {
+            if policy != "disabled" && !named.is_empty() {
                 making.report.left(format!(
-                    "the list of groups of {:?} is not carried, so groups are off there: group_policy = \"mention\" \
+                    "the list of groups of {:?} is not carried, so groups are off there: group_policy = \"open\" \
                      would answer in every group it is in",
                     entry_id.as_str()
                 ));
             }
-            "off"
+            Groups { policy: "off", needs_mention: true, allowed: Vec::new() }
         }
     }
 }

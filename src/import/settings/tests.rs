@@ -125,7 +125,7 @@ fn a_channel_that_is_known_here_is_on() {
             "bot_token = \"${SLACK_BOT_TOKEN}\"",
             "app_token = \"${GIVEN}\"",
             "dm_policy = \"allowlist\"",
-            "group_policy = \"mention\"",
+            "group_policy = \"open\"",
             "allow = [\"U1\", \"U2\"]",
         ],
     );
@@ -185,14 +185,24 @@ fn what_is_unclear_lets_nobody_in() {
         };
         [of("dm_policy"), of("group_policy")]
     };
-    assert_eq!(policy(""), ["\"allowlist\"", "\"off\""]);
-    assert_eq!(policy("dmPolicy: 'open', groupPolicy: 'open'"), ["\"allowlist\"", "\"mention\""]);
+    assert_eq!(policy(""), ["\"pairing\"", "\"off\""]);
+    assert_eq!(policy("dmPolicy: 'open', groupPolicy: 'open'"), ["\"allowlist\"", "\"open\""]);
     assert_eq!(policy("dmPolicy: 'open', allowFrom: ['*']"), ["\"open\"", "\"off\""]);
     assert_eq!(
         policy("dmPolicy: 'disabled', groupPolicy: 'open', groups: { '*': { requireMention: false } }"),
-        ["\"off\"", "\"always\""]
+        ["\"off\"", "\"open\""]
     );
-    assert_eq!(policy("groupPolicy: 'allowlist', groups: { '-1': {} }"), ["\"allowlist\"", "\"off\""]);
+    assert_eq!(policy("groupPolicy: 'allowlist', groups: { '-1': {} }"), ["\"pairing\"", "\"off\""]);
+}
+
+#[test]
+fn groups_that_were_let_in_are_let_in() {
+    let slack = |keys: &str| format!("{{ channels: {{ slack: {{ botToken: 'x', appToken: 'y', {keys} }} }} }}");
+    check(
+        &slack("groupPolicy: 'allowlist', channels: { C1: {}, '*': { requireMention: false } }"),
+        &["group_policy = \"allowlist\"", "require_mention = false", "allow_groups = [\"C1\"]"],
+    );
+    check(&slack("groupPolicy: 'allowlist', channels: { '#general': {} }"), &["group_policy = \"off\""]);
 }
 
 #[test]
@@ -221,7 +231,7 @@ fn what_is_not_carried_is_said() {
     )
     .unwrap();
     let left = plan.report.all_left().join("\n");
-    for what in ["cron", "tools", "future", "gateway.auth", "gateway.bind", "MEMORY.md", "session.reset", "pairing"] {
+    for what in ["cron", "tools", "future", "gateway.auth", "gateway.bind", "MEMORY.md", "session.reset"] {
         assert!(left.contains(what), "{what} is not in\n{left}");
     }
     assert!(!left.contains("secret\""));

@@ -10,6 +10,7 @@ use axum::http::{Method, Request, StatusCode, header};
 use frontdesk::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use frontdesk::document::Variables;
 use frontdesk::gateway::{Gateway, Options, ReloadError, Reloaded, socket};
+use frontdesk::store::Store;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
@@ -87,6 +88,11 @@ impl TestGateway {
         let output = soon("the end of a command", output).await.unwrap();
         let said = [output.stdout, output.stderr].concat();
         (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+    }
+
+    /// Its store.
+    pub(crate) fn store(&self) -> &Store {
+        self.running().gateway.store()
     }
 
     /// As an editor does for a moment.
