@@ -172,6 +172,7 @@ async fn a_disk_that_keeps_no_revision_stops_neither_start_nor_reload() {
     desk.gateway.configure(&desk.good("m2"));
     desk.gateway.reload().await.unwrap();
     desk.check_model("one", "m2").await;
+    desk.gateway.settled().await;
     desk.gateway.power_off().await;
     desk.gateway.power_on().await;
     desk.check_model("two", "m2").await;
