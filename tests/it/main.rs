@@ -12,4 +12,5 @@ mod architecture;
 mod documents;
 mod gateway;
 mod peers;
+mod soak;
 mod source;

@@ -1,11 +1,12 @@
 //! A real gateway in a home of its own.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, Request, StatusCode, header};
-use frontdesk::clock::SystemClock;
+use frontdesk::clock::{Clock, SystemClock, Timestamp};
 use frontdesk::document::Variables;
 use frontdesk::gateway::{Gateway, Options, ReloadError, Reloaded, socket};
 use http_body_util::{BodyExt as _, Full};
@@ -22,6 +23,7 @@ use super::{http, soon};
 #[derive(Debug)]
 pub(crate) struct TestGateway {
     home: TempDir,
+    clock: Arc<dyn Clock>,
     running: Option<Running>,
 }
 
@@ -34,7 +36,12 @@ struct Running {
 impl TestGateway {
     /// Starts with this text as `config.toml`; `[gateway]` is put in front. Top-level keys are not possible.
     pub(crate) async fn start(config: &str) -> Self {
-        let mut gateway = Self { home: tempfile::tempdir().unwrap(), running: None };
+        Self::start_at(config, Arc::new(SystemClock)).await
+    }
+
+    /// The same, under a clock of the test's own.
+    pub(crate) async fn start_at(config: &str, clock: Arc<dyn Clock>) -> Self {
+        let mut gateway = Self { home: tempfile::tempdir().unwrap(), clock, running: None };
         gateway.configure(config);
         gateway.power_on().await;
         gateway
@@ -53,9 +60,9 @@ impl TestGateway {
     /// Starts over what is in the home.
     pub(crate) async fn power_on(&mut self) {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let home = self.home.path().to_owned();
+        let (home, clock) = (self.home.path().to_owned(), self.clock.clone());
         let started = runtime.spawn(async move {
-            let options = Options { home, variables: Arc::new(NoVariables), clock: Arc::new(SystemClock) };
+            let options = Options { home, variables: Arc::new(NoVariables), clock };
             let gateway = Gateway::start(options).await.unwrap();
             frontdesk::admin::listen(&gateway).unwrap();
             gateway
@@ -80,6 +87,16 @@ impl TestGateway {
         let Running { gateway, runtime } = self.running();
         let gateway = gateway.clone();
         soon("the reload", runtime.spawn(async move { gateway.reload().await })).await.unwrap()
+    }
+
+    /// What its clock says.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Where it keeps everything.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// Address of a path.
