@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use frontdesk::clock::Timestamp;
 use frontdesk::id::{AgentId, ChannelType, EntryId, OpaqueId, SessionKey};
 use frontdesk::message::{Author, ChatKind, Identity, Inbound, ReplyAddress};
-use frontdesk::store::{NewDelivery, Store, Turn};
+use frontdesk::store::{Life, NewDelivery, Store, Turn};
 
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
 const ROW_TIME: Duration = Duration::from_secs(2);
@@ -51,7 +51,7 @@ async fn talk(store: Store, session: u64, started: Instant) -> u64 {
     while started.elapsed() < ROW_TIME {
         n_turns += 1;
         let inbound = inbound(session, n_turns);
-        conversations.file(&key, &inbound).await.expect("room in the queue");
+        conversations.file(&key, &inbound, Life::default()).await.expect("room in the queue");
         for delivery in session_store.commit_turn(answer(&inbound, n_turns)).await.expect("a turn") {
             session_store.settle_delivery(&delivery.id).await.expect("a delivery");
         }
@@ -99,7 +99,7 @@ fn answer(inbound: &Inbound, n: u64) -> Turn {
         text: text.clone(),
     };
     let agent = AgentId::new("reception").expect("a name");
-    Turn { answered: vec![n], agent, text, deliveries: vec![delivery], at: Timestamp(n) }
+    Turn { episode: 1, answered: vec![n], agent, text, deliveries: vec![delivery], at: Timestamp(n) }
 }
 
 /// What this process has sent to disks, `proc_pid_io(5)`; zero where the system does not say.

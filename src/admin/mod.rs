@@ -132,8 +132,8 @@ async fn sessions(State(gateway): State<Gateway>, Query(page): Query<Page>) -> R
     let filter = Filter {
         channel: page.channel.as_deref().map(channel_type).transpose()?,
         agent: page.agent.map(|name| parsed("agent", AgentId::new(name))).transpose()?,
-        after: None,
         limit,
+        ..Filter::default()
     };
     let mut rows: Vec<SessionRow> = Vec::new();
     for tenant in tenants(&gateway, page.tenant)? {
@@ -167,7 +167,7 @@ async fn find(State(gateway): State<Gateway>, Query(query): Query<Somebody>) -> 
     let user = parsed("user", OpaqueId::new(query.user))?;
     let mut rows = Vec::new();
     for tenant in tenants(&gateway, query.tenant)? {
-        rows.extend(gateway.store().tenant(tenant.as_ref()).find(&channel, &user)?);
+        rows.extend(gateway.store().tenant(tenant.as_ref()).find(&channel, &user)?.live);
     }
     let rows: Vec<Value> = rows.iter().map(json::row).collect();
     Ok(answer(StatusCode::OK, &json!({ "sessions": rows })))

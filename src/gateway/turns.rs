@@ -83,6 +83,8 @@ impl Gateway {
                     }
                 }
                 Ok(Next::After(wait)) => self.rest(wait).await,
+                // Erased or archived while the turn ran: what is there now is looked at anew.
+                Err(store::Error::Gone { .. }) => {}
                 Err(error) => {
                     tracing::error!(session.key = %lane.1, %error, "the store failed in a turn");
                     self.rest(store_wait).await;
@@ -105,6 +107,8 @@ impl Gateway {
 
     async fn take_turn(&self, (tenant, session_key): &LaneId) -> Result<Next, store::Error> {
         let session = self.0.store.tenant(tenant.as_ref()).session(session_key);
+        // First, so that an answer to what was read after it is never taken for one in another episode.
+        let Some(row) = session.row()? else { return Ok(Next::Idle) };
         let Some(batch) = Batch::of(session.waiting(MAX_COLLECTED)?) else { return Ok(Next::Idle) };
         let last = batch.last();
         let now = self.now();
@@ -140,7 +144,8 @@ impl Gateway {
             Ok(text) => {
                 let deliveries = split(&text, target.descriptor.and_then(|d| d.max_text_chars));
                 let deliveries = deliveries.into_iter().map(|text| batch.delivery(text)).collect();
-                let turn = Turn { answered: batch.seqs(), agent: agent.name.clone(), text, deliveries, at: self.now() };
+                let (answered, agent) = (batch.seqs(), agent.name.clone());
+                let turn = Turn { episode: row.episode, answered, agent, text, deliveries, at: self.now() };
                 self.deliver_all(self.commit(&session, turn).await?);
                 Ok(Next::Again)
             }

@@ -10,11 +10,13 @@ use std::sync::{PoisonError, RwLock};
 
 use redb::backends::FileBackend;
 use redb::{
-    DatabaseError, Durability, ReadTransaction, ReadableDatabase, StorageBackend, StorageError, WriteTransaction,
+    DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend, StorageError,
+    WriteTransaction,
 };
 
-use super::Error;
-use super::tables::{FORMAT, META, Tables};
+use super::tables::{FORMAT, META, Tables, hour};
+use super::versioned::Versioned;
+use super::{Error, disk};
 
 /// redb starts its file with a page of its own and zeros elsewhere; it is this long then.
 const MAX_UNFINISHED_BYTES: u64 = 16 * 1024 * 1024;
@@ -169,9 +171,34 @@ fn check_format(path: &str, database: &redb::Database) -> Result<(), Error> {
     };
     match found {
         Some(FORMAT) => Ok(()),
+        Some(1) => upgrade_from_1(database),
         Some(found) if found > FORMAT => Err(Error::TooNew { path: path.to_owned(), found, known: FORMAT }),
         _ => Err(cannot_open(path, "the file is a database of another program")),
     }
+}
+
+/// The first format had no archive and no indexes by activity and by conversation.
+fn upgrade_from_1(database: &redb::Database) -> Result<(), Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut tables = Tables::open(&transaction)?;
+        let Tables { sessions, activity, users, peers, .. } = &mut tables;
+        for row in sessions.range::<(&str, &str)>(..)? {
+            let (id, row) = row?;
+            let (tenant, key) = id.value();
+            match disk::Session::decode(row.value()) {
+                Ok(session) => drop(activity.insert((hour(session.last_active_at), tenant, key), ())?),
+                Err(error) => tracing::error!(%error, "a conversation is never archived by itself"),
+            }
+        }
+        for row in users.range::<(&str, &str, &str, &str)>(..)? {
+            let (id, _) = row?;
+            let (tenant, channel, user, key) = id.value();
+            peers.insert((tenant, key, channel, user), ())?;
+        }
+    }
+    transaction.open_table(META)?.insert("format", FORMAT)?;
+    Ok(transaction.commit()?)
 }
 
 fn make_tables(database: &redb::Database) -> Result<(), Error> {

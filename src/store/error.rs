@@ -28,6 +28,9 @@ pub enum Error {
     /// Whoever did that has the last word: drop the attempt.
     #[error("the {what} is not there any more")]
     Gone { what: &'static str },
+    /// Messages or replies of the conversation wait: try again when they are answered and delivered.
+    #[error("messages or replies of the conversation still wait")]
+    InUse,
     /// The message belongs to another tenant than the handle: a mistake of the caller, nothing was written.
     #[error("the message belongs to another tenant")]
     OtherTenant,

@@ -5,12 +5,12 @@ use redb::ReadableTable;
 use crate::clock::Timestamp;
 use crate::message::Inbound;
 
-use super::record::Filed;
+use super::record::{Filed, Life};
 use super::scope::Scope;
 use super::tables::{Change, Changes, OwnedMark, Tables};
 use super::versioned::Versioned;
 use super::writer::Operation;
-use super::{Error, disk};
+use super::{Error, disk, episodes};
 
 /// Marks that one call forgets.
 const MAX_PRUNED: usize = 1000;
@@ -20,13 +20,14 @@ const MAX_PRUNED: usize = 1000;
 pub(super) struct File {
     pub(super) scope: Scope,
     pub(super) inbound: Inbound,
+    pub(super) life: Life,
 }
 
 impl Operation for File {
     type Outcome = Filed;
 
     fn plan(self, tables: &Tables<'_>) -> Result<(Filed, Changes), Error> {
-        let Self { scope, inbound } = self;
+        let Self { scope, inbound, life } = self;
         let identity = &inbound.identity;
         let (tenant, key) = scope.parts();
         let (entry, message_id) = (identity.entry.as_str(), inbound.message_id.as_str());
@@ -41,9 +42,21 @@ impl Operation for File {
             }
         }
 
-        let mut session = match tables.sessions.get((tenant, key))? {
-            Some(row) => disk::Session::decode(row.value())?,
-            None => disk::Session::beginning_with(&inbound),
+        let mut changes = Vec::new();
+        let live = episodes::live(tables, &scope)?;
+        let was_active_at = live.as_ref().map(|session| session.last_active_at);
+        let mut session = match live {
+            Some(session) if life.is_over(&session, inbound.received_at) && !episodes::waits(tables, &scope)? => {
+                let next = disk::Session::beginning_with(&inbound).following(&session);
+                changes.push(episodes::archive(session, inbound.received_at, true));
+                disk::Session { is_news: life.says_new, ..next }
+            }
+            Some(session) => session,
+            None => {
+                let is_expired = episodes::last_archived(tables, &scope)?.is_some_and(|last| last.is_expired);
+                let first = episodes::begin(tables, &scope, disk::Session::beginning_with(&inbound))?;
+                disk::Session { is_news: is_expired && life.says_new, ..first }
+            }
         };
         session.n_filed += 1;
         session.last_active_at = inbound.received_at.0;
@@ -52,21 +65,28 @@ impl Operation for File {
         }
         let waiting = disk::Waiting { inbound: (&inbound).into(), n_tries: 0, is_told: false };
 
-        let mut changes = vec![
+        changes.extend([
             Change::Mark { entry: entry.to_owned(), message_id: message_id.to_owned(), at: inbound.received_at.0 },
             Change::Waiting(session.n_filed, Some(waiting.encode()?)),
-            Change::Session(session.encode()?),
-        ];
+            Change::Session { from: was_active_at, to: Some(session) },
+        ]);
         if let Some((entry, id)) = envelope {
             changes.push(Change::Mark { entry, message_id: id.to_owned(), at: inbound.received_at.0 });
         }
         if let Some(user) = &identity.user {
             let channel = identity.channel.as_str();
             if tables.users.get((tenant, channel, user.as_str(), key))?.is_none() {
-                changes.push(Change::User { channel: channel.to_owned(), user: user.to_string() });
+                changes.push(Change::User { channel: channel.to_owned(), user: user.to_string(), is_known: true });
             }
         }
         Ok((Filed::New, Changes::Session(scope, changes)))
+    }
+}
+
+impl Life {
+    /// Is it too long ago that somebody said something?
+    fn is_over(self, session: &disk::Session, now: Timestamp) -> bool {
+        self.ttl_ms.is_some_and(|ttl_ms| now.since_ms(Timestamp(session.last_active_at)) > ttl_ms)
     }
 }
 

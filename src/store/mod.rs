@@ -13,11 +13,19 @@
 mod database;
 mod delivery_id;
 mod disk;
+mod episode;
+mod episodes;
+mod erase;
 mod error;
+mod expire;
 mod filing;
+mod life;
+mod moving;
 mod outbox;
 mod record;
 mod scope;
+mod scrub;
+mod search;
 mod session;
 mod tables;
 mod tenant;
@@ -28,9 +36,12 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use episode::EpisodeStore;
 pub use error::Error;
 pub use record::{
-    Counts, Delivery, Filed, Filter, Line, NewDelivery, Parked, ParkedItem, Resume, SessionRow, Speaker, Turn, Waiting,
+    ArchivedRow, Conversations, Counts, Delivery, Erased, Expired, Filed, Filter, Found, Hit, Life, Line, Moved,
+    NewDelivery, Parked, ParkedItem, Restored, Resume, Scrubbed, Search, SearchCursor, SessionRow, Speaker, Turn,
+    Waiting,
 };
 pub use session::SessionStore;
 pub use tenant::TenantStore;
@@ -45,9 +56,10 @@ use crate::clock::Timestamp;
 use crate::id::{SessionKey, TenantId};
 
 use database::Database;
+use expire::Expire;
 use filing::PruneMarks;
 use scope::Scope;
-use tables::{INBOX, OUTBOX, PARKED, SESSIONS};
+use tables::{ARCHIVE, INBOX, NUMBERS, Number, OUTBOX, PARKED, SESSIONS};
 use writer::Writer;
 
 /// The open store file. Clones share it; dropping the last clone, and the last handle made from one,
@@ -99,19 +111,19 @@ impl Store {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn tenants(&self) -> Result<Vec<Option<TenantId>>, Error> {
         let transaction = self.shared.database.read()?;
-        let sessions = transaction.open_table(SESSIONS)?;
+        let (sessions, archive) = (transaction.open_table(SESSIONS)?, transaction.open_table(ARCHIVE)?);
         let mut found: Vec<Option<TenantId>> = Vec::new();
-        let mut first = sessions.range::<(&str, &str)>(..)?.next();
-        while let Some(row) = first {
-            let (key, _) = row?;
-            let tenant = key.value().0.to_owned();
-            // No text lies between a tenant's id and the same text with a NUL behind it.
-            let next = format!("{tenant}\0");
-            first = sessions.range::<(&str, &str)>((next.as_str(), "")..)?.next();
+        let mut from = String::new();
+        loop {
+            let live = sessions.range((from.as_str(), "")..)?.next().transpose()?;
+            let archived = archive.range((from.as_str(), "", 0)..)?.next().transpose()?;
+            let live = live.map(|(key, _)| key.value().0.to_owned());
+            let archived = archived.map(|(key, _)| key.value().0.to_owned());
+            let Some(tenant) = live.into_iter().chain(archived).min() else { return Ok(found) };
+            from = tables::after(&tenant);
             let tenant = if tenant.is_empty() { None } else { Some(TenantId::new(tenant)) };
             found.push(tenant.transpose().map_err(|_source| Error::Value { what: "tenant" })?);
         }
-        Ok(found)
     }
 
     /// What must be taken up again. A row that cannot be read is left where it is and said in the log: one
@@ -143,6 +155,7 @@ impl Store {
         let transaction = self.shared.database.read()?;
         Ok(Counts {
             sessions: transaction.open_table(SESSIONS)?.len()?,
+            archived: transaction.open_table(ARCHIVE)?.len()?,
             waiting: transaction.open_table(INBOX)?.len()?,
             undelivered: transaction.open_table(OUTBOX)?.len()?,
             parked: transaction.open_table(PARKED)?.len()?,
@@ -153,6 +166,39 @@ impl Store {
     #[must_use]
     pub fn n_commits(&self) -> u64 {
         self.shared.database.n_commits()
+    }
+
+    /// One step of archiving the live conversations that were last active before `before`, by an index: a bounded
+    /// number. Spares those that were active at `spare_since` or later, and those with a message that waits. Keeps
+    /// `seen`, the time it is, as the latest one; when a later one was seen before, does nothing.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`], [`Error::Closed`].
+    pub async fn expire(
+        &self,
+        before: Timestamp,
+        seen: Timestamp,
+        spare_since: Option<Timestamp>,
+    ) -> Result<Expired, Error> {
+        self.shared.writer.write(Expire { before, seen, spare_since }).await
+    }
+
+    /// The latest time that [`Self::expire`] was ever told.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn latest_seen(&self) -> Result<Option<Timestamp>, Error> {
+        let numbers = self.shared.database.read()?.open_table(NUMBERS)?;
+        Ok(numbers.get(Number::LatestSeen.name())?.map(|at| Timestamp(at.value())))
+    }
+
+    /// Overwrites what erased conversations left in the file, if an erasure could not finish it. In steps: other
+    /// writes come in between.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Closed`].
+    pub async fn scrub(&self) -> Result<Scrubbed, Error> {
+        scrub::if_pending(&self.shared).await
     }
 
     /// Forgets dedupe marks made before `before`, a bounded number per call. True when more are left.

@@ -6,10 +6,9 @@ use crate::clock::Timestamp;
 
 use super::scope::Scope;
 use super::tables::{Change, Changes, Tables};
-use super::turn::session;
 use super::versioned::Versioned;
 use super::writer::Operation;
-use super::{Error, delivery_id, disk};
+use super::{Error, delivery_id, disk, episodes};
 
 /// News of one delivery.
 #[derive(Debug)]
@@ -53,15 +52,10 @@ impl Operation for Progress {
             }
             Step::Settle => vec![Change::Delivery(id, None)],
             Step::Park { reason, at } => {
-                let mut session = session(tables, &scope)?;
-                session.n_parked += 1;
                 let what = disk::ParkedItem::Delivery(id, delivery);
                 let parked = disk::Parked { at: at.0, reason, what };
-                vec![
-                    Change::Delivery(id, None),
-                    Change::Parked(session.n_parked, parked.encode()?),
-                    Change::Session(session.encode()?),
-                ]
+                let (position, row) = episodes::next_parked(tables, &scope)?;
+                vec![Change::Delivery(id, None), Change::Parked(position, Some(parked.encode()?)), row]
             }
         };
         Ok(((), Changes::Session(scope, changes)))

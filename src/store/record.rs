@@ -50,12 +50,146 @@ pub struct SessionRow {
     pub first_line: u64,
     /// Position of its last line.
     pub last_line: u64,
-    /// Lines in its transcript.
+    /// Lines of this episode.
     pub n_messages: u64,
+    /// Has the one before it ended because nobody wrote for long, and the peer was not told yet?
+    pub is_news: bool,
     /// First message.
     pub created_at: Timestamp,
     /// Last message, in either direction.
     pub last_active_at: Timestamp,
+}
+
+/// How long conversations live.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Life {
+    /// A conversation is over when this much time has passed since its last message; `None` is never.
+    pub ttl_ms: Option<u64>,
+    /// Is the peer told that the next one is a new one?
+    pub says_new: bool,
+}
+
+/// A conversation that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchivedRow {
+    /// As it was at its end.
+    pub session: SessionRow,
+    /// When it was archived.
+    pub archived_at: Timestamp,
+}
+
+/// Conversations of one user.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conversations {
+    /// Those that live.
+    pub live: Vec<SessionRow>,
+    /// Those that are over, by key, then by episode.
+    pub archived: Vec<ArchivedRow>,
+}
+
+/// What became of an archived conversation that was asked back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// The live conversation that it is part of now.
+    pub row: SessionRow,
+    /// Archived episodes that went into it.
+    pub n_episodes: u64,
+}
+
+/// What an erasure removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// Lines of transcripts.
+    pub n_lines: u64,
+    /// Messages that waited or were set aside.
+    pub n_messages: u64,
+    /// Replies that were not settled or were set aside.
+    pub n_replies: u64,
+    /// Notes.
+    pub n_notes: u64,
+    /// Working files.
+    pub n_files: u64,
+    /// Archived conversations.
+    pub n_archives: u64,
+}
+
+/// What moving a conversation to another key moved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Conversations, live or archived.
+    pub n_episodes: u64,
+    /// Lines of their transcripts.
+    pub n_lines: u64,
+}
+
+/// One step of archiving what is over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Conversations that were archived.
+    pub n_archived: u64,
+    /// Rows of conversations that were read for it.
+    pub n_read: u64,
+    /// Are more due?
+    pub has_more: bool,
+}
+
+/// What overwriting the free pages of the file did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Scrubbed {
+    /// Bytes overwritten.
+    pub n_bytes: u64,
+}
+
+/// What to look for in transcripts.
+#[derive(Debug, Clone, Default)]
+pub struct Search {
+    /// A line must hold all of these words, in any order, in upper or lower case.
+    pub words: String,
+    /// In conversations that live.
+    pub in_live: bool,
+    /// In those that are over.
+    pub in_archived: bool,
+    /// From here on: [`Found::next`] of the page before.
+    pub after: Option<SearchCursor>,
+    /// At most this many hits.
+    pub limit: usize,
+}
+
+/// The line up to which a search has looked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchCursor {
+    /// In this conversation.
+    pub key: SessionKey,
+    /// Its position.
+    pub seq: u64,
+}
+
+/// A page of what a search found, in the order of keys and positions. A page may be empty and not the last.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Lines that hold the words.
+    pub hits: Vec<Hit>,
+    /// Where to go on; `None` after the last line.
+    pub next: Option<SearchCursor>,
+}
+
+/// A line that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    /// In this conversation.
+    pub key: SessionKey,
+    /// Of this number.
+    pub episode: u64,
+    /// Is it over?
+    pub is_archived: bool,
+    /// Position of the line.
+    pub seq: u64,
+    /// When it was said.
+    pub at: Timestamp,
+    /// By whom.
+    pub speaker: Speaker,
+    /// The words and a little around them.
+    pub excerpt: String,
 }
 
 /// Which rows a list holds; `None` is any.
@@ -67,6 +201,8 @@ pub struct Filter {
     pub agent: Option<AgentId>,
     /// Rows after this key, for the next page.
     pub after: Option<SessionKey>,
+    /// In lists of archived ones, also rows of that key after this episode.
+    pub after_episode: Option<u64>,
     /// At most this many rows.
     pub limit: usize,
 }
@@ -150,6 +286,8 @@ pub struct Delivery {
 /// How a turn ended well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {
+    /// [`SessionRow::episode`] of the row that it began with.
+    pub episode: u64,
     /// The messages that it answers, by [`Waiting::seq`].
     pub answered: Vec<u64>,
     /// Who answered.
@@ -194,8 +332,10 @@ pub struct Resume {
 /// Numbers for `status`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Conversations.
+    /// Live conversations.
     pub sessions: u64,
+    /// Archived ones.
+    pub archived: u64,
     /// Messages that wait for a turn.
     pub waiting: u64,
     /// Replies that are not yet delivered.

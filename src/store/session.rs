@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use redb::AccessGuard;
+use redb::{AccessGuard, ReadTransaction};
 
 use crate::clock::Timestamp;
 use crate::id::SessionKey;
 
+use super::episode::EpisodeStore;
+use super::erase::Erase;
+use super::life::{Archive, BeginAnew, Restore};
 use super::outbox::{Progress, Step};
-use super::record::{Delivery, Line, NewDelivery, Parked, SessionRow, Turn, Waiting};
+use super::record::{ArchivedRow, Delivery, Erased, Line, NewDelivery, Parked, Restored, SessionRow, Turn, Waiting};
 use super::scope::Scope;
-use super::tables::{self, Bytes, INBOX, OUTBOX, PARKED, Pending, Position, SESSIONS, TRANSCRIPT};
+use super::tables::{self, ARCHIVE, Bytes, INBOX, OUTBOX, PARKED, Pending, Position, SESSIONS, TRANSCRIPT};
 use super::turn::{CommitTurn, Park, Postpone};
 use super::versioned::Versioned;
-use super::{Error, Shared, disk, tenant};
+use super::{Error, Shared, disk, scrub, tenant};
 
 /// One conversation of one tenant.
 #[derive(Debug, Clone)]
@@ -27,7 +30,7 @@ impl SessionStore {
         Self { shared, scope }
     }
 
-    /// The row, if the conversation exists.
+    /// The row, if there is a live conversation.
     ///
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
@@ -35,6 +38,12 @@ impl SessionStore {
         let sessions = self.shared.database.read()?.open_table(SESSIONS)?;
         let row = sessions.get(self.scope.parts())?;
         row.map(|row| tenant::restore(self.scope.clone(), &row)).transpose()
+    }
+
+    /// Position of the first line of the live conversation.
+    fn first_line(&self, transaction: &ReadTransaction) -> Result<Option<u64>, Error> {
+        let row = transaction.open_table(SESSIONS)?.get(self.scope.parts())?;
+        row.map(|row| Ok(disk::Session::decode(row.value())?.first_line)).transpose()
     }
 
     /// Its name.
@@ -57,15 +66,17 @@ impl SessionStore {
         inbox.range(tables::positions(&self.scope))?.take(limit).map(restore).collect()
     }
 
-    /// The newest lines, oldest first: at most `max_lines`, and at most `max_bytes` of text unless one line alone is longer.
+    /// The newest lines of the live conversation, oldest first: at most `max_lines`, and at most `max_bytes` of text unless one line alone is longer.
     ///
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn recent(&self, max_lines: usize, max_bytes: usize) -> Result<Vec<Line>, Error> {
-        let transcript = self.shared.database.read()?.open_table(TRANSCRIPT)?;
+        let transaction = self.shared.database.read()?;
+        let transcript = transaction.open_table(TRANSCRIPT)?;
         let mut lines = Vec::new();
         let mut n_bytes = 0_usize;
-        for row in transcript.range(tables::positions(&self.scope))?.rev().take(max_lines) {
+        let Some(first) = self.first_line(&transaction)? else { return Ok(lines) };
+        for row in transcript.range(tables::between(&self.scope, first, u64::MAX))?.rev().take(max_lines) {
             let line = line(row)?;
             n_bytes = n_bytes.saturating_add(line.text.len());
             if n_bytes > max_bytes && !lines.is_empty() {
@@ -77,15 +88,17 @@ impl SessionStore {
         Ok(lines)
     }
 
-    /// Lines after `after_seq`, oldest first, at most `limit`.
+    /// Lines of the live conversation after `after_seq`, oldest first, at most `limit`.
     ///
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn lines_after(&self, after_seq: u64, limit: usize) -> Result<Vec<Line>, Error> {
-        let transcript = self.shared.database.read()?.open_table(TRANSCRIPT)?;
-        let (tenant, key) = self.scope.parts();
-        let Some(first) = after_seq.checked_add(1) else { return Ok(Vec::new()) };
-        transcript.range((tenant, key, first)..=(tenant, key, u64::MAX))?.take(limit).map(line).collect()
+        let transaction = self.shared.database.read()?;
+        let transcript = transaction.open_table(TRANSCRIPT)?;
+        let (Some(first), Some(after)) = (self.first_line(&transaction)?, after_seq.checked_add(1)) else {
+            return Ok(Vec::new());
+        };
+        transcript.range(tables::between(&self.scope, first.max(after), u64::MAX))?.take(limit).map(line).collect()
     }
 
     /// Ends a turn in one transaction: the answered messages leave the inbox and enter the transcript,
@@ -93,7 +106,7 @@ impl SessionStore {
     ///
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`], [`Error::Closed`]; [`Error::Gone`] when one of the messages
-    /// does not wait any more, or none is named. On an error nothing has happened.
+    /// does not wait any more, or none is named, or the conversation is another one than [`Turn::episode`]. On an error nothing has happened.
     pub async fn commit_turn(&self, turn: Turn) -> Result<Vec<Delivery>, Error> {
         self.shared.writer.write(CommitTurn { scope: self.scope.clone(), turn }).await
     }
@@ -135,7 +148,7 @@ impl SessionStore {
         self.shared.writer.write(Park { scope: self.scope.clone(), seqs, reason, notice, at }).await
     }
 
-    /// What was set aside in this conversation, oldest first, at most `limit`.
+    /// What was set aside under this key, oldest first, at most `limit`.
     ///
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
@@ -147,6 +160,72 @@ impl SessionStore {
             parked.or(Err(Error::Value { what: disk::Parked::WHAT }))
         };
         parked.range(tables::positions(&self.scope))?.take(limit).map(restore).collect()
+    }
+
+    /// Ends the live conversation: it is archived, and the next message begins another. What waits in the inbox stays
+    /// and begins that one at once. False when there is nothing to archive.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`], [`Error::Closed`].
+    pub async fn archive(&self, at: Timestamp) -> Result<bool, Error> {
+        self.shared.writer.write(Archive { scope: self.scope.clone(), at }).await
+    }
+
+    /// The peer asks for a new conversation with the message `seq`: it leaves the inbox, or stays with the text `rest`;
+    /// what was said before is archived, if something was; the reply enters the outbox.
+    ///
+    /// # Errors
+    /// As [`Self::commit_turn`].
+    pub async fn begin_anew(
+        &self,
+        seq: u64,
+        rest: Option<String>,
+        reply: NewDelivery,
+        at: Timestamp,
+    ) -> Result<Vec<Delivery>, Error> {
+        self.shared.writer.write(BeginAnew { scope: self.scope.clone(), seq, rest, reply, at }).await
+    }
+
+    /// Makes an archived conversation, the last one if none is named, and those after it, part of the live one again.
+    /// Nobody wrote longer ago than `at`, as far as its life goes.
+    ///
+    /// # Errors
+    /// As [`Self::archive`]; [`Error::Gone`] when there is no such episode.
+    pub async fn restore(&self, episode: Option<u64>, at: Timestamp) -> Result<Restored, Error> {
+        self.shared.writer.write(Restore { scope: self.scope.clone(), episode, at }).await
+    }
+
+    /// Removes one archived conversation, or everything under the key, and overwrites what it leaves in the file.
+    /// Returns when both are done; after a crash between the two, opening the store says so and [`super::Store::scrub`] goes on.
+    ///
+    /// # Errors
+    /// As [`Self::archive`]. After [`Error::Storage`] it may have happened: ask again.
+    pub async fn erase(&self, episode: Option<u64>) -> Result<Erased, Error> {
+        let erased = self.shared.writer.write(Erase { scope: self.scope.clone(), episode }).await?;
+        scrub::if_pending(&self.shared).await?;
+        Ok(erased)
+    }
+
+    /// Those that are over, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn archives(&self) -> Result<Vec<ArchivedRow>, Error> {
+        let archive = self.shared.database.read()?.open_table(ARCHIVE)?;
+        let restore = |row: redb::Result<Row<'_, Position>>| tenant::restore_archived(self.scope.clone(), &row?.1);
+        archive.range(tables::positions(&self.scope))?.map(restore).collect()
+    }
+
+    /// One that is over.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn episode(&self, episode: u64) -> Result<Option<EpisodeStore>, Error> {
+        let archive = self.shared.database.read()?.open_table(ARCHIVE)?;
+        let (tenant, key) = self.scope.parts();
+        let row = archive.get((tenant, key, episode))?;
+        let row = row.map(|row| tenant::restore_archived(self.scope.clone(), &row)).transpose()?;
+        Ok(row.map(|row| EpisodeStore::new(Arc::clone(&self.shared), self.scope.clone(), row)))
     }
 
     /// Replies of this conversation that are not settled, oldest first.
@@ -198,7 +277,7 @@ impl SessionStore {
 /// A row of a table whose values are versioned.
 type Row<'a, K> = (AccessGuard<'a, K>, AccessGuard<'a, Bytes>);
 
-fn line(row: redb::Result<Row<'_, Position>>) -> Result<Line, Error> {
+pub(super) fn line(row: redb::Result<Row<'_, Position>>) -> Result<Line, Error> {
     let (key, value) = row?;
     disk::Line::decode(value.value())?.restore(key.value().2).or(Err(Error::Value { what: disk::Line::WHAT }))
 }

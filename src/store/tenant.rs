@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use redb::AccessGuard;
 
+use crate::clock::Timestamp;
 use crate::id::{ChannelType, OpaqueId, SessionKey, TenantId};
 use crate::message::Inbound;
 
 use super::filing::File;
-use super::record::{Filed, Filter, SessionRow};
+use super::moving::MoveSession;
+use super::record::{ArchivedRow, Conversations, Filed, Filter, Found, Life, Moved, Search, SessionRow};
 use super::scope::{Scope, tenant_part};
 use super::session::SessionStore;
-use super::tables::{self, Bytes, SESSIONS, USERS};
+use super::tables::{self, ARCHIVE, Bytes, PEERS, PeerIn, SESSIONS, USERS};
 use super::versioned::Versioned;
-use super::{Error, Shared, disk};
+use super::{Error, Shared, disk, search};
 
 /// Rows that [`TenantStore::find`] gives at most.
 const MAX_FOUND: usize = 1000;
@@ -32,19 +34,20 @@ impl TenantStore {
     }
 
     /// Files a message under `key` in one transaction: the inbox entry, the dedupe mark of
-    /// `(entry, message id)`, the session row (made if absent) and the index of who wrote where.
+    /// `(entry, message id)`, the session row (made if absent) and the index of who wrote where. A
+    /// conversation whose `life` is over is archived, and the message begins another.
     ///
     /// # Errors
     /// [`Error::Busy`], [`Error::Storage`], [`Error::Closed`]; [`Error::OtherTenant`] when the message
     /// names another tenant, [`Error::Value`]. On an error nothing is filed.
-    pub async fn file(&self, key: &SessionKey, inbound: &Inbound) -> Result<Filed, Error> {
+    pub async fn file(&self, key: &SessionKey, inbound: &Inbound, life: Life) -> Result<Filed, Error> {
         if inbound.identity.tenant != self.tenant {
             return Err(Error::OtherTenant);
         }
-        self.shared.writer.try_write(File { scope: self.scope(key), inbound: inbound.clone() }).await
+        self.shared.writer.try_write(File { scope: self.scope(key), inbound: inbound.clone(), life }).await
     }
 
-    /// Is there such a conversation?
+    /// Is there such a live conversation?
     ///
     /// # Errors
     /// [`Error::Storage`].
@@ -53,7 +56,7 @@ impl TenantStore {
         Ok(sessions.get((self.part(), key.as_str()))?.is_some())
     }
 
-    /// A page of this tenant's conversations in key order.
+    /// A page of this tenant's live conversations in key order.
     ///
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
@@ -79,48 +82,93 @@ impl TenantStore {
         Ok(rows)
     }
 
-    /// The conversations in which `user` of `channel` wrote, by an index; at most a thousand.
+    /// A page of this tenant's archived conversations in the order of keys, then episodes.
     ///
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
-    pub fn find(&self, channel: &ChannelType, user: &OpaqueId) -> Result<Vec<SessionRow>, Error> {
-        let transaction = self.shared.database.read()?;
-        let users = transaction.open_table(USERS)?;
-        let sessions = transaction.open_table(SESSIONS)?;
-        let (tenant, channel) = (self.part(), channel.as_str());
-        let next_user = tables::after(user.as_str());
+    pub fn archived(&self, filter: &Filter) -> Result<Vec<ArchivedRow>, Error> {
+        let archive = self.shared.database.read()?.open_table(ARCHIVE)?;
+        let start = match &filter.after {
+            Some(key) => Bound::Excluded((self.part(), key.as_str(), filter.after_episode.unwrap_or(u64::MAX))),
+            None => Bound::Included((self.part(), "", 0)),
+        };
+        let next_tenant = tables::after(self.part());
         let mut rows = Vec::new();
-        for entry in
-            users.range((tenant, channel, user.as_str(), "")..(tenant, channel, &*next_user, ""))?.take(MAX_FOUND)
-        {
-            let (entry, _) = entry?;
-            let (_, _, _, key) = entry.value();
-            if let Some(row) = sessions.get((tenant, key))? {
-                rows.push(restore(Scope::restore(tenant, key)?, &row)?);
+        for row in archive.range((start, Bound::Excluded((next_tenant.as_str(), "", 0))))? {
+            if rows.len() >= filter.limit {
+                break;
+            }
+            let (key, row) = row?;
+            let (tenant, key, _) = key.value();
+            let row = restore_archived(Scope::restore(tenant, key)?, &row)?;
+            if filter.admits(&row.session) {
+                rows.push(row);
             }
         }
         Ok(rows)
     }
 
-    /// Who wrote in one conversation, channel type and user, at most `limit`. Visits all who wrote to this
-    /// tenant: for status, not for messages.
+    /// Lines that hold words, live and archived. One call looks at a bounded number of lines; the cursor goes on.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn search(&self, search: &Search) -> Result<Found, Error> {
+        search::search(&self.shared.database.read()?, self.tenant.as_ref(), search)
+    }
+
+    /// Moves what is under `from`, live and archived, under `to`. If nothing is there, it keeps its positions. Otherwise
+    /// it comes behind what is there, each conversation as one of its own; the one that was active last is the live one.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`], [`Error::Closed`]; [`Error::Gone`] when nothing is under `from`;
+    /// [`Error::InUse`] while something under `from` waits in the inbox or the outbox, or both are one.
+    pub async fn move_session(&self, from: &SessionKey, to: &SessionKey, at: Timestamp) -> Result<Moved, Error> {
+        self.shared.writer.write(MoveSession { from: self.scope(from), to: self.scope(to), at }).await
+    }
+
+    /// The conversations in which `user` of `channel` wrote, by an index; of at most a thousand keys.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn find(&self, channel: &ChannelType, user: &OpaqueId) -> Result<Conversations, Error> {
+        let transaction = self.shared.database.read()?;
+        let users = transaction.open_table(USERS)?;
+        let sessions = transaction.open_table(SESSIONS)?;
+        let archive = transaction.open_table(ARCHIVE)?;
+        let (tenant, channel) = (self.part(), channel.as_str());
+        let next_user = tables::after(user.as_str());
+        let mut found = Conversations::default();
+        for entry in
+            users.range((tenant, channel, user.as_str(), "")..(tenant, channel, &*next_user, ""))?.take(MAX_FOUND)
+        {
+            let (entry, _) = entry?;
+            let (_, _, _, key) = entry.value();
+            let scope = Scope::restore(tenant, key)?;
+            for row in archive.range(tables::positions(&scope))? {
+                found.archived.push(restore_archived(scope.clone(), &row?.1)?);
+            }
+            if let Some(row) = sessions.get((tenant, key))? {
+                found.live.push(restore(scope, &row)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Who wrote under one key, channel type and user, at most `limit`.
     ///
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn peers_of(&self, key: &SessionKey, limit: usize) -> Result<Vec<(ChannelType, OpaqueId)>, Error> {
-        let transaction = self.shared.database.read()?;
-        let users = transaction.open_table(USERS)?;
-        let mut peers = Vec::new();
-        let next_tenant = tables::after(self.part());
-        for entry in users.range((self.part(), "", "", "")..(&*next_tenant, "", "", ""))? {
+        let peers = self.shared.database.read()?.open_table(PEERS)?;
+        let (tenant, next_key) = (self.part(), tables::after(key.as_str()));
+        let restore = |entry: redb::Result<(AccessGuard<'_, PeerIn>, _)>| {
             let (entry, _) = entry?;
-            let (_, channel, user, in_key) = entry.value();
-            if in_key == key.as_str() && peers.len() < limit {
-                let peer = ChannelType::new(channel).and_then(|channel| Ok((channel, OpaqueId::new(user)?)));
-                peers.push(peer.map_err(|_error| Error::Value { what: "user" })?);
-            }
-        }
-        Ok(peers)
+            let (_, _, channel, user) = entry.value();
+            let peer = ChannelType::new(channel).and_then(|channel| Ok((channel, OpaqueId::new(user)?)));
+            peer.or(Err(Error::Value { what: "user" }))
+        };
+        let range = peers.range((tenant, key.as_str(), "", "")..(tenant, &*next_key, "", ""))?;
+        range.take(limit).map(restore).collect()
     }
 
     /// One conversation.
@@ -148,4 +196,9 @@ impl Filter {
 /// A row of the sessions table.
 pub(super) fn restore(scope: Scope, row: &AccessGuard<'_, Bytes>) -> Result<SessionRow, Error> {
     disk::Session::decode(row.value())?.restore(scope).or(Err(Error::Value { what: disk::Session::WHAT }))
+}
+
+/// A row of the archive.
+pub(super) fn restore_archived(scope: Scope, row: &AccessGuard<'_, Bytes>) -> Result<ArchivedRow, Error> {
+    disk::Archived::decode(row.value())?.restore(scope).or(Err(Error::Value { what: disk::Archived::WHAT }))
 }

@@ -24,6 +24,10 @@ impl Operation for CommitTurn {
     fn plan(self, tables: &Tables<'_>) -> Result<(Vec<Delivery>, Changes), Error> {
         let Self { scope, turn } = self;
         let mut session = session(tables, &scope)?;
+        if turn.episode != session.episode {
+            return Err(Error::Gone { what: "conversation" });
+        }
+        let was_active_at = session.last_active_at;
         let answered = waiting(tables, &scope, turn.answered)?;
         // Without this, a turn over nothing could be committed again and again.
         let Some((_, last)) = answered.last() else { return Err(Error::Gone { what: "message" }) };
@@ -36,16 +40,17 @@ impl Operation for CommitTurn {
         for (seq, waiting) in answered {
             session.n_lines += 1;
             changes.push(Change::Waiting(seq, None));
-            changes.push(Change::Line(session.n_lines, waiting.inbound.into_line().encode()?));
+            changes.push(Change::Line(session.n_lines, Some(waiting.inbound.into_line().encode()?)));
         }
         session.n_lines += 1;
+        session.is_news = false;
         session.agent = Some(turn.agent.to_string());
         session.last_active_at = turn.at.0;
         let speaker = disk::Speaker::Agent(turn.agent.to_string());
         let line = disk::Line { at: turn.at.0, speaker, text: turn.text, address };
-        changes.push(Change::Line(session.n_lines, line.encode()?));
+        changes.push(Change::Line(session.n_lines, Some(line.encode()?)));
         let deliveries = send(tables, &scope, turn.deliveries, session.n_lines, turn.at, &mut changes)?;
-        changes.push(Change::Session(session.encode()?));
+        changes.push(Change::Session { from: Some(was_active_at), to: Some(session) });
         Ok((deliveries, Changes::Session(scope, changes)))
     }
 }
@@ -100,10 +105,10 @@ impl Operation for Park {
             let what = disk::ParkedItem::Message(Box::new(waiting.inbound));
             let parked = disk::Parked { at: at.0, reason: reason.clone(), what };
             changes.push(Change::Waiting(seq, None));
-            changes.push(Change::Parked(session.n_parked, parked.encode()?));
+            changes.push(Change::Parked(session.n_parked, Some(parked.encode()?)));
         }
         let deliveries = send(tables, &scope, notice, session.n_lines, at, &mut changes)?;
-        changes.push(Change::Session(session.encode()?));
+        changes.push(Change::Session { from: Some(session.last_active_at), to: Some(session) });
         Ok((deliveries, Changes::Session(scope, changes)))
     }
 }
@@ -115,7 +120,11 @@ pub(super) fn session(tables: &Tables<'_>, scope: &Scope) -> Result<disk::Sessio
 }
 
 /// All of these messages, oldest first; one that does not wait any more spoils the whole operation.
-fn waiting(tables: &Tables<'_>, scope: &Scope, mut seqs: Vec<u64>) -> Result<Vec<(u64, disk::Waiting)>, Error> {
+pub(super) fn waiting(
+    tables: &Tables<'_>,
+    scope: &Scope,
+    mut seqs: Vec<u64>,
+) -> Result<Vec<(u64, disk::Waiting)>, Error> {
     let (tenant, key) = scope.parts();
     seqs.sort_unstable();
     seqs.dedup();
@@ -127,7 +136,7 @@ fn waiting(tables: &Tables<'_>, scope: &Scope, mut seqs: Vec<u64>) -> Result<Vec
 }
 
 /// Puts replies into the outbox, in order, after all that wait there for this conversation.
-fn send(
+pub(super) fn send(
     tables: &Tables<'_>,
     scope: &Scope,
     contents: impl IntoIterator<Item = NewDelivery>,

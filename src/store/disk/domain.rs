@@ -7,7 +7,8 @@ use crate::store::scope::Scope;
 use crate::store::{delivery_id, record};
 
 use super::{
-    Address, Attachment, Author, Delivery, Identity, Inbound, Kind, Line, Parked, ParkedItem, Session, Speaker, Waiting,
+    Address, Archived, Attachment, Author, Delivery, Identity, Inbound, Kind, Line, Parked, ParkedItem, Session,
+    Speaker, Waiting,
 };
 
 impl Session {
@@ -41,6 +42,8 @@ impl Session {
             agent: None,
             episode: 1,
             first_line: 1,
+            n_missing: 0,
+            first_parked: 1,
             is_news: false,
             n_lines: 0,
             n_filed: 0,
@@ -51,6 +54,7 @@ impl Session {
     }
 
     pub(in crate::store) fn restore(self, scope: Scope) -> Result<record::SessionRow, id::Error> {
+        let n_messages = self.n_said();
         Ok(record::SessionRow {
             tenant: scope.tenant,
             key: scope.key,
@@ -69,10 +73,44 @@ impl Session {
             episode: self.episode,
             first_line: self.first_line,
             last_line: self.n_lines,
-            n_messages: (self.n_lines + 1).saturating_sub(self.first_line),
+            n_messages,
+            is_news: self.is_news,
             created_at: Timestamp(self.created_at),
             last_active_at: Timestamp(self.last_active_at),
         })
+    }
+}
+
+impl Session {
+    /// Lines of this episode.
+    pub(in crate::store) fn n_said(&self) -> u64 {
+        (self.n_lines + 1).saturating_sub(self.first_line).saturating_sub(self.n_missing)
+    }
+
+    /// The row of the next conversation under the same key, in the same place.
+    pub(in crate::store) fn next(&self, at: Timestamp) -> Self {
+        let next = Self { agent: None, is_news: false, created_at: at.0, last_active_at: at.0, ..self.clone() };
+        next.following(self)
+    }
+
+    /// With the positions that come after those of `last`.
+    pub(in crate::store) fn following(self, last: &Self) -> Self {
+        Self {
+            episode: last.episode + 1,
+            first_line: last.n_lines + 1,
+            n_missing: 0,
+            first_parked: last.n_parked + 1,
+            n_lines: last.n_lines,
+            n_filed: last.n_filed,
+            n_parked: last.n_parked,
+            ..self
+        }
+    }
+}
+
+impl Archived {
+    pub(in crate::store) fn restore(self, scope: Scope) -> Result<record::ArchivedRow, id::Error> {
+        Ok(record::ArchivedRow { session: self.session.restore(scope)?, archived_at: Timestamp(self.at) })
     }
 }
 

@@ -9,7 +9,7 @@ use crate::store::writer::MAX_WAITING;
 use crate::store::{Counts, Error, Filed, Filter, Speaker};
 
 async fn file(store: &Store, key_text: &str, message_id: &str) -> Filed {
-    store.tenant(None).file(&key(key_text), &inbound("", "u", message_id, 1)).await.unwrap()
+    store.tenant(None).file(&key(key_text), &inbound("", "u", message_id, 1), FOR_EVER).await.unwrap()
 }
 
 fn is_gone(result: Result<Vec<Delivery>, Error>) -> bool {
@@ -23,7 +23,7 @@ async fn a_message_becomes_a_line_and_its_answer_waits_to_be_sent() {
     let conversations = store.tenant(None);
     let session = conversations.session(&key("a"));
     let message = inbound("", "u", "m1", 5);
-    assert_eq!(conversations.file(&key("a"), &message).await.unwrap(), Filed::New);
+    assert_eq!(conversations.file(&key("a"), &message, FOR_EVER).await.unwrap(), Filed::New);
     let waiting = session.waiting(9).unwrap();
     assert_eq!(waiting.len(), 1);
     assert_eq!((waiting[0].seq, &waiting[0].inbound, waiting[0].n_tries, waiting[0].is_told), (1, &message, 0, false));
@@ -65,7 +65,7 @@ async fn a_message_is_filed_once_however_often_it_comes() {
 
     let at_once = join_all([0; 5].map(|_| file(&store, "c", "m2"))).await;
     assert_eq!(at_once.iter().filter(|filed| **filed == Filed::New).count(), 1);
-    assert_eq!(store.counts().unwrap(), Counts { sessions: 2, waiting: 2, undelivered: 0, parked: 0 });
+    assert_eq!(store.counts().unwrap(), Counts { sessions: 2, archived: 0, waiting: 2, undelivered: 0, parked: 0 });
 }
 
 #[tokio::test]
@@ -74,9 +74,9 @@ async fn the_same_message_id_of_another_entry_or_tenant_is_another_message() {
     assert_eq!(file(&store, "a", "m1").await, Filed::New);
     let mut other_entry = inbound("", "u", "m1", 1);
     other_entry.identity.entry = EntryId::new("slack-3").unwrap();
-    assert_eq!(store.tenant(None).file(&key("a"), &other_entry).await.unwrap(), Filed::New);
+    assert_eq!(store.tenant(None).file(&key("a"), &other_entry, FOR_EVER).await.unwrap(), Filed::New);
     let other_tenant = store.tenant(tenant("t").as_ref());
-    assert_eq!(other_tenant.file(&key("a"), &inbound("t", "u", "m1", 1)).await.unwrap(), Filed::New);
+    assert_eq!(other_tenant.file(&key("a"), &inbound("t", "u", "m1", 1), FOR_EVER).await.unwrap(), Filed::New);
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn a_message_of_another_tenant_is_refused() {
     let store = Disk::default().open().unwrap();
     for (handle, message) in [("", "t"), ("t", ""), ("t", "u")] {
         let conversations = store.tenant(tenant(handle).as_ref());
-        let filed = conversations.file(&key("a"), &inbound(message, "u", "m1", 1)).await;
+        let filed = conversations.file(&key("a"), &inbound(message, "u", "m1", 1), FOR_EVER).await;
         assert!(matches!(filed, Err(Error::OtherTenant)));
     }
     assert_eq!(store.counts().unwrap(), Counts::default());
@@ -101,12 +101,18 @@ async fn tenants_and_keys_that_begin_alike_never_meet() {
         for key_text in KEYS {
             let name = format!("{tenant_id}/{key_text}");
             let message = inbound(tenant_id, key_text, &name, 1);
-            conversations.file(&key(key_text), &message).await.unwrap();
+            conversations.file(&key(key_text), &message, FOR_EVER).await.unwrap();
             let answer = turn(vec![1], &name, vec![reply(&name, &name)], 2);
             conversations.session(&key(key_text)).commit_turn(answer).await.unwrap();
-            conversations.file(&key(key_text), &inbound(tenant_id, key_text, &format!("{name}/2"), 3)).await.unwrap();
+            conversations
+                .file(&key(key_text), &inbound(tenant_id, key_text, &format!("{name}/2"), 3), FOR_EVER)
+                .await
+                .unwrap();
             conversations.session(&key(key_text)).park(vec![2], name.clone(), None, Timestamp(4)).await.unwrap();
-            conversations.file(&key(key_text), &inbound(tenant_id, key_text, &format!("{name}/3"), 5)).await.unwrap();
+            conversations
+                .file(&key(key_text), &inbound(tenant_id, key_text, &format!("{name}/3"), 5), FOR_EVER)
+                .await
+                .unwrap();
         }
     }
     for tenant_id in TENANTS {
@@ -127,7 +133,7 @@ async fn tenants_and_keys_that_begin_alike_never_meet() {
             );
             assert_eq!(view.undelivered.iter().map(|d| &*d.content.text).collect::<Vec<_>>(), [&*name]);
             assert_eq!(view.parked.iter().map(|p| &*p.reason).collect::<Vec<_>>(), [&*name]);
-            let found = conversations.find(&slack, &id(key_text)).unwrap();
+            let found = conversations.find(&slack, &id(key_text)).unwrap().live;
             assert_eq!(found.iter().map(|row| row.key.as_str()).collect::<Vec<_>>(), [key_text]);
         }
     }
@@ -138,13 +144,13 @@ async fn users_that_begin_alike_are_not_found_for_each_other() {
     let store = Disk::default().open().unwrap();
     let users = ["u", "u\0", "u\0\0", "u:", "uu"];
     for (n, user) in users.into_iter().enumerate() {
-        store.tenant(None).file(&key(&format!("k{n}")), &inbound("", user, user, 1)).await.unwrap();
+        store.tenant(None).file(&key(&format!("k{n}")), &inbound("", user, user, 1), FOR_EVER).await.unwrap();
     }
     for user in users {
-        let found = store.tenant(None).find(&ChannelType::new("slack").unwrap(), &id(user)).unwrap();
+        let found = store.tenant(None).find(&ChannelType::new("slack").unwrap(), &id(user)).unwrap().live;
         assert_eq!(found.iter().map(|row| row.user.clone()).collect::<Vec<_>>(), [Some(id(user))], "{user:?}");
     }
-    assert_eq!(store.tenant(None).find(&ChannelType::new("slac").unwrap(), &id("u")).unwrap(), []);
+    assert_eq!(store.tenant(None).find(&ChannelType::new("slac").unwrap(), &id("u")).unwrap().live, []);
 }
 
 #[tokio::test]
@@ -178,7 +184,7 @@ async fn a_turn_over_a_message_that_does_not_wait_changes_nothing() {
     assert!(is_gone(nobody.commit_turn(turn(vec![1], "hi", vec![], 3)).await));
 
     assert_eq!(view(&store, "", "a"), before);
-    assert_eq!(store.counts().unwrap(), Counts { sessions: 1, waiting: 1, undelivered: 1, parked: 0 });
+    assert_eq!(store.counts().unwrap(), Counts { sessions: 1, archived: 0, waiting: 1, undelivered: 1, parked: 0 });
 }
 
 #[tokio::test]
@@ -290,7 +296,7 @@ async fn lists_are_filtered_while_they_are_paged() {
     for (n, key_text) in ["a", "b", "c", "d"].into_iter().enumerate() {
         let mut message = inbound("", "u", key_text, 1);
         message.identity.channel = ChannelType::new(["slack", "webchat"][n % 2]).unwrap();
-        conversations.file(&key(key_text), &message).await.unwrap();
+        conversations.file(&key(key_text), &message, FOR_EVER).await.unwrap();
     }
     conversations.session(&key("c")).commit_turn(turn(vec![1], "hi", vec![], 2)).await.unwrap();
     let webchat = ChannelType::new("webchat").ok();
@@ -322,7 +328,7 @@ async fn what_must_be_resumed_is_named_once_and_oldest_first() {
     for (tenant_id, key_text) in expected {
         for n in 0..3 {
             let message = inbound(tenant_id, "u", &format!("{key_text}{n}"), 1);
-            store.tenant(tenant(tenant_id).as_ref()).file(&key(key_text), &message).await.unwrap();
+            store.tenant(tenant(tenant_id).as_ref()).file(&key(key_text), &message, FOR_EVER).await.unwrap();
         }
     }
     for (tenant_id, key_text, at) in [("t", "a", 1000), ("", "b", 3000), ("", "ba", 2000)] {
@@ -362,13 +368,13 @@ async fn pruned_marks_are_forgotten_and_others_kept() {
     let (one, other) = messages.split_at(750);
     for part in [one, other] {
         let a = key("a");
-        join_all(part.iter().map(|message| conversations.file(&a, message))).await;
+        join_all(part.iter().map(|message| conversations.file(&a, message, FOR_EVER))).await;
     }
     assert!(store.prune_marks(Timestamp(1400)).await.unwrap());
     assert!(!store.prune_marks(Timestamp(1400)).await.unwrap());
     assert!(!store.prune_marks(Timestamp(1400)).await.unwrap());
-    assert_eq!(conversations.file(&key("a"), &messages[1400]).await.unwrap(), Filed::Duplicate);
-    assert_eq!(conversations.file(&key("a"), &messages[1399]).await.unwrap(), Filed::New);
+    assert_eq!(conversations.file(&key("a"), &messages[1400], FOR_EVER).await.unwrap(), Filed::Duplicate);
+    assert_eq!(conversations.file(&key("a"), &messages[1399], FOR_EVER).await.unwrap(), Filed::New);
 }
 
 #[tokio::test]
@@ -383,7 +389,7 @@ async fn a_full_queue_refuses_messages_and_makes_turns_wait() {
     let is_busy = (1..10 * MAX_WAITING).any(|n| {
         let store = store.clone();
         let message = inbound("", "u", &format!("m{n}"), 1);
-        let mut filing = Box::pin(async move { store.tenant(None).file(&key("a"), &message).await });
+        let mut filing = Box::pin(async move { store.tenant(None).file(&key("a"), &message, FOR_EVER).await });
         match filing.as_mut().now_or_never() {
             Some(Err(Error::Busy)) => true,
             Some(other) => panic!("{other:?}"),

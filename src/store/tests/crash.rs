@@ -46,7 +46,7 @@ async fn run(store: &Store, step: Step) -> Result<(), Error> {
     };
     match step {
         Step::File { key: text, message_id } => {
-            conversations.file(&key(text), &inbound("t", "u", message_id, 3)).await.map(|_: Filed| ())
+            conversations.file(&key(text), &inbound("t", "u", message_id, 3), FOR_EVER).await.map(|_: Filed| ())
         }
         Step::Turn { key, seqs } => {
             let replies = vec![reply("m1", "one"), reply("m1", "two")];
@@ -136,13 +136,13 @@ async fn a_disk_that_failed_once_is_used_again() {
     let disk = Disk::default();
     let store = disk.open().unwrap();
     let conversations = store.tenant(None);
-    conversations.file(&key("a"), &inbound("", "u", "m1", 1)).await.unwrap();
+    conversations.file(&key("a"), &inbound("", "u", "m1", 1), FOR_EVER).await.unwrap();
 
     disk.set_fault(Fault::NextSync);
     let second = inbound("", "u", "m2", 2);
-    assert!(matches!(conversations.file(&key("a"), &second).await, Err(Error::Storage(_))));
+    assert!(matches!(conversations.file(&key("a"), &second, FOR_EVER).await, Err(Error::Storage(_))));
 
-    conversations.file(&key("a"), &second).await.unwrap();
+    conversations.file(&key("a"), &second, FOR_EVER).await.unwrap();
     assert_eq!(conversations.session(&key("a")).waiting(9).unwrap().len(), 2);
 }
 
@@ -152,7 +152,7 @@ async fn a_turn_that_was_cut_off_is_not_committed_twice() {
     let store = disk.open().unwrap();
     let conversations = store.tenant(None);
     let session = conversations.session(&key("a"));
-    conversations.file(&key("a"), &inbound("", "u", "m1", 1)).await.unwrap();
+    conversations.file(&key("a"), &inbound("", "u", "m1", 1), FOR_EVER).await.unwrap();
 
     disk.set_fault(Fault::NextSync);
     let answer = turn(vec![1], "hi", vec![reply("m1", "hi")], 2);

@@ -79,7 +79,7 @@ fn a_file_of_a_newer_version_is_refused() {
         transaction.open_table(META).unwrap().insert("format", FORMAT + 1).unwrap();
         transaction.commit().unwrap();
     };
-    check(prepare, Err("the store PATH was written by a newer version (format 2, this program knows 1)"));
+    check(prepare, Err("the store PATH was written by a newer version (format 3, this program knows 2)"));
 }
 
 #[test]
@@ -111,7 +111,7 @@ async fn everything_is_there_after_a_restart() {
     let conversations = store.tenant(tenant("t").as_ref());
     let session = conversations.session(&key("a"));
     for (message_id, at) in [("m1", 1), ("m2", 2), ("m3", 3)] {
-        conversations.file(&key("a"), &inbound("t", "u", message_id, at)).await.unwrap();
+        conversations.file(&key("a"), &inbound("t", "u", message_id, at), FOR_EVER).await.unwrap();
     }
     session.commit_turn(turn(vec![1], "hi", vec![reply("m1", "hi"), reply("m1", "there")], 4)).await.unwrap();
     session.postpone(vec![2], Some(reply("m2", "wait")), Timestamp(5)).await.unwrap();
@@ -129,8 +129,8 @@ async fn everything_is_there_after_a_restart() {
     let session = conversations.session(&key("a"));
     let started: Vec<_> = session.undelivered().unwrap().into_iter().map(|d| (d.id, d.is_started)).collect();
     assert_eq!(started, [(deliveries[0].id.clone(), true), (deliveries[2].id.clone(), false)]);
-    assert_eq!(conversations.file(&key("a"), &inbound("t", "u", "m3", 9)).await.unwrap(), Filed::Duplicate);
-    assert_eq!(conversations.find(&ChannelType::new("slack").unwrap(), &id("u")).unwrap().len(), 1);
+    assert_eq!(conversations.file(&key("a"), &inbound("t", "u", "m3", 9), FOR_EVER).await.unwrap(), Filed::Duplicate);
+    assert_eq!(conversations.find(&ChannelType::new("slack").unwrap(), &id("u")).unwrap().live.len(), 1);
     session.unstart_delivery(&deliveries[0].id).await.unwrap();
     assert!(!session.undelivered().unwrap()[0].is_started);
 }

@@ -10,9 +10,10 @@ use crate::clock::Timestamp;
 use crate::id::{AgentId, ChannelType, EntryId, OpaqueId, SessionKey, TenantId};
 use crate::message::{Attachment, Author, ChatKind, Identity, Inbound, ReplyAddress};
 
-use super::{Delivery, Line, NewDelivery, Parked, ParkedItem, SessionRow, Store, Turn, Waiting};
+use super::{Delivery, Life, Line, NewDelivery, Parked, ParkedItem, SessionRow, Store, Turn, Waiting};
 
 const CACHE_BYTES: usize = 1024 * 1024;
+const FOR_EVER: Life = Life { ttl_ms: None, says_new: true };
 
 fn key(text: &str) -> SessionKey {
     SessionKey::parse(text).unwrap()
@@ -67,7 +68,7 @@ fn reply(message_id: &str, text: &str) -> NewDelivery {
 
 fn turn(answered: Vec<u64>, text: &str, deliveries: Vec<NewDelivery>, at: u64) -> Turn {
     let agent = AgentId::new("reception").unwrap();
-    Turn { answered, agent, text: text.to_owned(), deliveries, at: Timestamp(at) }
+    Turn { episode: 1, answered, agent, text: text.to_owned(), deliveries, at: Timestamp(at) }
 }
 
 fn open(directory: &tempfile::TempDir) -> Store {

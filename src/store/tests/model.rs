@@ -110,6 +110,7 @@ impl Model {
             first_line: 1,
             last_line: 0,
             n_messages: 0,
+            is_news: false,
             created_at: at,
             last_active_at: at,
         });
@@ -129,6 +130,7 @@ impl Model {
         let sum = |len: fn(&View) -> usize| self.sessions.values().map(|session| len(&session.view) as u64).sum();
         Counts {
             sessions: self.sessions.len() as u64,
+            archived: 0,
             waiting: sum(|view| view.waiting.len()),
             undelivered: sum(|view| view.undelivered.len()),
             parked: sum(|view| view.parked.len()),
@@ -172,7 +174,7 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
     match op {
         Op::File { place, user, message_id, at } => {
             let message = inbound(place.0, user, &message_id.to_string(), at);
-            let filed = store.tenant(tenant(place.0).as_ref()).file(&key(place.1), &message).await.unwrap();
+            let filed = store.tenant(tenant(place.0).as_ref()).file(&key(place.1), &message, FOR_EVER).await.unwrap();
             assert_eq!(filed, model.file(place, &message, user, message_id));
         }
         Op::Turn { place, seqs, n_replies, at } => {
@@ -264,7 +266,7 @@ fn compare(store: &Store, model: &Model) {
         let known = model.sessions.iter().filter(|((of, _), _)| *of == tenant_id);
         assert_eq!(rows, known.filter_map(|(_, session)| session.view.row.clone()).collect::<Vec<_>>());
         for user in ["u", "v"] {
-            let found = conversations.find(&ChannelType::new("slack").unwrap(), &id(user)).unwrap();
+            let found = conversations.find(&ChannelType::new("slack").unwrap(), &id(user)).unwrap().live;
             let known = model.users.iter().filter(|(of, who, _)| *of == tenant_id && *who == user);
             let known: Vec<_> = known.map(|(_, _, key)| *key).collect();
             assert_eq!(found.iter().map(|row| row.key.as_str()).collect::<Vec<_>>(), known);

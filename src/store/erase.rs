@@ -1,0 +1,173 @@
+//! Removes a conversation, and all that it left elsewhere.
+
+use redb::ReadableTable;
+
+use super::record::Erased;
+use super::scope::Scope;
+use super::tables::{self, Change, Changes, Number, Tables};
+use super::versioned::Versioned;
+use super::writer::Operation;
+use super::{Error, disk, episodes, life};
+
+/// See `SessionStore::erase`.
+#[derive(Debug)]
+pub(super) struct Erase {
+    pub(super) scope: Scope,
+    /// All of them, and what waits, if none is named.
+    pub(super) episode: Option<u64>,
+}
+
+impl Operation for Erase {
+    type Outcome = Erased;
+
+    fn plan(self, tables: &Tables<'_>) -> Result<(Erased, Changes), Error> {
+        let Self { scope, episode } = self;
+        let mut found = Found { tables, scope: &scope, erased: Erased::default(), changes: Vec::new() };
+        let archived = episodes::archived(tables, &scope, 0)?;
+        let live = episodes::live(tables, &scope)?;
+        let is_last = match episode {
+            None => true,
+            Some(episode) => live.is_none() && archived.iter().all(|row| row.session.episode == episode),
+        };
+        let last = live.as_ref().or(archived.last().map(|row| &row.session)).cloned();
+        let mut gone: Vec<&disk::Archived> = archived.iter().collect();
+        gone.retain(|row| episode.is_none_or(|episode| row.session.episode == episode));
+        for row in &gone {
+            found.episode(&row.session)?;
+            found.changes.push(Change::Archived(row.session.episode, None));
+            found.erased.n_archives += 1;
+        }
+        if let (None, Some(live)) = (episode, &live) {
+            found.episode(live)?;
+            found.changes.push(Change::Session { from: Some(live.last_active_at), to: None });
+        }
+        if is_last {
+            found.rest()?;
+        } else if !gone.is_empty() {
+            found.forget_silent_peers()?;
+        }
+        let Found { erased, changes, .. } = found;
+        if changes.is_empty() {
+            return Ok((erased, Changes::None));
+        }
+        let mut all = vec![Changes::Session(scope, changes), Changes::Number(Number::ScrubPending, 1)];
+        // Whatever worked on the erased must never take what comes next under this key for it.
+        if let Some(last) = last.filter(|_| is_last || live.is_none()) {
+            all.extend(episodes::used(tables, &last)?);
+        }
+        Ok((erased, Changes::All(all)))
+    }
+}
+
+/// What is to go.
+struct Found<'t> {
+    tables: &'t Tables<'t>,
+    scope: &'t Scope,
+    erased: Erased,
+    changes: Vec<Change>,
+}
+
+impl Found<'_> {
+    /// Lines, notes, files, what was set aside, replies.
+    fn episode(&mut self, session: &disk::Session) -> Result<(), Error> {
+        let (tenant, key) = self.scope.parts();
+        let (episode, next) = (session.episode, session.episode.saturating_add(1));
+        for row in self.tables.transcript.range(life::lines_of(self.scope, session))? {
+            let (id, line) = row?;
+            let line = disk::Line::decode(line.value())?;
+            if let disk::Speaker::Peer { message_id, .. } = line.speaker {
+                self.changes.push(Change::Unmark { entry: line.address.entry, message_id });
+            }
+            self.changes.push(Change::Line(id.value().2, None));
+            self.erased.n_lines += 1;
+        }
+        for row in self.tables.notes.range((tenant, key, episode, 0)..=(tenant, key, episode, u64::MAX))? {
+            self.changes.push(Change::Note((episode, row?.0.value().3), None));
+            self.erased.n_notes += 1;
+        }
+        for row in self.tables.files.range((tenant, key, episode, "")..(tenant, key, next, ""))? {
+            self.changes.push(Change::File((episode, row?.0.value().3.to_owned()), None));
+            self.erased.n_files += 1;
+        }
+        let is_of_it = |delivery: &disk::Delivery| {
+            (session.first_line..=session.n_lines).contains(&delivery.line)
+                // A notice after the end names the last line before it.
+                && delivery.created_at <= session.last_active_at
+        };
+        for row in self.tables.outbox.range(tables::deliveries(self.scope))? {
+            let (id, delivery) = row?;
+            if is_of_it(&disk::Delivery::decode(delivery.value())?) {
+                self.changes.push(Change::Delivery(id.value().2, None));
+                self.erased.n_replies += 1;
+            }
+        }
+        for row in self.tables.parked.range(tables::positions(self.scope))? {
+            let (id, parked) = row?;
+            let position = id.value().2;
+            let is_in_range = (session.first_parked..=session.n_parked).contains(&position);
+            match disk::Parked::decode(parked.value())?.what {
+                disk::ParkedItem::Message(inbound) if is_in_range => self.parked_message(position, *inbound),
+                disk::ParkedItem::Delivery(_, delivery) if is_of_it(&delivery) => self.parked_reply(position),
+                disk::ParkedItem::Message(_) | disk::ParkedItem::Delivery(..) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn parked_message(&mut self, position: u64, inbound: disk::Inbound) {
+        let disk::Inbound { identity, message_id, .. } = inbound;
+        self.changes.push(Change::Unmark { entry: identity.entry, message_id });
+        self.changes.push(Change::Parked(position, None));
+        self.erased.n_messages += 1;
+    }
+
+    fn parked_reply(&mut self, position: u64) {
+        self.changes.push(Change::Parked(position, None));
+        self.erased.n_replies += 1;
+    }
+
+    /// What belongs to no episode: nothing of the key stays.
+    fn rest(&mut self) -> Result<(), Error> {
+        let (tenant, key) = self.scope.parts();
+        for row in self.tables.inbox.range(tables::positions(self.scope))? {
+            let (id, waiting) = row?;
+            let disk::Inbound { identity, message_id, .. } = disk::Waiting::decode(waiting.value())?.inbound;
+            self.changes.push(Change::Unmark { entry: identity.entry, message_id });
+            self.changes.push(Change::Waiting(id.value().2, None));
+            self.erased.n_messages += 1;
+        }
+        let listed = |changes: &[Change], is_it: &dyn Fn(&Change) -> bool| changes.iter().any(is_it);
+        for row in self.tables.outbox.range(tables::deliveries(self.scope))? {
+            let id = row?.0.value().2;
+            if !listed(&self.changes, &|change| matches!(change, Change::Delivery(known, None) if *known == id)) {
+                self.changes.push(Change::Delivery(id, None));
+                self.erased.n_replies += 1;
+            }
+        }
+        for row in self.tables.parked.range(tables::positions(self.scope))? {
+            let (id, parked) = row?;
+            let position = id.value().2;
+            if !listed(&self.changes, &|change| matches!(change, Change::Parked(known, None) if *known == position)) {
+                match disk::Parked::decode(parked.value())?.what {
+                    disk::ParkedItem::Message(inbound) => self.parked_message(position, *inbound),
+                    disk::ParkedItem::Delivery(..) => self.parked_reply(position),
+                }
+            }
+        }
+        for row in self.tables.peers.range((tenant, key, "", "")..(tenant, &*tables::after(key), "", ""))? {
+            let (id, _) = row?;
+            let (_, _, channel, user) = id.value();
+            self.changes.push(Change::User { channel: channel.to_owned(), user: user.to_owned(), is_known: false });
+        }
+        Ok(())
+    }
+
+    /// Those who said nothing in what stays.
+    fn forget_silent_peers(&mut self) -> Result<(), Error> {
+        let (tenant, key) = self.scope.parts();
+        let is_gone =
+            |seq: u64| self.changes.iter().any(|change| matches!(change, Change::Line(gone, None) if *gone == seq));
+        let _ = (tenant, key, is_gone);
+        Ok(())
+    }
+}
