@@ -50,9 +50,12 @@ async fn soak(scope: Scope) {
     log::capture();
     let mut world = World::start(scope, seed).await;
     world.everybody_writes().await;
+    // A conversation that is quiet for two of these is over.
+    let mut days = [20, 12].into_iter().cycle();
     while world.n_written() < n_messages {
+        world.days_pass(days.next().unwrap()).await;
         let n_left = n_messages - world.n_written();
-        world.some_write(n_left.min(600)).await;
+        world.some_write(n_left.min(400)).await;
     }
     let (wrong, report) = world.close().await;
     eprintln!("{report}");

@@ -132,12 +132,22 @@ impl TestGateway {
 
     /// Asks the admin API, as its owner.
     pub(crate) async fn admin(&self, method: Method, path: &str) -> (StatusCode, Value) {
-        let token = fs::read_to_string(self.home.path().join("admin.token")).unwrap();
-        self.admin_with(&token, method, path).await
+        self.admin_with(&self.token(), method, path).await
+    }
+
+    /// Its owner's.
+    pub(crate) fn token(&self) -> String {
+        fs::read_to_string(self.home.path().join("admin.token")).unwrap()
     }
 
     /// Asks the admin API with any token.
     pub(crate) async fn admin_with(&self, token: &str, method: Method, path: &str) -> (StatusCode, Value) {
+        let (status, text) = self.admin_text(token, method, path).await;
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// The same, whatever is answered.
+    pub(crate) async fn admin_text(&self, token: &str, method: Method, path: &str) -> (StatusCode, String) {
         let stream = UnixStream::connect(socket(self.home.path())).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         #[expect(clippy::disallowed_methods, reason = "it ends with the test")]
@@ -148,7 +158,7 @@ impl TestGateway {
         let response = soon("an answer of the admin API", sender.send_request(request)).await.unwrap();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
-        (status, serde_json::from_slice(&body).unwrap())
+        (status, String::from_utf8(body.to_vec()).unwrap())
     }
 
     /// Keys of the conversations that the store holds; of one tenant, if one is named.

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use frontdesk::agent::{NOTICE, PATIENCE};
+use frontdesk::clock::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -12,8 +13,14 @@ use super::oracle::{Address, Conversation, Scope, address, conversation, word, w
 use super::place::{Kind, Place};
 use super::random::Random;
 
-/// Words in a line of an answer: two lines are the longest piece that Slack takes.
+/// Words in a line of an answer.
 const LINE_WORDS: usize = 110;
+/// A line of a long answer: two are the longest piece that Slack takes.
+const LINE_CHARS: usize = 1_500;
+/// What a peer is told whose conversation expired.
+const NEWS: &str = "It has been a while, so this is a new conversation.";
+/// What a peer is told who ordered a new one.
+const BEGUN: &str = "This is a new conversation.";
 /// Wrong things that are kept: the first ones tell the story.
 const MAX_WRONG: usize = 20;
 
@@ -30,10 +37,9 @@ struct Book {
     random: Random,
     messages: Vec<Message>,
     conversations: HashMap<Conversation, usize>,
-    /// By conversation: what came before this message is archived or gone.
-    begins_at: Vec<usize>,
-    erased: HashSet<usize>,
-    keys: HashMap<usize, (usize, String)>,
+    /// The same by number, with what became of them.
+    lives: Vec<Life>,
+    by_address: HashMap<Address, usize>,
     by_key: HashMap<(usize, String), usize>,
     by_id: HashMap<(String, String), usize>,
     n_written: HashMap<String, usize>,
@@ -41,6 +47,8 @@ struct Book {
     failed: HashSet<usize>,
     deliveries: HashMap<String, String>,
     n_notices: usize,
+    n_news: usize,
+    n_orders: usize,
     n_repeats: usize,
     n_with_history: usize,
     wrong: Vec<String>,
@@ -58,6 +66,47 @@ struct Message {
     /// Whoever asked has gone: the answer is in the transcript only.
     is_unheard: bool,
     is_set_aside: bool,
+    /// It is an order, and those whose words it puts away when it is obeyed.
+    order: Option<Vec<usize>>,
+    /// Out of the conversation: archived or erased.
+    gone: Option<Gone>,
+    /// Nothing of it may be left anywhere.
+    is_erased: bool,
+    /// It may have been erased before it was answered.
+    is_dropped: bool,
+}
+
+/// What became of a conversation.
+#[derive(Debug)]
+struct Life {
+    tenant: usize,
+    key: Option<String>,
+    /// By the gateway's clock.
+    last_active: Timestamp,
+    /// How often something of it went.
+    n_ends: usize,
+    /// How often it expired without that its peer was told.
+    n_news: usize,
+    /// It ended while people wrote: nobody can say from outside whether one is live.
+    is_moot: bool,
+}
+
+/// Since when a message is gone.
+#[derive(Debug, Clone, Copy)]
+struct Gone {
+    /// Which end of the conversation took it.
+    end: usize,
+    /// Answers to prompts from this number on do not know it.
+    since: usize,
+}
+
+/// Something that ends a conversation, from outside.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    conversation: usize,
+    said: Vec<usize>,
+    pub(crate) tenant: usize,
+    pub(crate) key: String,
 }
 
 /// One answer of the model.
@@ -65,6 +114,8 @@ struct Message {
 struct Answer {
     /// The messages that it answers.
     batch: Vec<usize>,
+    /// Every word in the prompt.
+    seen: Vec<usize>,
     n_lines: usize,
     heard: BTreeSet<usize>,
 }
@@ -83,9 +134,8 @@ impl Ledger {
             random: Random::new(seed),
             messages: Vec::new(),
             conversations: HashMap::new(),
-            begins_at: Vec::new(),
-            erased: HashSet::new(),
-            keys: HashMap::new(),
+            lives: Vec::new(),
+            by_address: HashMap::new(),
             by_key: HashMap::new(),
             by_id: HashMap::new(),
             n_written: HashMap::new(),
@@ -93,6 +143,8 @@ impl Ledger {
             failed: HashSet::new(),
             deliveries: HashMap::new(),
             n_notices: 0,
+            n_news: 0,
+            n_orders: 0,
             n_repeats: 0,
             n_with_history: 0,
             wrong: Vec::new(),
@@ -105,22 +157,35 @@ impl Ledger {
         self.book.lock().unwrap()
     }
 
-    /// Notes a message that is going to be written; returns its number.
-    pub(crate) fn write(&self, place: Place) -> usize {
+    /// Notes a message that is going to be written, perhaps as the first of a new conversation; returns its number.
+    pub(crate) fn write(&self, place: Place, is_order: bool) -> usize {
         let mut book = self.book();
         let n = book.messages.len();
         let next = book.conversations.len();
         let conversation = *book.conversations.entry(conversation(self.scope, &place)).or_insert(next);
         if conversation == next {
-            book.begins_at.push(0);
+            let (tenant, key, last_active) = (place.tenant, None, Timestamp(0));
+            book.lives.push(Life { tenant, key, last_active, n_ends: 0, n_news: 0, is_moot: false });
         }
+        book.by_address.insert(address(&place, n), conversation);
         // Every entry counts for itself, so that tenants use the same ids; a visitor's page, too.
         let owner = owner(&place);
         let n_of_owner = book.n_written.entry(owner.clone()).or_default();
         let id = std::mem::replace(n_of_owner, *n_of_owner + 1).to_string();
         book.by_id.insert((owner, id.clone()), n);
-        let (is_accepted, is_unheard, is_set_aside) = (false, false, false);
-        book.messages.push(Message { place, conversation, id, is_accepted, answer: None, is_unheard, is_set_aside });
+        book.messages.push(Message {
+            place,
+            conversation,
+            id,
+            is_accepted: false,
+            answer: None,
+            is_unheard: false,
+            is_set_aside: false,
+            order: is_order.then(Vec::new),
+            gone: None,
+            is_erased: false,
+            is_dropped: false,
+        });
         n
     }
 
@@ -131,15 +196,16 @@ impl Ledger {
     }
 
     /// The gateway says that it has message `n`, and which key its conversation has.
-    pub(crate) fn accepted(&self, n: usize, key: Option<&str>) {
+    pub(crate) fn accepted(&self, n: usize, key: Option<&str>, now: Timestamp) {
         let mut book = self.book();
         let (conversation, tenant) = (book.messages[n].conversation, book.messages[n].place.tenant);
+        let life = &mut book.lives[conversation];
+        life.last_active = now;
         if let Some(key) = key {
-            let own = (tenant, key.to_owned());
-            let known = book.keys.entry(conversation).or_insert_with(|| own.clone()).clone();
-            let of_key = *book.by_key.entry(own.clone()).or_insert(conversation);
-            if known != own || of_key != conversation {
-                book.wrong(format!("message {n} got the key {key:.200}, its conversation has {:.200}", known.1));
+            let known = life.key.get_or_insert_with(|| key.to_owned()).clone();
+            let of_key = *book.by_key.entry((tenant, key.to_owned())).or_insert(conversation);
+            if known != key || of_key != conversation {
+                book.wrong(format!("message {n} got the key {key:.200}, its conversation has {known:.200}"));
             }
         }
         if !std::mem::replace(&mut book.messages[n].is_accepted, true) {
@@ -165,9 +231,11 @@ impl Ledger {
     pub(crate) fn asked(&self, body: &str) -> Told {
         let mut book = self.book();
         let request: Value = serde_json::from_str(body).unwrap();
-        let last = request["messages"].as_array().and_then(|messages| messages.last());
-        let batch = words(last.and_then(|last| last["content"].as_str()).unwrap_or_default());
-        let seen = words(body);
+        let messages = request["messages"].as_array().unwrap().iter().filter(|message| message["role"] == "user");
+        let by_people: Vec<&str> = messages.filter_map(|message| message["content"].as_str()).collect();
+        let batch = words(by_people.last().copied().unwrap_or_default());
+        // Answers repeat the words of people, so they are as long as the history and not as all before them.
+        let (seen, said) = (words(body), words(&by_people.concat()));
         let Some(first) = batch.first().copied() else {
             book.wrong("a prompt that asks nothing".to_owned());
             return Told::Says("?".to_owned(), Duration::ZERO);
@@ -181,14 +249,20 @@ impl Ledger {
             return Told::Fails;
         }
         book.n_with_history += usize::from(seen.len() > batch.len());
-        let lines: Vec<&[usize]> = seen.chunks(LINE_WORDS).collect();
+        let mut lines: Vec<&[usize]> = said.chunks(LINE_WORDS).collect();
+        if book.random.one_in(20) {
+            // Longer than a message of Slack may be.
+            lines = lines.iter().copied().cycle().take(4).collect();
+        }
+        let is_long = lines.len() > 1;
         let (answer, n_lines) = (book.answers.len(), lines.len());
-        let print = |(line, seen): (usize, &&[usize])| {
-            let words: Vec<String> = seen.iter().map(|n| word(*n)).collect();
-            format!("[a{answer} {line} {n_lines}] {}", words.join(" "))
+        let print = |(line, said): (usize, &&[usize])| {
+            let words: Vec<String> = said.iter().map(|n| word(*n)).collect();
+            let width = if is_long { LINE_CHARS } else { 0 };
+            format!("{:.<width$}", format!("[a{answer} {line} {n_lines}] {}", words.join(" ")))
         };
         let text: Vec<String> = lines.iter().enumerate().map(print).collect();
-        book.answers.push(Answer { batch, n_lines, heard: BTreeSet::new() });
+        book.answers.push(Answer { batch, seen, n_lines, heard: BTreeSet::new() });
         // Mostly at once; sometimes something else happens first.
         let thinks = if book.random.one_in(20) { Duration::from_millis(100) } else { Duration::ZERO };
         Told::Says(text.join("\n\n"), thinks)
@@ -217,7 +291,9 @@ impl Ledger {
             .map(|id| book.by_id.get(&(entry.to_owned(), id.as_str().unwrap_or_default().to_owned())).copied())
             .collect();
         let text = body["text"].as_str().unwrap_or_default();
-        let said = book.heard(&at, text);
+        let in_reply_to = body["in_reply_to"].as_str().unwrap_or_default().to_owned();
+        let in_reply_to = book.by_id.get(&(entry.to_owned(), in_reply_to)).copied();
+        let said = book.heard(&at, text, in_reply_to);
         if said.iter().copied().map(Some).collect::<Vec<_>>() != answers {
             book.wrong(format!("a reply to {said:?} says that it answers {answers:?}"));
         }
@@ -227,7 +303,7 @@ impl Ledger {
         if let Some(first) = said.first() {
             let conversation = book.messages[*first].conversation;
             let key = body["session_key"].as_str().unwrap_or_default();
-            if book.keys.get(&conversation).is_some_and(|(_, known)| known != key) {
+            if book.lives[conversation].key.as_deref().is_some_and(|known| known != key) {
                 book.wrong(format!("the reply to {first} names another conversation"));
             }
         }
@@ -235,7 +311,7 @@ impl Ledger {
 
     /// A text arrives at an address.
     pub(crate) fn heard(&self, at: &Address, text: &str) {
-        self.book().heard(at, text);
+        self.book().heard(at, text, None);
     }
 
     /// A page shows a visitor what they wrote.
@@ -268,9 +344,11 @@ impl Ledger {
     pub(crate) fn viewed(&self, what: &str, tenant: usize, text: &str) {
         let mut book = self.book();
         for n in words(text) {
-            let of = book.messages.get(n).map(|message| message.place.tenant);
-            if of != Some(tenant) || book.erased.contains(&n) {
-                book.wrong(format!("{what} of tenant {tenant} has the word of {n}, which is of {of:?}"));
+            let of = book.messages.get(n).map(|message| (message.place.tenant, message.is_erased));
+            if of != Some((tenant, false)) {
+                book.wrong(format!(
+                    "{what} of tenant {tenant} has the word of {n}, which is of (tenant, erased) {of:?}"
+                ));
             }
         }
     }
@@ -301,11 +379,107 @@ impl Ledger {
         }
     }
 
-    /// How many conversations a tenant has, as far as messages were acknowledged.
-    pub(crate) fn n_conversations(&self, tenant: usize) -> usize {
+    /// How many live conversations a tenant has: at least and at most.
+    pub(crate) fn n_live(&self, tenant: usize) -> (usize, usize) {
         let book = self.book();
         let of_tenant = book.messages.iter().filter(|message| message.is_accepted && message.place.tenant == tenant);
-        of_tenant.map(|message| message.conversation).collect::<HashSet<_>>().len()
+        let (mut live, mut moot) = (HashSet::new(), HashSet::new());
+        for message in of_tenant {
+            if book.lives[message.conversation].is_moot {
+                moot.insert(message.conversation);
+            } else if message.gone.is_none() {
+                live.insert(message.conversation);
+            }
+        }
+        (live.len(), live.len() + moot.len())
+    }
+
+    /// Some conversation whose key is known and that all write to through webhooks; then nothing of it comes twice.
+    pub(crate) fn any(&self, is_live: bool) -> Option<Ending> {
+        let mut book = self.book();
+        let fits =
+            |(n, life): &(usize, &Life)| life.key.is_some() && (is_live || life.n_ends > 0) && book.is_of_hooks(*n);
+        let known: Vec<usize> = book.lives.iter().enumerate().filter(fits).map(|(n, _)| n).collect();
+        if known.is_empty() {
+            return None;
+        }
+        let conversation = known[book.random.below(known.len())];
+        Some(book.ending(conversation))
+    }
+
+    /// The operator has archived it. Prompts from now on hold nothing of what was answered before.
+    pub(crate) fn archived(&self, ending: &Ending) {
+        self.book().end(ending.conversation, &ending.said);
+    }
+
+    /// Its last episode is part of it again.
+    pub(crate) fn restored(&self, ending: &Ending, now: Timestamp) {
+        let mut book = self.book();
+        book.lives[ending.conversation].last_active = now;
+        let last = book.lives[ending.conversation].n_ends;
+        book.lives[ending.conversation].is_moot = true;
+        let back = book.messages.iter_mut().filter(|message| message.conversation == ending.conversation);
+        for message in back.filter(|message| message.gone.is_some_and(|gone| gone.end == last) && !message.is_erased) {
+            message.gone = None;
+        }
+        book.lives[ending.conversation].n_ends = last.saturating_sub(1);
+    }
+
+    /// Everything under its key is gone, and what was said may not be found anywhere.
+    pub(crate) fn erased(&self, ending: &Ending) {
+        let mut book = self.book();
+        let (conversation, since) = (ending.conversation, book.answers.len());
+        let end = book.lives[conversation].n_ends + 1;
+        for message in book.messages.iter_mut().filter(|message| message.conversation == conversation) {
+            message.is_dropped = true;
+        }
+        for n in &ending.said {
+            book.messages[*n].gone = Some(Gone { end, since });
+            book.messages[*n].is_erased = true;
+        }
+        (book.lives[conversation].n_ends, book.lives[conversation].is_moot) = (0, true);
+    }
+
+    /// What message `n` says. An order puts away what is said when it is sent for the first time.
+    pub(crate) fn text(&self, n: usize, is_first: bool) -> String {
+        let mut book = self.book();
+        if book.messages[n].order.is_none() {
+            return format!("my word is {}", word(n));
+        }
+        if is_first {
+            let conversation = book.messages[n].conversation;
+            book.messages[n].order = Some(book.ending(conversation).said);
+        }
+        if n.is_multiple_of(2) { "/new".to_owned() } else { format!("/new my word is {}", word(n)) }
+    }
+
+    /// The gateway begins to run at `now`, when everything is answered: what nobody wrote to for so long is over.
+    pub(crate) fn expire(&self, now: Timestamp, ttl_ms: u64) -> usize {
+        let mut book = self.book();
+        let mut n_expired = 0;
+        for conversation in 0..book.lives.len() {
+            let is_over = now.since_ms(book.lives[conversation].last_active) > ttl_ms;
+            if !is_over {
+                continue;
+            }
+            book.lives[conversation].n_news += 1;
+            let said = book.ending(conversation).said;
+            if !said.is_empty() {
+                n_expired += 1;
+                book.end(conversation, &said);
+                book.lives[conversation].is_moot = false;
+            }
+        }
+        n_expired
+    }
+
+    /// Messages whose words must not be found anywhere, and a few that must.
+    pub(crate) fn erased_and_kept(&self) -> (HashSet<usize>, usize) {
+        let book = self.book();
+        let erased = book.messages.iter().enumerate().filter(|(_, message)| message.is_erased);
+        let erased: HashSet<usize> = erased.map(|(n, _)| n).collect();
+        let n_kept = book.messages.iter().filter(|message| message.answer.is_some() && !message.is_dropped).count();
+        (erased, n_kept)
     }
 
     /// Which of these have no whole answer yet.
@@ -314,7 +488,8 @@ impl Ledger {
         let is_open = |(_, message): &(usize, &Message)| {
             let heard = message.answer.map(|answer| &book.answers[answer]);
             let is_whole = heard.is_some_and(|answer| answer.heard.len() == answer.n_lines);
-            message.is_accepted && !(is_whole || message.is_set_aside || message.is_unheard && heard.is_some())
+            let is_enough = is_whole || message.is_set_aside || message.is_unheard && heard.is_some();
+            message.is_accepted && !is_enough && !message.is_dropped
         };
         book.messages.iter().enumerate().filter(is_open).map(|(n, _)| n).collect()
     }
@@ -325,7 +500,8 @@ impl Ledger {
         let count = |is: fn(&Message) -> bool| book.messages.iter().filter(|message| is(message)).count();
         let report = format!(
             "{}: {} messages in {} conversations, {} accepted, {} prompts answered, {} with history, {} replies repeated \
-             under their id, {} notices, {} answers set aside as unclear, {} that nobody waited for; {} wrong",
+             under their id, {} notices, {} told that a conversation is new, {} orders obeyed, {} messages erased, {} answers \
+             set aside as unclear, {} that nobody waited for; {} wrong",
             self.scope.name(),
             book.messages.len(),
             book.conversations.len(),
@@ -334,6 +510,9 @@ impl Ledger {
             book.n_with_history,
             book.n_repeats,
             book.n_notices,
+            book.n_news,
+            book.n_orders,
+            count(|message| message.is_erased),
             count(|message| message.is_set_aside),
             count(|message| message.is_unheard),
             book.n_wrong,
@@ -364,19 +543,80 @@ impl Book {
         for other in words {
             if self.messages.get(*other).map(|message| message.conversation) != Some(conversation) {
                 self.wrong(format!("{what} in the conversation of {n} has the word of {other}"));
-            } else if *other < self.begins_at[conversation] {
-                self.wrong(format!("{what} in the conversation of {n} has the word of {other} from before"));
-            } else if self.erased.contains(other) {
-                self.wrong(format!("{what} in the conversation of {n} has the erased word of {other}"));
             }
         }
     }
 
+    /// Do all write to it through webhooks? They send nothing again that was accepted.
+    fn is_of_hooks(&self, conversation: usize) -> bool {
+        let of_it = self.messages.iter().filter(|message| message.conversation == conversation);
+        of_it
+            .map(|message| message.place.kind)
+            .all(|kind| matches!(kind, Kind::HookDirect | Kind::HookGroup | Kind::HookThread))
+    }
+
+    /// What would end with a conversation now: all that has its whole answer.
+    fn ending(&self, conversation: usize) -> Ending {
+        let is_said = |(_, message): &(usize, &Message)| {
+            let heard = message.answer.map(|answer| &self.answers[answer]);
+            let is_whole = heard.is_some_and(|answer| answer.heard.len() == answer.n_lines);
+            message.conversation == conversation
+                && message.gone.is_none()
+                && (is_whole || message.is_set_aside || message.is_unheard)
+        };
+        let said = self.messages.iter().enumerate().filter(is_said).map(|(n, _)| n).collect();
+        let Life { tenant, key, .. } = &self.lives[conversation];
+        Ending { conversation, said, tenant: *tenant, key: key.clone().unwrap_or_default() }
+    }
+
+    fn end(&mut self, conversation: usize, said: &[usize]) {
+        let since = self.answers.len();
+        let life = &mut self.lives[conversation];
+        life.n_ends += 1;
+        life.is_moot = true;
+        for n in said {
+            self.messages[*n].gone.get_or_insert(Gone { end: life.n_ends, since });
+        }
+    }
+
+    /// A peer is told that its order was obeyed.
+    fn begun(&mut self, at: &Address, order: Option<usize>) -> Vec<usize> {
+        let order = order.filter(|n| address(&self.messages[*n].place, *n) == *at && self.messages[*n].order.is_some());
+        let Some(n) = order else {
+            self.wrong(format!("{at:.300?} is told of an order that nobody gave there"));
+            return Vec::new();
+        };
+        self.n_orders += 1;
+        let said = self.messages[n].order.replace(Vec::new()).unwrap_or_default();
+        self.end(self.messages[n].conversation, &said);
+        if !n.is_multiple_of(2) {
+            return Vec::new();
+        }
+        let none = Answer { batch: vec![n], seen: Vec::new(), n_lines: 0, heard: BTreeSet::new() };
+        self.answers.push(none);
+        if self.messages[n].answer.replace(self.answers.len() - 1).is_some() {
+            self.wrong(format!("the order {n} was answered twice"));
+        }
+        vec![n]
+    }
+
     /// A text arrives at an address. Returns the messages that it answers.
-    fn heard(&mut self, at: &Address, text: &str) -> Vec<usize> {
+    fn heard(&mut self, at: &Address, text: &str, in_reply_to: Option<usize>) -> Vec<usize> {
         if [NOTICE, PATIENCE].contains(&text) {
             self.n_notices += 1;
             return Vec::new();
+        }
+        if text == NEWS {
+            let conversation = self.by_address.get(at).copied();
+            match conversation.map(|conversation| &mut self.lives[conversation]) {
+                Some(life) if life.n_news > 0 => life.n_news -= 1,
+                _ => self.wrong(format!("{at:.300?} was told of a new conversation without need")),
+            }
+            self.n_news += 1;
+            return Vec::new();
+        }
+        if text == BEGUN {
+            return self.begun(at, in_reply_to);
         }
         let marks = marks(text);
         let Some((answer, _)) = marks.first().copied() else {
@@ -388,6 +628,14 @@ impl Book {
             return Vec::new();
         };
         self.check_words("a reply", batch[0], &words(text));
+        // An answer that was sent was committed, so its prompt was of the conversation as it was then.
+        for n in self.answers[answer].seen.clone() {
+            if let Some(gone) =
+                self.messages.get(n).and_then(|message| message.gone).filter(|gone| gone.since <= answer)
+            {
+                self.wrong(format!("the prompt of a{answer} has the word of {n}, which is over: {gone:?}"));
+            }
+        }
         for n in &batch {
             let right = address(&self.messages[*n].place, *n);
             if right != *at {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderValue, header};
+use frontdesk::clock::Clock as _;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -115,7 +116,7 @@ impl Page {
                 let id = event["id"].as_str().unwrap_or_default();
                 ledger.shown(&self.place, event["text"].as_str().unwrap_or_default());
                 match self.written.get(id) {
-                    Some(n) => ledger.accepted(*n, None),
+                    Some(n) => ledger.accepted(*n, None, self.street.clock.now()),
                     None => ledger.wrong(format!("the page of {} hears of another's message", self.place.user)),
                 }
                 self.drafts.remove(id);

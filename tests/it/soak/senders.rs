@@ -98,7 +98,7 @@ impl Street {
         };
         let mut body = json!({
             "kind": kind, "server_id": place.server, "channel_id": place.room, "user_id": place.user,
-            "message_id": id, "text": format!("my word is {}", word(n)), "mentions_bot": true,
+            "message_id": id, "text": self.ledger.text(n, is_first), "mentions_bot": true,
         });
         if place.kind == Kind::HookThread {
             body["thread_id"] = json!(place.thread);
@@ -112,11 +112,11 @@ impl Street {
             signed(request, &place.entry, &format!("{}-{id}", place.entry), self.clock.now(), body.to_string());
         match answer(request).await {
             Some((StatusCode::ACCEPTED, body)) => {
-                self.ledger.accepted(n, body["session_key"].as_str());
+                self.ledger.accepted(n, body["session_key"].as_str(), self.clock.now());
                 Attempt::Done
             }
             Some((StatusCode::OK, body)) if body["duplicate"] == true && !is_first => {
-                self.ledger.accepted(n, None);
+                self.ledger.accepted(n, None, self.clock.now());
                 Attempt::Done
             }
             other => self.again(n, other),
@@ -152,7 +152,7 @@ impl Street {
             let request = self.http.post(format!("{door}/hooks/{}", place.entry));
             let request = self.signed_by_slack(request, &place.entry, callback.to_string());
             match answer(request).await {
-                Some((StatusCode::OK, _)) => self.ledger.accepted(n, None),
+                Some((StatusCode::OK, _)) => self.ledger.accepted(n, None, self.clock.now()),
                 // Accepted is accepted, whatever becomes of a repeat.
                 _ if n_sent > 0 => break,
                 other => return self.again(n, other),
@@ -180,7 +180,7 @@ impl Street {
         let request = request.header("idempotency-key", id).body(body.to_string());
         match answer(request).await {
             Some((StatusCode::OK, body)) => {
-                self.ledger.accepted(n, None);
+                self.ledger.accepted(n, None, self.clock.now());
                 let text = body["choices"][0]["message"]["content"].as_str().unwrap_or_default();
                 self.ledger.heard(&address(place, n), text);
                 Attempt::Done
@@ -189,7 +189,7 @@ impl Street {
                 if body["error"]["code"] == "idempotency_key_reused" && !is_first =>
             {
                 self.ledger.unheard(n);
-                self.ledger.accepted(n, None);
+                self.ledger.accepted(n, None, self.clock.now());
                 Attempt::Done
             }
             other => self.again(n, other),

@@ -1,6 +1,7 @@
 //! The gateway under test, and what happens to it while people write.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::fs;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 
 use super::config::{Variant, config};
 use super::ledger::Ledger;
-use super::oracle::Scope;
+use super::oracle::{Scope, word, words};
 use super::place::{Kind, N_PEERS, Place, TENANTS, ids, place};
 use super::random::Random;
 use super::senders::Street;
@@ -26,6 +27,13 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Longer than everything takes that is written at once.
 const GUARD: Duration = Duration::from_secs(300);
 const HOUR_MS: u64 = 60 * 60 * 1000;
+const DAY_MS: u64 = 24 * HOUR_MS;
+/// Days after which a conversation is over, as the configuration says.
+const TTL_MS: u64 = 30 * DAY_MS;
+/// When it all begins.
+const START: Timestamp = Timestamp(1_800_000_000_000);
+/// What the operator does, as the path calls it.
+const ORDERS: [&str; 3] = ["archive", "restore", "erase"];
 
 pub(crate) struct World {
     scope: Scope,
@@ -39,18 +47,37 @@ pub(crate) struct World {
     n_written: usize,
     n_cuts: usize,
     n_reloads: usize,
+    /// How often the operator archived, restored and erased a conversation.
+    n_orders: [usize; 3],
+    n_expired: usize,
+    days: u64,
 }
 
 impl World {
     pub(crate) async fn start(scope: Scope, seed: u64) -> Self {
         let ledger = Arc::new(Ledger::new(scope, seed));
-        let clock = Arc::new(ManualClock::at(Timestamp(1_800_000_000_000)));
+        let clock = Arc::new(ManualClock::at(START));
         let vendors = vendors::start(ledger.clone()).await;
         let street = Street::new(ledger.clone(), clock.clone());
         let gateway = TestGateway::start_at(&config(scope, &vendors, Variant::default()), clock.clone()).await;
         street.door.send_replace(Some(gateway.url("")));
         let (random, ids) = (Random::new(seed), ids());
-        Self { scope, random, ids, ledger, street, clock, vendors, gateway, n_written: 0, n_cuts: 0, n_reloads: 0 }
+        Self {
+            scope,
+            random,
+            ids,
+            ledger,
+            street,
+            clock,
+            vendors,
+            gateway,
+            n_written: 0,
+            n_cuts: 0,
+            n_reloads: 0,
+            n_orders: [0; 3],
+            n_expired: 0,
+            days: 0,
+        }
     }
 
     pub(crate) fn n_written(&self) -> usize {
@@ -83,7 +110,11 @@ impl World {
     /// Messages, and between them what disturbs. Comes back when everything is answered.
     async fn round(&mut self, places: Vec<Place>, n_disturbances: usize) {
         let n_before = self.ledger.n_accepted();
-        let numbers: VecDeque<usize> = places.into_iter().map(|place| self.ledger.write(place)).collect();
+        let numbers = places.into_iter().map(|place| {
+            let may_order = matches!(place.kind, Kind::HookDirect | Kind::HookGroup | Kind::HookThread);
+            self.ledger.write(place, may_order && self.n_written > 0 && self.random.one_in(20))
+        });
+        let numbers: VecDeque<usize> = numbers.collect();
         let n_messages = numbers.len();
         self.n_written += n_messages;
         let mut disturbances: Vec<usize> = (0..n_disturbances).map(|_| self.random.below(n_messages)).collect();
@@ -122,9 +153,10 @@ impl World {
     }
 
     async fn disturb(&mut self) {
-        match self.random.below(3) {
-            0 => self.cut_the_power().await,
-            1 => {
+        match self.random.below(6) {
+            n @ 0..3 => self.order(n).await,
+            3 => self.cut_the_power().await,
+            4 => {
                 let variant = Variant::any(&mut self.random);
                 self.reload(variant).await;
             }
@@ -137,10 +169,38 @@ impl World {
         }
     }
 
+    /// The operator archives, restores or erases a conversation.
+    async fn order(&mut self, order: usize) {
+        let Some(ending) = self.ledger.any(ORDERS[order] != "restore") else { return };
+        let (name, key) = (encode(TENANTS[ending.tenant]), encode(&ending.key));
+        let path = format!("/api/v1/sessions/{}?tenant={name}&key={key}", ORDERS[order]);
+        let (status, body) = self.gateway.admin(Method::POST, &path).await;
+        match (status, ORDERS[order]) {
+            (StatusCode::OK, "archive") => self.ledger.archived(&ending),
+            (StatusCode::OK, "restore") => self.ledger.restored(&ending, self.gateway.now()),
+            (StatusCode::OK, _) => self.ledger.erased(&ending),
+            // Nothing was said there, or nothing is archived.
+            (StatusCode::NOT_FOUND, _) => return,
+            _ => self.ledger.wrong(format!("{path:.300} was answered with {status}: {body}")),
+        }
+        self.n_orders[order] += 1;
+    }
+
     async fn cut_the_power(&mut self) {
         self.n_cuts += 1;
         self.street.door.send_replace(None);
         self.gateway.power_off().await;
+        self.gateway.power_on().await;
+        self.street.door.send_replace(Some(self.gateway.url("")));
+    }
+
+    /// Days without power: what nobody wrote to for long is over.
+    pub(crate) async fn days_pass(&mut self, days: u64) {
+        self.street.door.send_replace(None);
+        self.gateway.power_off().await;
+        self.days += days;
+        self.clock.set(START.plus_ms(self.days * DAY_MS));
+        self.n_expired += self.ledger.expire(self.gateway.now(), TTL_MS);
         self.gateway.power_on().await;
         self.street.door.send_replace(Some(self.gateway.url("")));
     }
@@ -188,9 +248,10 @@ impl World {
         for (tenant, name) in TENANTS.iter().enumerate() {
             let name = encode(name);
             let keys = self.list(tenant, &name).await;
-            let n_known = self.ledger.n_conversations(tenant);
-            if keys.len() != n_known {
-                self.ledger.wrong(format!("tenant {tenant} has {} conversations, not {n_known}", keys.len()));
+            let (at_least, at_most) = self.ledger.n_live(tenant);
+            if !(at_least..=at_most).contains(&keys.len()) {
+                let n_keys = keys.len();
+                self.ledger.wrong(format!("tenant {tenant} has {n_keys} conversations, not {at_least} to {at_most}"));
             }
             for key in keys {
                 let path = format!("/api/v1/sessions/show?tenant={name}&key={}", encode(&key));
@@ -235,13 +296,64 @@ impl World {
         body
     }
 
+    /// Everything that can be found, exported and searched of each tenant, and what words each must not find.
+    async fn look_everywhere(&self) {
+        let (erased, _) = self.ledger.erased_and_kept();
+        let erased: Vec<usize> = erased.into_iter().take(20).collect();
+        for (tenant, name) in TENANTS.iter().enumerate() {
+            let name = encode(name);
+            for user in self.ids.iter().step_by(7) {
+                for channel in ["webhook", "slack", "api"] {
+                    let user = encode(user);
+                    let path = format!("/api/v1/sessions/find?tenant={name}&channel={channel}&user={user}");
+                    self.view("find", tenant, &path).await;
+                }
+            }
+            for n in erased.iter().copied().chain((0..self.n_written).step_by(self.n_written / 20)) {
+                let path = format!("/api/v1/sessions/search?tenant={name}&words={}", word(n));
+                self.view("search", tenant, &path).await;
+            }
+            for (n, key) in self.list(tenant, &name).await.into_iter().enumerate().step_by(5) {
+                let format = ["jsonl", "md", "html"][n % 3];
+                let path =
+                    format!("/api/v1/sessions/export?tenant={name}&key={}&all=true&format={format}", encode(&key));
+                let (status, text) = self.gateway.admin_text(&self.gateway.token(), Method::GET, &path).await;
+                if status != StatusCode::OK {
+                    self.ledger.wrong(format!("an export was answered with {status}: {text:.300}"));
+                }
+                self.ledger.viewed("export", tenant, &text);
+            }
+        }
+    }
+
     /// What was wrong, and a line about the run.
     pub(crate) async fn close(mut self) -> (Vec<String>, String) {
+        self.look_everywhere().await;
         self.street.close_pages();
         self.street.door.send_replace(None);
         self.gateway.power_off().await;
+        let file = fs::read(self.gateway.home().join("frontdesk.redb")).unwrap();
+        let found: HashSet<usize> = words(&String::from_utf8_lossy(&file)).into_iter().collect();
+        let (erased, n_kept) = self.ledger.erased_and_kept();
+        let left: Vec<&usize> = erased.intersection(&found).collect();
+        if !left.is_empty() {
+            self.ledger.wrong(format!(
+                "the store's file holds {} of {} erased words: {left:.200?}",
+                left.len(),
+                erased.len()
+            ));
+        }
+        if found.len() < n_kept {
+            self.ledger.wrong(format!("the store's file holds {} words and should hold {n_kept}", found.len()));
+        }
         let (wrong, report) = self.ledger.close();
-        (wrong, format!("{report}; {} power cuts, {} reloads", self.n_cuts, self.n_reloads))
+        let [n_archived, n_restored, n_erased] = self.n_orders;
+        let report = format!(
+            "{report}; {} power cuts, {} reloads, {} conversations expired, {n_archived} archived, {n_restored} restored, \
+             {n_erased} erased",
+            self.n_cuts, self.n_reloads, self.n_expired
+        );
+        (wrong, report)
     }
 }
 
