@@ -3,6 +3,8 @@
 //! Only this file reads the system clock. Timers use tokio's time, which tests pause.
 
 use std::fmt;
+use std::sync::LazyLock;
+use std::time::Instant;
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -41,8 +43,11 @@ impl fmt::Display for Timestamp {
 
 /// Tells the time.
 pub trait Clock: Send + Sync + fmt::Debug {
-    /// Now, as far as this clock knows.
+    /// Now, as far as this clock knows. Somebody may set it.
     fn now(&self) -> Timestamp;
+
+    /// Milliseconds since some moment that stays the same while the process runs. Nobody can set this one.
+    fn elapsed_ms(&self) -> u64;
 }
 
 /// The clock of the system.
@@ -55,36 +60,49 @@ impl Clock for SystemClock {
         let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Timestamp(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
     }
+
+    fn elapsed_ms(&self) -> u64 {
+        static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+        u64::try_from(FIRST.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 /// A clock that stands still until a test moves it.
 #[cfg(any(test, feature = "testing"))]
 #[derive(Debug, Default)]
-pub struct ManualClock(std::sync::atomic::AtomicU64);
+pub struct ManualClock {
+    now: std::sync::atomic::AtomicU64,
+    elapsed: std::sync::atomic::AtomicU64,
+}
 
 #[cfg(any(test, feature = "testing"))]
 impl ManualClock {
     /// Starts at `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
-        Self(now.0.into())
+        Self { now: now.0.into(), elapsed: 0.into() }
     }
 
     /// Moves on by `ms` milliseconds.
     pub fn advance_ms(&self, ms: u64) {
-        self.0.fetch_add(ms, std::sync::atomic::Ordering::SeqCst);
+        self.now.fetch_add(ms, std::sync::atomic::Ordering::SeqCst);
+        self.elapsed.fetch_add(ms, std::sync::atomic::Ordering::SeqCst);
     }
 
-    /// Jumps to `now`, also back.
+    /// Somebody sets the clock, and no time passes.
     pub fn set(&self, now: Timestamp) {
-        self.0.store(now.0, std::sync::atomic::Ordering::SeqCst);
+        self.now.store(now.0, std::sync::atomic::Ordering::SeqCst);
     }
 }
 
 #[cfg(any(test, feature = "testing"))]
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(std::sync::atomic::Ordering::SeqCst))
+        Timestamp(self.now.load(std::sync::atomic::Ordering::SeqCst))
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        self.elapsed.load(std::sync::atomic::Ordering::SeqCst)
     }
 }
 

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
 use crate::document::{Problem, Severity};
-use crate::gateway::{ChannelStatus, Reloaded, Status};
-use crate::id::{OpaqueId, SessionKey, TenantId};
-use crate::store::{Delivery, Line, Parked, ParkedItem, SessionRow, Speaker, Waiting};
+use crate::gateway::{Becomes, ChannelStatus, RekeyRow, Rekeyed, Reloaded, Status};
+use crate::id::{OpaqueId, TenantId};
+use crate::store::{ArchivedRow, Delivery, Erased, Hit, Line, Parked, ParkedItem, SessionRow, Speaker, Waiting};
 
 pub(super) fn status(status: &Status) -> Value {
     json!({
@@ -16,7 +16,7 @@ pub(super) fn status(status: &Status) -> Value {
         "uptime_ms": status.uptime_ms,
         "config": status.config,
         "safe_mode": status.safe_mode,
-        "sessions": { "active": status.counts.sessions },
+        "sessions": { "active": status.counts.sessions, "archived": status.counts.archived },
         "queue": {
             "waiting": status.counts.waiting,
             "turns": status.n_lanes,
@@ -50,6 +50,7 @@ pub(super) fn reloaded(reloaded: &Reloaded) -> Value {
         "stopped": reloaded.stopped,
         "kept": reloaded.kept,
         "warnings": reloaded.warnings.iter().map(problem).collect::<Vec<_>>(),
+        "rekey": reloaded.rekeyed.as_ref().map(rekeyed),
     })
 }
 
@@ -82,27 +83,87 @@ pub(super) fn row(row: &SessionRow) -> Value {
         "thread_id": text(row.thread.as_ref()),
         "user_id": text(row.user.as_ref()),
         "peer": row.user_name.as_deref().or(row.user.as_ref().map(OpaqueId::as_str)),
+        "episode": row.episode,
         "messages": row.n_messages,
         "created": time(row.created_at),
         "last_active": time(row.last_active_at),
+        "archived": null,
     })
 }
 
-/// Where a page ends: the tenant and the key of its last row, as one text.
-pub(super) fn cursor(row: &SessionRow) -> Value {
-    json!([row.tenant.as_ref().map(TenantId::as_str), row.key.as_str()]).to_string().into()
+pub(super) fn archived(archived: &ArchivedRow) -> Value {
+    let mut value = row(&archived.session);
+    if let Some(member) = value.get_mut("archived") {
+        *member = time(archived.archived_at).into();
+    }
+    value
 }
 
-pub(super) fn parse_cursor(text: &str) -> Option<(Option<TenantId>, SessionKey)> {
-    let (tenant, key): (Option<String>, String) = serde_json::from_str(text).ok()?;
-    Some((tenant.map(TenantId::new).transpose().ok()?, SessionKey::parse(&key).ok()?))
+pub(super) fn hit(tenant: Option<&TenantId>, hit: &Hit) -> Value {
+    let (role, name, user) = speaker(&hit.speaker);
+    json!({
+        "key": hit.key.as_str(),
+        "tenant": tenant.map(TenantId::as_str),
+        "episode": hit.episode,
+        "is_archived": hit.is_archived,
+        "seq": hit.seq,
+        "at": time(hit.at),
+        "role": role,
+        "name": name,
+        "user_id": user,
+        "excerpt": hit.excerpt,
+    })
+}
+
+pub(super) fn erased(erased: &Erased) -> Value {
+    json!({
+        "lines": erased.n_lines,
+        "messages": erased.n_messages,
+        "replies": erased.n_replies,
+        "notes": erased.n_notes,
+        "files": erased.n_files,
+        "archives": erased.n_archives,
+    })
+}
+
+pub(super) fn rekeyed(rekeyed: &Rekeyed) -> Value {
+    json!({
+        "moves": rekeyed.n_moves,
+        "joins": rekeyed.n_joins,
+        "shared": rekeyed.n_shared,
+        "unresolvable": rekeyed.n_unresolvable,
+        "text": rekeyed.to_string(),
+    })
+}
+
+pub(super) fn rekey_row(row: &RekeyRow) -> Value {
+    let (becomes, to, reason) = match &row.becomes {
+        Becomes::Moves { to, joins: false } => ("moves", Some(to), None),
+        Becomes::Moves { to, joins: true } => ("joins", Some(to), None),
+        Becomes::Moved { to } => ("moved", Some(to), None),
+        Becomes::Waits { to } => ("waits", Some(to), Some("something in it still waits; try again later")),
+        Becomes::Shared => ("shared", None, Some("several peers or places may have written in it")),
+        Becomes::Unresolvable(reason) => ("unresolvable", None, Some(reason.as_str())),
+    };
+    json!({
+        "key": row.key.as_str(),
+        "tenant": row.tenant.as_ref().map(TenantId::as_str),
+        "becomes": becomes,
+        "new_key": to.map(ToString::to_string),
+        "reason": reason,
+    })
+}
+
+/// Which side, by what name, as whom.
+fn speaker(speaker: &Speaker) -> (&'static str, Option<&str>, Option<&str>) {
+    match speaker {
+        Speaker::Agent(agent) => ("agent", Some(agent.as_str()), None),
+        Speaker::Peer { user, name, .. } => ("peer", name.as_deref(), text(user.as_ref())),
+    }
 }
 
 pub(super) fn line(line: &Line) -> Value {
-    let (role, name, user) = match &line.speaker {
-        Speaker::Agent(agent) => ("agent", Some(agent.as_str()), None),
-        Speaker::Peer { user, name, .. } => ("peer", name.as_deref(), text(user.as_ref())),
-    };
+    let (role, name, user) = speaker(&line.speaker);
     json!({ "seq": line.seq, "at": time(line.at), "role": role, "name": name, "user_id": user, "text": line.text })
 }
 

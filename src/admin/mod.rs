@@ -4,35 +4,45 @@
 //! |---|---|
 //! | `GET /api/v1/status` | how the gateway is |
 //! | `POST /api/v1/reload` | reads the configuration again; 422 with the problems if it cannot be used |
-//! | `GET /api/v1/sessions?tenant&channel&agent&after&limit` | a page of conversations |
+//! | `GET /api/v1/sessions?tenant&channel&agent&archived&after&limit` | a page of conversations |
 //! | `GET /api/v1/sessions/find?channel&user[&tenant]` | where somebody wrote |
-//! | `GET /api/v1/sessions/show?key[&tenant]&lines` | one conversation: its row, lines, and what waits |
+//! | `GET /api/v1/sessions/show?key[&tenant][&episode]&lines` | one conversation: its row, lines, and what waits |
+//! | `GET /api/v1/sessions/search?words[&tenant][&in]&after&limit` | a page of lines that hold words |
+//! | `GET /api/v1/sessions/export?key[&tenant]&format[&episode][&all]` | a conversation as a file, streamed |
+//! | `GET /api/v1/sessions/tail?key[&tenant]&lines&follow` | its lines, one JSON object each, also those to come |
+//! | `POST /api/v1/sessions/archive?key[&tenant]` | ends it |
+//! | `POST /api/v1/sessions/restore?key[&tenant][&episode]` | takes an archived one up again |
+//! | `POST /api/v1/sessions/erase?key[&tenant][&episode]` | removes it, and overwrites its words |
+//! | `GET`, `POST /api/v1/sessions/rekey?after` | a page of those under old keys; `POST` moves them |
+//! | `GET /api/v1/sessions/rekey/count?dm_scope&key_format&identity_links` | how many other settings would rename |
 //!
-//! Every path wants the admin token; without it there is nothing to learn, not even which paths exist.
+//! Every path wants the admin token; without it there is nothing to learn, not even which paths exist. A key that
+//! several tenants have is answered with 409 until one of them is named; `tenant=` is the owner's own. Whoever reads
+//! or changes a conversation is in the log, the words are not.
 
+mod access;
+mod export;
 mod json;
+mod lines;
+mod place;
+mod rekey;
+mod sessions;
 
 pub(crate) use json::problem as problem_json;
 
 use axum::Router;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::channel::registry;
 use crate::document::Secret;
 use crate::gateway::{Gateway, ReloadError, StartError};
-use crate::id::{AgentId, ChannelType, OpaqueId, SessionKey, TenantId};
-use crate::store::{self, Filter, SessionRow};
-
-/// Rows of a page unless the caller wants fewer, and at most.
-const MAX_ROWS: usize = 1_000;
-/// Lines of a conversation unless the caller wants fewer.
-const MAX_LINES: usize = 200;
+use crate::id::{ChannelType, TenantId};
+use crate::store;
 
 /// Serves the admin API on the gateway's local socket.
 ///
@@ -47,9 +57,17 @@ fn router(gateway: Gateway) -> Router {
     Router::new()
         .route("/api/v1/status", get(status))
         .route("/api/v1/reload", post(reload))
-        .route("/api/v1/sessions", get(sessions))
-        .route("/api/v1/sessions/find", get(find))
-        .route("/api/v1/sessions/show", get(show))
+        .route("/api/v1/sessions", get(sessions::list))
+        .route("/api/v1/sessions/find", get(sessions::find))
+        .route("/api/v1/sessions/show", get(sessions::show))
+        .route("/api/v1/sessions/search", get(sessions::search))
+        .route("/api/v1/sessions/export", get(lines::export))
+        .route("/api/v1/sessions/tail", get(lines::tail))
+        .route("/api/v1/sessions/archive", post(sessions::archive))
+        .route("/api/v1/sessions/restore", post(sessions::restore))
+        .route("/api/v1/sessions/erase", post(sessions::erase))
+        .route("/api/v1/sessions/rekey", get(rekey::list).post(rekey::apply))
+        .route("/api/v1/sessions/rekey/count", get(rekey::count))
         .layer(middleware::from_fn_with_state(token, authorize))
         .with_state(gateway)
 }
@@ -68,6 +86,7 @@ enum Error {
     Token,
     Query(String),
     NotFound(String),
+    Ambiguous(String),
     Store(store::Error),
 }
 
@@ -83,6 +102,8 @@ impl IntoResponse for Error {
             Self::Token => (StatusCode::UNAUTHORIZED, "the admin token is missing or wrong".to_owned()),
             Self::Query(message) => (StatusCode::BAD_REQUEST, message),
             Self::NotFound(message) => (StatusCode::NOT_FOUND, message),
+            Self::Ambiguous(message) => (StatusCode::CONFLICT, message),
+            Self::Store(error @ store::Error::Gone { .. }) => (StatusCode::NOT_FOUND, error.to_string()),
             Self::Store(error) => {
                 tracing::error!(%error, "an admin request failed");
                 (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
@@ -116,103 +137,22 @@ async fn reload(State(gateway): State<Gateway>) -> Response {
     }
 }
 
-#[derive(Debug, Deserialize)]
-struct Page {
-    tenant: Option<String>,
-    channel: Option<String>,
-    agent: Option<String>,
-    after: Option<String>,
-    limit: Option<usize>,
-}
-
-async fn sessions(State(gateway): State<Gateway>, Query(page): Query<Page>) -> Result<Response, Error> {
-    let limit = page.limit.unwrap_or(MAX_ROWS).clamp(1, MAX_ROWS);
-    // The place to go on from: a tenant (none: the owner's own) and a key of it.
-    let after = page.after.as_deref().map(cursor).transpose()?;
-    let filter = Filter {
-        channel: page.channel.as_deref().map(channel_type).transpose()?,
-        agent: page.agent.map(|name| parsed("agent", AgentId::new(name))).transpose()?,
-        limit,
-        ..Filter::default()
-    };
-    let mut rows: Vec<SessionRow> = Vec::new();
-    for tenant in tenants(&gateway, page.tenant)? {
-        let after = match &after {
-            Some((at, _)) if tenant < *at => continue,
-            Some((at, key)) if tenant == *at => Some(key.clone()),
-            _ => None,
-        };
-        let filter = Filter { after, limit: limit + 1 - rows.len(), ..filter.clone() };
-        rows.extend(gateway.store().tenant(tenant.as_ref()).sessions(&filter)?);
-        if rows.len() > limit {
-            break;
-        }
-    }
-    let has_more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = rows.last().filter(|_| has_more).map(json::cursor);
-    let rows: Vec<Value> = rows.iter().map(json::row).collect();
-    Ok(answer(StatusCode::OK, &json!({ "sessions": rows, "next": next })))
-}
-
-#[derive(Debug, Deserialize)]
-struct Somebody {
-    channel: String,
-    user: String,
-    tenant: Option<String>,
-}
-
-async fn find(State(gateway): State<Gateway>, Query(query): Query<Somebody>) -> Result<Response, Error> {
-    let channel = channel_type(&query.channel)?;
-    let user = parsed("user", OpaqueId::new(query.user))?;
-    let mut rows = Vec::new();
-    for tenant in tenants(&gateway, query.tenant)? {
-        rows.extend(gateway.store().tenant(tenant.as_ref()).find(&channel, &user)?.live);
-    }
-    let rows: Vec<Value> = rows.iter().map(json::row).collect();
-    Ok(answer(StatusCode::OK, &json!({ "sessions": rows })))
-}
-
-#[derive(Debug, Deserialize)]
-struct Show {
-    key: String,
-    tenant: Option<String>,
-    lines: Option<usize>,
-}
-
-async fn show(State(gateway): State<Gateway>, Query(query): Query<Show>) -> Result<Response, Error> {
-    let key = parsed("key", SessionKey::parse(&query.key))?;
-    for tenant in tenants(&gateway, query.tenant)? {
-        let session = gateway.store().tenant(tenant.as_ref()).session(&key);
-        if let Some(row) = session.row()? {
-            let n_lines = query.lines.unwrap_or(MAX_LINES).clamp(1, MAX_LINES);
-            let shown = json!({
-                "session": json::row(&row),
-                "lines": session.recent(n_lines, usize::MAX)?.iter().map(json::line).collect::<Vec<_>>(),
-                "waiting": session.waiting(MAX_LINES)?.iter().map(json::waiting).collect::<Vec<_>>(),
-                "undelivered": session.undelivered()?.iter().map(json::delivery).collect::<Vec<_>>(),
-                "parked": session.parked(MAX_LINES)?.iter().map(json::parked).collect::<Vec<_>>(),
-            });
-            return Ok(answer(StatusCode::OK, &shown));
-        }
-    }
-    Err(Error::NotFound(format!("there is no session {key}; `sessions list` shows those there are")))
-}
-
-/// The tenants to look at: the one that was named, or all that have conversations.
+/// The tenants to look at: the one that was named, or all that have conversations. The owner's own is named by nothing.
 fn tenants(gateway: &Gateway, named: Option<String>) -> Result<Vec<Option<TenantId>>, Error> {
     match named {
+        Some(tenant) if tenant.is_empty() => Ok(vec![None]),
         Some(tenant) => Ok(vec![Some(parsed("tenant", TenantId::new(tenant))?)]),
         None => Ok(gateway.store().tenants()?),
     }
 }
 
-fn channel_type(name: &str) -> Result<ChannelType, Error> {
-    parsed("channel", ChannelType::new(registry::key_tag(name)))
+/// Where a page goes on, in the caller's hands meanwhile.
+fn cursor<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|_error| Error::Query("after is not what a page gave as next".to_owned()))
 }
 
-fn cursor(text: &str) -> Result<(Option<TenantId>, SessionKey), Error> {
-    json::parse_cursor(text).ok_or_else(|| Error::Query("after is not what a page gave as next".to_owned()))
+fn channel_type(name: &str) -> Result<ChannelType, Error> {
+    parsed("channel", ChannelType::new(registry::key_tag(name)))
 }
 
 fn parsed<T, E: std::fmt::Display>(field: &str, result: Result<T, E>) -> Result<T, Error> {

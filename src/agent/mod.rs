@@ -10,4 +10,4 @@ mod turn;
 
 pub use config::{Agent, Config};
 pub use prompt::{HISTORY_BYTES, HISTORY_LINES, Said, prompt};
-pub use turn::{Failure, NOTICE, PATIENCE, Progress, run};
+pub use turn::{BEGUN, Failure, NEWS, NOTICE, PATIENCE, Progress, run};

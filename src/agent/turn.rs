@@ -14,6 +14,12 @@ pub const NOTICE: &str = "Sorry, I can't answer right now. Your message is saved
 /// What a peer is told, once, when the model is silent for long.
 pub const PATIENCE: &str = "This takes longer than usual. Your message is saved, and the answer will follow.";
 
+/// What a peer is told, once, before the first answer after their last conversation was archived for its age.
+pub const NEWS: &str = "It has been a while, so this is a new conversation.";
+
+/// What a peer is told who asked for a new conversation.
+pub const BEGUN: &str = "This is a new conversation.";
+
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {

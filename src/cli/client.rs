@@ -5,9 +5,9 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
@@ -32,7 +32,7 @@ impl Answer {
             return Ok(self.body);
         }
         let exit = match self.status {
-            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => Exit::Usage,
+            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::CONFLICT => Exit::Usage,
             StatusCode::UNPROCESSABLE_ENTITY => Exit::Config,
             _ => Exit::Internal,
         };
@@ -61,16 +61,90 @@ pub(super) fn query(pairs: &[(&str, Option<&str>)]) -> String {
 
 /// Asks the running gateway.
 pub(super) fn ask(context: &Context, method: Method, path: &str) -> Result<Answer, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from)?;
-    runtime.block_on(async {
-        let answer = tokio::time::timeout(TIMEOUT, exchange(&context.home, method, path)).await;
+    ask_within(context, TIMEOUT, method, path)
+}
+
+/// Asks for something that may take long.
+pub(super) fn ask_within(context: &Context, timeout: Duration, method: Method, path: &str) -> Result<Answer, Failure> {
+    runtime()?.block_on(async {
+        let answer = tokio::time::timeout(timeout, exchange(&context.home, method, path)).await;
         answer.unwrap_or_else(|_elapsed| {
             Err(Exit::TryAgain.say("the gateway does not answer; try again, or look at its log"))
         })
     })
 }
 
-async fn exchange(home: &Path, method: Method, path: &str) -> Result<Answer, Failure> {
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.map_err(anyhow::Error::from)?)
+}
+
+/// How a long answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// With its last byte.
+    Whole,
+    /// Somebody here had enough of it.
+    Stopped,
+}
+
+/// Reads a long answer as it comes. Ctrl-C ends it, and so does a false of `on_piece`.
+pub(super) fn stream(
+    context: &Context,
+    path: &str,
+    mut on_piece: impl FnMut(&[u8]) -> Result<bool, Failure>,
+) -> Result<End, Failure> {
+    runtime()?.block_on(async {
+        let read = async {
+            let (response, mut connection) = tokio::time::timeout(TIMEOUT, open(&context.home, Method::GET, path))
+                .await
+                .unwrap_or_else(|_elapsed| Err(Exit::TryAgain.say("the gateway does not answer; try again")))?;
+            let status = response.status();
+            let mut body = response.into_body();
+            let mut refusal = Vec::new();
+            let mut is_open = true;
+            loop {
+                let frame = tokio::select! {
+                    frame = body.frame() => frame,
+                    _ = &mut connection, if is_open => {
+                        is_open = false;
+                        continue;
+                    }
+                };
+                match frame {
+                    None if status.is_success() => return Ok(End::Whole),
+                    None => {
+                        let body = serde_json::from_slice(&refusal).unwrap_or(Value::Null);
+                        return Answer { status, body }.success().map(|_| End::Whole);
+                    }
+                    Some(Err(error)) => return Err(broke_off(error)),
+                    Some(Ok(frame)) => {
+                        let piece = frame.into_data().unwrap_or_default();
+                        if !status.is_success() {
+                            refusal.extend_from_slice(&piece);
+                        } else if !on_piece(&piece)? {
+                            return Ok(End::Stopped);
+                        }
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            end = read => end,
+            _ = tokio::signal::ctrl_c() => Ok(End::Stopped),
+        }
+    })
+}
+
+fn broke_off(error: hyper::Error) -> Failure {
+    Exit::TryAgain.because(anyhow::Error::from(error).context("the gateway broke off"))
+}
+
+/// Drives the bytes of an exchange.
+type Connection = hyper::client::conn::http1::Connection<TokioIo<UnixStream>, Empty<Bytes>>;
+
+/// Sends a request; the body of the answer comes as long as the connection is driven.
+async fn open(home: &Path, method: Method, path: &str) -> Result<(Response<Incoming>, Connection), Failure> {
     let not_running = |error: io::Error| {
         let home = home.display();
         match error.kind() {
@@ -84,9 +158,8 @@ async fn exchange(home: &Path, method: Method, path: &str) -> Result<Answer, Fai
     };
     let token = fs::read_to_string(home.join("admin.token")).map_err(not_running)?;
     let stream = UnixStream::connect(short_path(&socket(home))).await.map_err(not_running)?;
-    let failed =
-        |error: hyper::Error| Exit::TryAgain.because(anyhow::Error::from(error).context("the gateway broke off"));
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    let (mut sender, mut connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broke_off)?;
     let request = Request::builder()
         .method(method)
         .uri(path)
@@ -94,17 +167,25 @@ async fn exchange(home: &Path, method: Method, path: &str) -> Result<Answer, Fai
         .header(header::AUTHORIZATION, format!("Bearer {}", token.trim_end()))
         .body(Empty::<Bytes>::new())
         .map_err(anyhow::Error::from)?;
-    let exchange = async {
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        Ok((status, body))
+    // The connection must be driven while the answer is waited for.
+    let response = tokio::select! {
+        response = sender.send_request(request) => response.map_err(broke_off)?,
+        ended = &mut connection => {
+            ended.map_err(broke_off)?;
+            return Err(Exit::TryAgain.say("the gateway broke off; look at its log"));
+        }
     };
-    // The connection must be driven while the answer is read.
-    let (status, body) = tokio::select! {
-        done = exchange => done.map_err(failed)?,
+    Ok((response, connection))
+}
+
+async fn exchange(home: &Path, method: Method, path: &str) -> Result<Answer, Failure> {
+    let (response, connection) = open(home, method, path).await?;
+    let status = response.status();
+    let body = async { response.into_body().collect().await };
+    let body = tokio::select! {
+        body = body => body.map_err(broke_off)?.to_bytes(),
         ended = connection => {
-            ended.map_err(failed)?;
+            ended.map_err(broke_off)?;
             return Err(Exit::TryAgain.say("the gateway broke off; look at its log"));
         }
     };

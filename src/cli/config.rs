@@ -1,12 +1,14 @@
 //! `config check|show`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use http::Method;
+use serde_json::{Value, json};
 
-use super::output::{self, line};
-use super::{Context, Failure};
+use super::output::{self, line, printable};
+use super::{Context, Failure, client};
 use crate::admin::problem_json;
 use crate::config::{self, Error, Loaded};
 
@@ -60,16 +62,47 @@ fn check(context: &Context, check: &Check) -> Result<(), Failure> {
         };
         Failure { json: Some(json!({ "ok": false, "problems": problems })), ..error.into() }
     })?;
+    let (rekey, note) = match old_keys(context, &loaded) {
+        Ok(None) => (None, None),
+        Ok(Some(counted)) => {
+            let text = counted.get("text").and_then(Value::as_str).unwrap_or_default();
+            let note = format!("{text}; they would stay readable under their old keys");
+            let n = |name: &str| counted.get(name).and_then(Value::as_u64).unwrap_or(0);
+            let changes = n("moves") + n("shared") + n("unresolvable") > 0;
+            (Some(counted), changes.then_some(note))
+        }
+        Err(failure) => {
+            (None, Some(format!("how many conversations would get new keys cannot be counted: {:#}", failure.error)))
+        }
+    };
+    let notes: Vec<&String> = loaded.settings.notes.iter().chain(&note).collect();
     if context.json {
         let problems: Vec<_> = loaded.warnings.iter().map(problem_json).collect();
-        output::json(&json!({ "ok": true, "problems": problems, "notes": loaded.settings.notes }));
+        output::json(&json!({ "ok": true, "problems": problems, "notes": notes, "rekey": rekey }));
         return Ok(());
     }
     loaded.warnings.iter().for_each(|warning| line(&warning.to_string()));
-    loaded.settings.notes.iter().for_each(|note| line(&format!("note: {note}")));
+    notes.iter().for_each(|note| line(&format!("note: {}", printable(note))));
     let file = loaded.file.as_ref().map(|file| file.display().to_string());
     line(&format!("{} can be used", file.as_deref().unwrap_or("there is no file; the embedded defaults")));
     Ok(())
+}
+
+/// Asks the gateway of this home how many of its conversations these settings would name differently. `None`: none
+/// ever ran here.
+fn old_keys(context: &Context, loaded: &Loaded) -> Result<Option<Value>, Failure> {
+    if !context.home.join("admin.token").exists() {
+        return Ok(None);
+    }
+    let session = &loaded.settings.session;
+    let links: BTreeMap<&str, &[String]> =
+        session.identity_links.iter().map(|link| (link.name.as_str(), link.ids.as_slice())).collect();
+    let query = client::query(&[
+        ("dm_scope", Some(session.dm_scope.as_str())),
+        ("key_format", Some(session.key_format.as_str())),
+        ("identity_links", Some(&json!(links).to_string())),
+    ]);
+    client::ask(context, Method::GET, &format!("/api/v1/sessions/rekey/count{query}"))?.success().map(Some)
 }
 
 /// Reads the named file, or the one in the home.

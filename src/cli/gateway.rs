@@ -113,6 +113,10 @@ fn status(context: &Context) -> Result<(), Failure> {
     }
     let number = |path: &str| status.pointer(path).and_then(Value::as_u64).unwrap_or(0);
     line(&format!("listening on :{}, {} active sessions", field(&status, "port"), number("/sessions/active")));
+    match number("/sessions/archived") {
+        0 => {}
+        n => line(&format!("archived: {n} sessions")),
+    }
     line(&format!(
         "queue: {} waiting, {} turns, {} undelivered, {} set aside",
         number("/queue/waiting"),
@@ -154,6 +158,12 @@ fn reload(context: &Context) -> Result<(), Failure> {
         let n = |name: &str| reloaded.get(name).and_then(Value::as_array).map_or(0, Vec::len);
         let (started, stopped, kept) = (n("started"), n("stopped"), n("kept"));
         line(&format!("reloaded: channels {started} started, {stopped} stopped, {kept} unchanged"));
+        if let Some(text) = reloaded.pointer("/rekey/text").and_then(Value::as_str) {
+            line(&format!(
+                "note: {}; they stay readable under their old keys, and `sessions rekey --dry-run` lists them",
+                printable(text)
+            ));
+        }
         for warning in reloaded.get("warnings").and_then(Value::as_array).into_iter().flatten() {
             line(&format!(
                 "warning: {}:{}: {}: {}",

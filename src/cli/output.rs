@@ -4,14 +4,41 @@
 //! line of ours. The first two hold for everything printed here; for the third there are [`printable`] and
 //! [`paragraph`].
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
 /// Prints a line, or several. A reader that went away (`| head`) is no error.
 pub(super) fn line(text: &str) {
     let text: String = text.chars().map(|c| if is_hidden(c) { REPLACED } else { c }).collect();
-    let _ = writeln!(io::stdout().lock(), "{text}");
+    if writeln!(io::stdout().lock(), "{text}").is_err() {
+        IS_UNHEARD.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Did whoever reads this go away? Then what has no end should end.
+pub(super) fn is_heard() -> bool {
+    !IS_UNHEARD.load(Ordering::Relaxed)
+}
+
+static IS_UNHEARD: AtomicBool = AtomicBool::new(false);
+
+/// Prints bytes as they are, for a file or a pipe. False: the reader went away.
+pub(super) fn bytes(bytes: &[u8]) -> bool {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).is_ok()
+}
+
+/// Asks on the terminal; `None`: there is none.
+pub(super) fn ask(question: &str) -> Option<String> {
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        return None;
+    }
+    let _ = write!(io::stderr().lock(), "{question} ");
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).ok()?;
+    Some(answer.trim().to_owned())
 }
 
 /// Prints JSON, indented.

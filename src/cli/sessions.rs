@@ -1,4 +1,8 @@
-//! `sessions list|find|show`.
+//! `sessions …`: conversations, and what support does to them.
+
+mod change;
+mod read;
+mod rekey;
 
 use clap::{Args, Subcommand};
 use http::Method;
@@ -15,6 +19,30 @@ pub(super) enum Sessions {
     Find(Find),
     /// Show one conversation
     Show(Show),
+    /// Look for words
+    Search(read::Search),
+    /// Write a conversation to a file
+    Export(read::Export),
+    /// Print the last lines of a conversation, and those that come
+    Tail(read::Tail),
+    /// End a conversation; its next message begins another
+    Archive(Which),
+    /// Take an archived conversation up again
+    Restore(change::Restore),
+    /// Remove a conversation and everything kept of it, for good
+    Erase(change::Erase),
+    /// List or move conversations that lie under keys of earlier settings
+    Rekey(rekey::Rekey),
+}
+
+/// A conversation, by its name.
+#[derive(Debug, Args)]
+pub(super) struct Which {
+    /// Session key, as `sessions list` prints it
+    key: String,
+    /// Whose, where several tenants have this key; "" is the owner's own
+    #[arg(long, value_name = "ID")]
+    tenant: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -28,9 +56,12 @@ pub(super) struct List {
     /// Only those that this agent answered last
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
-    /// Only those that are not archived
+    /// Those that are not archived [default]
     #[arg(long)]
     active: bool,
+    /// Those that are archived; with --active, both
+    #[arg(long)]
+    archived: bool,
     /// At most this many
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -51,8 +82,11 @@ pub(super) struct Find {
 
 #[derive(Debug, Args)]
 pub(super) struct Show {
-    /// Session key, as `sessions list` prints it
-    key: String,
+    #[command(flatten)]
+    which: Which,
+    /// Which conversation under this key [default: the live one, else the last one]
+    #[arg(long, value_name = "N")]
+    episode: Option<u64>,
     /// At most this many of the last lines
     #[arg(long, value_name = "N", default_value_t = 50)]
     lines: usize,
@@ -60,7 +94,16 @@ pub(super) struct Show {
 
 pub(super) fn run(context: &Context, command: Sessions) -> Result<(), Failure> {
     match command {
-        Sessions::List(list) => print_rows(context, &all_rows(context, &list)?),
+        Sessions::List(list) => {
+            let mut rows = Vec::new();
+            if list.active || !list.archived {
+                all_rows(context, &list, false, &mut rows)?;
+            }
+            if list.archived {
+                all_rows(context, &list, true, &mut rows)?;
+            }
+            print_rows(context, &rows);
+        }
         Sessions::Find(find) => {
             let query = client::query(&[
                 ("channel", Some(&find.channel)),
@@ -72,28 +115,43 @@ pub(super) fn run(context: &Context, command: Sessions) -> Result<(), Failure> {
             print_found(context, &rows);
         }
         Sessions::Show(show) => {
-            let query = client::query(&[("key", Some(&show.key)), ("lines", Some(&show.lines.to_string()))]);
+            let (lines, episode) = (show.lines.to_string(), show.episode.map(|n| n.to_string()));
+            let query = show.which.query(&[("lines", Some(&lines)), ("episode", episode.as_deref())]);
             let shown = client::ask(context, Method::GET, &format!("/api/v1/sessions/show{query}"))?.success()?;
             print_session(context, &shown);
         }
+        Sessions::Search(search) => read::search(context, &search)?,
+        Sessions::Export(export) => read::export(context, &export)?,
+        Sessions::Tail(tail) => read::tail(context, &tail)?,
+        Sessions::Archive(which) => change::archive(context, &which)?,
+        Sessions::Restore(restore) => change::restore(context, &restore)?,
+        Sessions::Erase(erase) => change::erase(context, &erase)?,
+        Sessions::Rekey(rekey) => rekey::run(context, &rekey)?,
     }
     Ok(())
 }
 
-/// Page by page, so that neither side holds more than it must. Every conversation is active until archives exist.
-fn all_rows(context: &Context, list: &List) -> Result<Vec<Value>, Failure> {
-    let mut rows: Vec<Value> = Vec::new();
+impl Which {
+    fn query(&self, more: &[(&str, Option<&str>)]) -> String {
+        let named = [("key", Some(self.key.as_str())), ("tenant", self.tenant.as_deref())];
+        client::query(&[&named, more].concat())
+    }
+}
+
+/// Page by page, so that neither side holds more than it must.
+fn all_rows(context: &Context, list: &List, archived: bool, rows: &mut Vec<Value>) -> Result<(), Failure> {
     let mut after: Option<String> = None;
     loop {
         let n_left = list.limit.map(|limit| limit.saturating_sub(rows.len()));
         if n_left == Some(0) {
-            return Ok(rows);
+            return Ok(());
         }
         let limit = n_left.map(|n| n.to_string());
         let query = client::query(&[
             ("tenant", list.tenant.as_deref()),
             ("channel", list.channel.as_deref()),
             ("agent", list.agent.as_deref()),
+            ("archived", archived.then_some("true")),
             ("after", after.as_deref()),
             ("limit", limit.as_deref()),
         ]);
@@ -101,7 +159,7 @@ fn all_rows(context: &Context, list: &List) -> Result<Vec<Value>, Failure> {
         rows.extend(page.get("sessions").and_then(Value::as_array).into_iter().flatten().cloned());
         after = page.get("next").and_then(Value::as_str).map(str::to_owned);
         if after.is_none() {
-            return Ok(rows);
+            return Ok(());
         }
     }
 }
@@ -113,9 +171,17 @@ fn print_rows(context: &Context, rows: &[Value]) {
     if rows.is_empty() {
         return line("no sessions");
     }
-    let columns = ["key", "agent", "channel", "peer", "messages", "last_active"];
+    let mut columns = vec!["key", "agent", "channel", "peer", "messages", "last_active"];
+    if rows.iter().any(is_archived) {
+        columns.extend(["episode", "archived"]);
+    }
     let rows: Vec<Vec<String>> = rows.iter().map(|row| columns.iter().map(|name| field(row, name)).collect()).collect();
-    table(&["key", "agent", "channel", "peer", "messages", "last active"], &rows);
+    let headings: Vec<String> = columns.iter().map(|name| name.replace('_', " ")).collect();
+    table(&headings.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
+}
+
+fn is_archived(row: &Value) -> bool {
+    row.get("archived").is_some_and(|at| !at.is_null())
 }
 
 fn print_found(context: &Context, rows: &[Value]) {
@@ -138,9 +204,11 @@ fn print_found(context: &Context, rows: &[Value]) {
             "thread_id",
             "user_id",
             "peer",
+            "episode",
             "messages",
             "created",
             "last_active",
+            "archived",
         ] {
             if row.get(name).is_some_and(|value| !value.is_null()) {
                 line(&format!("  {name:<12} {}", field(row, name)));
@@ -156,19 +224,18 @@ fn print_session(context: &Context, shown: &Value) {
     let list = |name: &str| shown.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let text = |item: &Value| paragraph(item.get("text").unwrap_or(&Value::Null));
     let session = shown.get("session").unwrap_or(&Value::Null);
+    let over = if is_archived(session) { format!(", archived {}", field(session, "archived")) } else { String::new() };
     line(&format!(
-        "{} ({}, {} messages)",
+        "{} ({}, {} messages{over})",
         field(session, "key"),
         field(session, "channel"),
         field(session, "messages")
     ));
-    for said in list("lines") {
-        let who = match said.get("name").and_then(Value::as_str) {
-            Some(name) => printable(name),
-            None => field(&said, "user_id"),
-        };
-        line(&format!("{}  {who}: {}", field(&said, "at"), text(&said)));
+    for archived in list("archives").iter().filter(|archived| archived.get("episode") != session.get("episode")) {
+        let [episode, at, messages] = ["episode", "archived", "messages"].map(|name| field(archived, name));
+        line(&format!("--episode {episode}: {messages} messages, archived {at}"));
     }
+    list("lines").iter().for_each(print_line);
     for (name, label) in [("waiting", "waits for an answer"), ("undelivered", "not delivered yet")] {
         for item in list(name) {
             line(&format!("{}  ({label}) {}", field(&item, "at"), text(&item)));
@@ -183,4 +250,12 @@ fn print_session(context: &Context, shown: &Value) {
             text(&item)
         ));
     }
+}
+
+fn print_line(said: &Value) {
+    let who = match said.get("name").and_then(Value::as_str) {
+        Some(name) => printable(name),
+        None => field(said, "user_id"),
+    };
+    line(&format!("{}  {who}: {}", field(said, "at"), paragraph(said.get("text").unwrap_or(&Value::Null))));
 }

@@ -197,9 +197,6 @@ fn notes(session: &session::Config, channels: &[Entry]) -> Vec<String> {
             "session.storage is \"sqlite\": accepted; conversations are kept in the embedded redb store".to_owned(),
         );
     }
-    if session.says_ttl {
-        notes.push("session.ttl_days is accepted; this version keeps every conversation and archives none".to_owned());
-    }
     if session.dm_scope == session::DmScope::PerChannelPeer && !session.key_format.has(session::Field::User) {
         let ids: Vec<&str> = channels.iter().map(|entry| entry.id.as_str()).collect();
         notes.push(format!(

@@ -9,7 +9,7 @@ use crate::channel::Admitted;
 use crate::id::SessionKey;
 use crate::identity::{self, Verdict};
 use crate::message::{ChatKind, Identity, Inbound};
-use crate::store::{self, Filed, Life};
+use crate::store::{self, Filed};
 
 /// When to send a message again that the store could not take.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -63,7 +63,8 @@ impl Gateway {
 
     async fn file_and_wake(&self, session_key: SessionKey, inbound: Inbound) -> Admitted {
         let tenant = inbound.identity.tenant.clone();
-        match self.0.store.tenant(tenant.as_ref()).file(&session_key, &inbound, Life::default()).await {
+        let life = self.life(tenant.as_ref(), &session_key);
+        match self.0.store.tenant(tenant.as_ref()).file(&session_key, &inbound, life).await {
             Ok(Filed::New) => {
                 self.note_store(None);
                 self.warn_of_main(&session_key, &inbound.identity);

@@ -214,6 +214,7 @@ impl Live {
             stopped: names(old.entries.values().filter(|entry| !is_kept(entry)).collect()),
             kept: names(old.entries.values().filter(|entry| is_kept(entry)).collect()),
             warnings: self.warnings.clone(),
+            rekeyed: None,
         }
     }
 

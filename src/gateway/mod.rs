@@ -11,8 +11,10 @@ mod api;
 mod home;
 mod host;
 mod intake;
+mod life;
 mod live;
 mod outbox;
+mod rekey;
 mod server;
 mod status;
 mod turns;
@@ -26,7 +28,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +39,7 @@ use crate::session::lane::Lanes;
 use crate::store::{self, Resume, Store};
 
 pub use home::{Home, socket};
+pub use rekey::{Apply, Becomes, RekeyCursor, RekeyRow, Rekeyed};
 pub use server::short_path;
 pub use status::{ChannelStatus, Status};
 
@@ -120,6 +123,8 @@ pub struct Reloaded {
     pub kept: Vec<String>,
     /// Warnings about the file.
     pub warnings: Vec<Problem>,
+    /// Conversations that lie under another key than these settings would give them, if how they name them has changed.
+    pub rekeyed: Option<Rekeyed>,
 }
 
 /// A running gateway. Clones share it.
@@ -140,12 +145,20 @@ struct Inner {
     outbox: Outbox,
     /// Ends the waits of turns and sends that failed.
     try_again: Notify,
+    /// Has expired conversations looked for at once.
+    sweep_now: Notify,
+    /// Counts changes of transcripts, for those who read along.
+    said: watch::Sender<u64>,
     api: api::Waiters,
     server: Mutex<Option<Server>>,
     reloading: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
     stop: CancellationToken,
     started_at: Timestamp,
+    /// The same on the clock that nobody sets.
+    started_elapsed_ms: u64,
+    /// Conversations under old keys, as they were counted last.
+    rekeyed: Mutex<Rekeyed>,
     /// Why the store takes nothing, since it last refused.
     store_trouble: Mutex<Option<String>>,
     /// Has it been said that strangers share a conversation under `main`?
@@ -191,7 +204,7 @@ impl Gateway {
         };
         let max_turns = live.settings.gateway.max_turns;
         let address = SocketAddr::new(live.settings.gateway.bind, live.settings.gateway.port);
-        let started_at = clock.now();
+        let (started_at, started_elapsed_ms) = (clock.now(), clock.elapsed_ms());
         let gateway = Self(Arc::new(Inner {
             home,
             variables,
@@ -204,12 +217,16 @@ impl Gateway {
             turns: Arc::new(Semaphore::new(max_turns)),
             outbox: Outbox::default(),
             try_again: Notify::new(),
+            sweep_now: Notify::new(),
+            said: watch::Sender::new(0),
             api: api::Waiters::default(),
             server: Mutex::new(None),
             reloading: tokio::sync::Mutex::new(()),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             started_at,
+            started_elapsed_ms,
+            rekeyed: Mutex::default(),
             store_trouble: Mutex::new(None),
             warned_of_main: AtomicBool::new(false),
         }));
@@ -222,6 +239,11 @@ impl Gateway {
         gateway.start_entries(&live);
         gateway.take_up(left);
         gateway.spawn(prune_marks(gateway.clone()));
+        gateway.spawn(gateway.clone().sweep());
+        let counting = gateway.clone();
+        gateway.spawn(async move {
+            counting.look_for_old_keys().await;
+        });
         Ok(gateway)
     }
 
@@ -296,7 +318,8 @@ impl Gateway {
 
         let old = self.0.live.load_full();
         let new = Live::new(loaded, Some(&old), &self.0.home, &self.0.http);
-        let reloaded = new.compare(&old);
+        let mut reloaded = new.compare(&old);
+        let names_differently = !new.settings.session.names_alike(&old.settings.session) || old.safe_mode.is_some();
         self.resize_turns(old.settings.gateway.max_turns, new.settings.gateway.max_turns);
         let new = Arc::new(new);
         self.0.live.store(new.clone());
@@ -313,6 +336,13 @@ impl Gateway {
         }
         // What failed under the old settings need not wait for its timer.
         self.0.try_again.notify_waiters();
+        self.0.sweep_now.notify_one();
+        if names_differently {
+            reloaded.rekeyed = self.look_for_old_keys().await.filter(|rekeyed| !rekeyed.is_nothing());
+        }
+        if let Some(rekeyed) = reloaded.rekeyed {
+            tracing::warn!("{rekeyed}; they stay under their old keys until `sessions rekey --apply`");
+        }
         tracing::info!(started = ?reloaded.started, stopped = ?reloaded.stopped, "configuration reloaded");
         Ok(reloaded)
     }
@@ -332,6 +362,17 @@ impl Gateway {
 
     fn now(&self) -> Timestamp {
         self.0.clock.now()
+    }
+
+    /// Tells those who read along that a transcript has changed.
+    fn note_said(&self) {
+        self.0.said.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// Changes whenever some transcript does; ends when the gateway stops.
+    #[must_use]
+    pub fn said(&self) -> (watch::Receiver<u64>, CancellationToken) {
+        (self.0.said.subscribe(), self.0.stop.clone())
     }
 
     /// Notes whether the store takes what it is given; `status` shows it.

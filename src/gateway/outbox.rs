@@ -10,6 +10,7 @@ use super::Gateway;
 use crate::channel::{Reply, Sent};
 use crate::id::EntryId;
 use crate::message::ReplyAddress;
+use crate::session::lane::LaneId;
 use crate::store::{self, Delivery, SessionStore};
 use futures_util::FutureExt as _;
 
@@ -46,6 +47,13 @@ impl Outbox {
                 queue.insert(Queue { sending: String::new(), behind: VecDeque::from([delivery]) });
                 true
             }
+        }
+    }
+
+    /// Drops replies of a conversation that was erased. One that is on its way is not looked for: it sees for itself.
+    pub(super) fn forget(&self, (tenant, session_key): &LaneId) {
+        for queue in self.lock().values_mut() {
+            queue.behind.retain(|delivery| delivery.tenant != *tenant || delivery.key != *session_key);
         }
     }
 
@@ -148,12 +156,18 @@ impl Gateway {
 
     async fn attempt(&self, session: &SessionStore, delivery: &mut Delivery) -> Result<Attempt, store::Error> {
         let address = &delivery.content.address;
+        // Erased meanwhile: nobody may hear it.
+        if !session.undelivered()?.iter().any(|waiting| waiting.id == delivery.id) {
+            return Ok(Attempt::Done);
+        }
         if self.now().since_ms(delivery.created_at) > MAX_AGE_MS {
             return self.set_aside(session, delivery, "it could not be delivered within a day".to_owned()).await;
         }
         if address.entry().as_str() == crate::id::API_ENTRY {
-            // Whoever asked either reads this now or has gone; the answer is in the transcript.
-            self.0.api.answer(address.target(), &delivery.content.text);
+            // Whoever asked either reads this now or has gone; the answer is in the transcript. A notice is none.
+            if !delivery.content.answers.is_empty() {
+                self.0.api.answer(address.target(), &delivery.content.text);
+            }
             session.settle_delivery(&delivery.id).await?;
             return Ok(Attempt::Done);
         }

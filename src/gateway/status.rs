@@ -110,7 +110,7 @@ impl Gateway {
             store: self.0.store_file.display().to_string(),
             store_bytes: std::fs::metadata(&self.0.store_file).map_or(0, |file| file.len()),
             channels,
-            notes: live.notes(),
+            notes: live.notes().into_iter().chain(self.old_keys_note()).collect(),
             warnings,
         })
     }

@@ -14,8 +14,8 @@ use crate::channel::{Descriptor, Preview};
 use crate::id::{AgentId, OpaqueId};
 use crate::message::{ChatKind, ReplyAddress};
 use crate::provider::retry;
-use crate::session::Address;
 use crate::session::lane::LaneId;
+use crate::session::{Address, Command};
 use crate::store::{self, Delivery, Line, NewDelivery, SessionStore, Speaker, Turn, Waiting};
 
 /// Messages that one turn answers at most.
@@ -105,9 +105,11 @@ impl Gateway {
         }
     }
 
-    async fn take_turn(&self, (tenant, session_key): &LaneId) -> Result<Next, store::Error> {
+    async fn take_turn(&self, lane: &LaneId) -> Result<Next, store::Error> {
+        let (tenant, session_key) = lane;
         let session = self.0.store.tenant(tenant.as_ref()).session(session_key);
-        // First, so that an answer to what was read after it is never taken for one in another episode.
+        let interruption = self.0.lanes.begin_turn(lane);
+        // Read first: whatever ends the conversation between the two reads makes the commit fail.
         let Some(row) = session.row()? else { return Ok(Next::Idle) };
         let Some(batch) = Batch::of(session.waiting(MAX_COLLECTED)?) else { return Ok(Next::Idle) };
         let last = batch.last();
@@ -116,6 +118,9 @@ impl Gateway {
             let reason = "it waited for more than a day".to_owned();
             session.park(batch.seqs(), reason, None, now).await?;
             return Ok(Next::Again);
+        }
+        if let Some(Command::New { first }) = Command::of(&last.inbound) {
+            return self.begin_anew(&session, &batch, first).await;
         }
         // The turn keeps this configuration whatever is reloaded meanwhile.
         let live = self.0.live.load_full();
@@ -130,31 +135,80 @@ impl Gateway {
         };
         target.preview(Preview::Typing);
         let mut asking = pin!(self.ask(agent, &session, &batch, &target));
+        let asking = async {
+            tokio::select! {
+                biased;
+                answer = &mut asking => answer,
+                () = tokio::time::sleep(SILENCE) => {
+                    if let Err(error) = self.ask_for_patience(&session, &batch, &target).await {
+                        tracing::warn!(session.key = %session_key, %error, "a peer could not be asked for patience");
+                    }
+                    asking.await
+                }
+            }
+        };
         let answer = tokio::select! {
             biased;
-            answer = &mut asking => answer?,
-            () = tokio::time::sleep(SILENCE) => {
-                if let Err(error) = self.ask_for_patience(&session, &batch, &target).await {
-                    tracing::warn!(session.key = %session_key, %error, "a peer could not be asked for patience");
-                }
-                asking.await?
-            }
+            () = interruption.cancelled() => return self.take_back(&session, &batch, &target),
+            answer = asking => answer?,
         };
         match answer {
             Ok(text) => {
-                let deliveries = split(&text, target.descriptor.and_then(|d| d.max_text_chars));
-                let deliveries = deliveries.into_iter().map(|text| batch.delivery(text)).collect();
-                let (answered, agent) = (batch.seqs(), agent.name.clone());
-                let turn = Turn { episode: row.episode, answered, agent, text, deliveries, at: self.now() };
-                self.deliver_all(self.commit(&session, turn).await?);
+                let answers = split(&text, target.descriptor.and_then(|d| d.max_text_chars));
+                let news = row.is_news && !target.is_inline();
+                let news = news.then(|| batch.notice(agent::NEWS));
+                let deliveries = news.into_iter().chain(answers.into_iter().map(|text| batch.delivery(text))).collect();
+                let (episode, agent) = (row.episode, agent.name.clone());
+                let turn = Turn { episode, answered: batch.seqs(), agent, text, deliveries, at: self.now() };
+                match self.commit(&session, turn).await? {
+                    Some(deliveries) => self.deliver_all(deliveries),
+                    None => {
+                        let left = session.undelivered()?;
+                        let is_answered = left.iter().any(|reply| reply.content.in_reply_to == last.inbound.message_id);
+                        self.deliver_all(left);
+                        if !is_answered {
+                            return self.take_back(&session, &batch, &target);
+                        }
+                    }
+                }
                 Ok(Next::Again)
             }
             Err(failure) => self.fail(&session, &batch, failure, &target).await,
         }
     }
 
+    /// Obeys the one message of this batch: what was said so far is archived.
+    async fn begin_anew(
+        &self,
+        session: &SessionStore,
+        batch: &Batch,
+        first: Option<&str>,
+    ) -> Result<Next, store::Error> {
+        let reply = match first {
+            None => batch.delivery(agent::BEGUN.to_owned()),
+            // The message is still to be answered.
+            Some(_) => batch.notice(agent::BEGUN),
+        };
+        let first = first.map(str::to_owned);
+        let deliveries = session.begin_anew(batch.last().seq, first, reply, self.now()).await?;
+        tracing::debug!(session.key = %session.key(), "a peer began a new conversation");
+        self.deliver_all(deliveries);
+        self.note_said();
+        Ok(Next::Again)
+    }
+
+    /// The conversation ended while it was answered. What was shown of the answer is taken back; what still waits is
+    /// answered in the next turn.
+    fn take_back(&self, session: &SessionStore, batch: &Batch, target: &Target) -> Result<Next, store::Error> {
+        let waits = session.waiting(MAX_COLLECTED)?.iter().any(|waiting| batch.has(waiting.seq));
+        let is_over = target.is_inline() && !waits;
+        target.preview(if is_over { Preview::Failed { retry_after: None } } else { Preview::Reset });
+        Ok(Next::Again)
+    }
+
     /// Keeps an answer that was made, however long the disk takes to be mended: asking the model again costs.
-    async fn commit(&self, session: &SessionStore, turn: Turn) -> Result<Vec<Delivery>, store::Error> {
+    /// `None`: what it answers does not wait any more, or the commit that failed was on the disk after all.
+    async fn commit(&self, session: &SessionStore, turn: Turn) -> Result<Option<Vec<Delivery>>, store::Error> {
         let mut wait = STORE_WAIT;
         loop {
             match session.commit_turn(turn.clone()).await {
@@ -163,9 +217,12 @@ impl Gateway {
                     self.rest(wait).await;
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }
-                // The commit that failed was on the disk after all.
-                Err(store::Error::Gone { .. }) => return session.undelivered(),
-                committed => return committed,
+                Err(store::Error::Gone { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+                Ok(deliveries) => {
+                    self.note_said();
+                    return Ok(Some(deliveries));
+                }
             }
         }
     }
@@ -177,7 +234,7 @@ impl Gateway {
         batch: &Batch,
         target: &Target,
     ) -> Result<(), store::Error> {
-        let is_inline = target.descriptor.is_some_and(|descriptor| descriptor.is_inline);
+        let is_inline = target.is_inline();
         let is_told = batch.waiting().any(|waiting| waiting.is_told);
         if is_inline || is_told || target.has_words.load(Ordering::Relaxed) {
             return Ok(());
@@ -242,7 +299,7 @@ impl Gateway {
     ) -> Result<Next, store::Error> {
         // Read again: the peer may have been told while the turn ran.
         let is_told = session.waiting(MAX_COLLECTED)?.iter().any(|waiting| waiting.is_told && batch.has(waiting.seq));
-        let is_inline = target.descriptor.is_some_and(|descriptor| descriptor.is_inline);
+        let is_inline = target.is_inline();
         let notice = (!is_told && !is_inline).then(|| batch.notice(agent::NOTICE));
         let (reason, after, max_tries) = match failure {
             Failure::Later { after, reason } => (reason, after, if is_inline { 1 } else { MAX_TRIES }),
@@ -299,6 +356,10 @@ impl Target {
         Self { descriptor, show: Box::new(show), has_words: AtomicBool::new(false) }
     }
 
+    fn is_inline(&self) -> bool {
+        self.descriptor.is_some_and(|descriptor| descriptor.is_inline)
+    }
+
     fn preview(&self, preview: Preview) {
         match preview {
             Preview::Delta(_) => self.has_words.store(true, Ordering::Relaxed),
@@ -317,7 +378,8 @@ fn choose<'l>(live: &'l Live, address: &Address, waiting: &Waiting) -> (AgentId,
     (routed.agent.clone(), routed.route.map(crate::route::Route::as_str))
 }
 
-/// The messages that one turn answers: as many from the front as have one reply address and ask for one agent.
+/// The messages that one turn answers: as many from the front as have one reply address and ask for one agent. An
+/// order is alone.
 struct Batch {
     first: Waiting,
     more: Vec<Waiting>,
@@ -328,7 +390,12 @@ impl Batch {
         let mut waiting = waiting.into_iter();
         let first = waiting.next()?;
         let mut n_bytes = first.inbound.text.len();
+        let is_order = |waiting: &Waiting| Command::of(&waiting.inbound).is_some();
+        let is_alone = is_order(&first);
         let more = waiting.take_while(|next| {
+            if is_alone || is_order(next) {
+                return false;
+            }
             n_bytes += next.inbound.text.len();
             let (a, b) = (&first.inbound, &next.inbound);
             a.reply_to == b.reply_to && a.agent == b.agent && n_bytes <= MAX_COLLECTED_BYTES
@@ -427,6 +494,13 @@ mod tests {
         let mut elsewhere = waiting(2, "a", "y");
         elsewhere.inbound.reply_to = ReplyAddress::new(elsewhere.inbound.identity.entry.clone(), 0, "other");
         check_batch(vec![waiting(1, "a", "x"), elsewhere], 1);
+    }
+
+    #[test]
+    fn what_comes_before_an_order_is_answered_first_and_the_order_is_alone() {
+        check_batch(vec![waiting(1, "a", "x"), waiting(2, "a", "/new"), waiting(3, "a", "y")], 1);
+        check_batch(vec![waiting(2, "a", "/new"), waiting(3, "a", "y")], 1);
+        check_batch(vec![waiting(2, "a", "/newer"), waiting(3, "a", "y")], 2);
     }
 
     #[test]

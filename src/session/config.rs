@@ -57,8 +57,8 @@ pub struct Config {
     pub key_format: KeyFormat,
     /// Days after the last message until a conversation is archived; 0: never.
     pub ttl_days: u64,
-    /// Does the file say so?
-    pub says_ttl: bool,
+    /// Is a peer told, once, that their last conversation was archived?
+    pub says_new: bool,
     /// What the file calls the store.
     pub storage: Storage,
     /// Where the file wants the store; used as it is only with `storage = "redb"`.
@@ -77,7 +77,7 @@ impl Config {
             dm_scope: DmScope::PerChannelPeer,
             key_format: KeyFormat::default(),
             ttl_days: 30,
-            says_ttl: false,
+            says_new: true,
             storage: Storage::Redb,
             storage_path: None,
             identity_links: Vec::new(),
@@ -91,14 +91,21 @@ impl Config {
         Self { dm_scope: DmScope::Main, ..Self::embedded() }
     }
 
+    /// Do conversations have the same keys under both?
+    #[must_use]
+    pub fn names_alike(&self, other: &Self) -> bool {
+        (self.dm_scope, &self.key_format, &self.identity_links)
+            == (other.dm_scope, &other.key_format, &other.identity_links)
+    }
+
     /// Takes the section's keys. Problems are noted there.
     pub fn read(section: &mut Section<'_>) -> Self {
         let absent = Self::absent();
         let config = Self {
             dm_scope: section.take_choice("dm_scope", &DmScope::CHOICES).unwrap_or(absent.dm_scope),
             key_format: section.take_parsed("key_format", KeyFormat::parse).unwrap_or_default(),
-            says_ttl: section.has("ttl_days"),
             ttl_days: section.take_integer("ttl_days", 0..=36_500).unwrap_or(absent.ttl_days),
+            says_new: section.take_bool("says_new").unwrap_or(absent.says_new),
             storage: section
                 .take_choice("storage", &[("redb", Storage::Redb), ("sqlite", Storage::Sqlite)])
                 .unwrap_or(absent.storage),

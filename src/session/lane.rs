@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, PoisonError};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::id::{SessionKey, TenantId};
 
 /// Which conversation.
@@ -19,9 +21,16 @@ enum Next {
     LookAgain,
 }
 
+#[derive(Debug)]
+struct Lane {
+    next: Next,
+    /// Ends the turn that runs.
+    turn: CancellationToken,
+}
+
 /// All lanes that are in use.
 #[derive(Debug, Default)]
-pub struct Lanes(Mutex<HashMap<LaneId, Next>>);
+pub struct Lanes(Mutex<HashMap<LaneId, Lane>>);
 
 impl Lanes {
     /// Something waits in this conversation. True: the caller must start a worker for it.
@@ -29,11 +38,11 @@ impl Lanes {
     pub fn wake(&self, id: &LaneId) -> bool {
         match self.lock().entry(id.clone()) {
             Entry::Occupied(mut lane) => {
-                lane.insert(Next::LookAgain);
+                lane.get_mut().next = Next::LookAgain;
                 false
             }
             Entry::Vacant(lane) => {
-                lane.insert(Next::Leave);
+                lane.insert(Lane { next: Next::Leave, turn: CancellationToken::new() });
                 true
             }
         }
@@ -42,12 +51,29 @@ impl Lanes {
     /// The worker found nothing more to do. True: something came meanwhile, so look once more.
     pub fn finish(&self, id: &LaneId) -> bool {
         let mut lanes = self.lock();
-        if let Some(next @ Next::LookAgain) = lanes.get_mut(id) {
+        if let Some(Lane { next: next @ Next::LookAgain, .. }) = lanes.get_mut(id) {
             *next = Next::Leave;
             return true;
         }
         lanes.remove(id);
         false
+    }
+
+    /// A turn begins: what ends it early. For the worker of this lane.
+    #[must_use]
+    pub fn begin_turn(&self, id: &LaneId) -> CancellationToken {
+        let turn = CancellationToken::new();
+        if let Some(lane) = self.lock().get_mut(id) {
+            lane.turn = turn.clone();
+        }
+        turn
+    }
+
+    /// Ends the turn that runs in this conversation, if one does.
+    pub fn interrupt(&self, id: &LaneId) {
+        if let Some(lane) = self.lock().get(id) {
+            lane.turn.cancel();
+        }
     }
 
     /// Lanes in use.
@@ -63,7 +89,7 @@ impl Lanes {
     }
 
     /// A panic elsewhere does not make the map wrong: every change is one assignment.
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<LaneId, Next>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<LaneId, Lane>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -92,6 +118,19 @@ mod tests {
         assert!(lanes.finish(&id("a")), "look once more");
         assert!(!lanes.finish(&id("a")));
         assert!(lanes.is_empty(), "an idle conversation costs nothing");
+    }
+
+    #[test]
+    fn an_interruption_ends_the_turn_that_runs_and_no_later_one() {
+        let lanes = Lanes::default();
+        lanes.interrupt(&id("a"));
+        lanes.wake(&id("a"));
+        let first = lanes.begin_turn(&id("a"));
+        lanes.interrupt(&id("b"));
+        assert!(!first.is_cancelled());
+        lanes.interrupt(&id("a"));
+        let second = lanes.begin_turn(&id("a"));
+        assert_eq!((first.is_cancelled(), second.is_cancelled()), (true, false));
     }
 
     #[test]

@@ -246,6 +246,38 @@ fn hostile_identity() -> impl Strategy<Value = Identity> {
     )
 }
 
+/// Identities of a channel whose messages all have the same ids, as those of a vendor do, from so small a pool that two
+/// of them often share a key.
+fn plain_identity() -> impl Strategy<Value = Identity> {
+    let id = |ids: [&'static str; 2]| proptest::sample::select(ids.to_vec());
+    let channel = proptest::sample::select(vec!["slack", "wa"]);
+    let kinds = [
+        (ChatKind::Direct, ChatKind::Direct),
+        (ChatKind::Group, ChatKind::Group),
+        (ChatKind::Thread, ChatKind::Group),
+        (ChatKind::Thread, ChatKind::Direct),
+    ];
+    let kinds = proptest::sample::select(kinds.to_vec());
+    let ids = (id(["A1", "A2"]), id(["S1", "S2"]), id(["!r:s", "C2"]), id(["17.5", "a:b"]), id(["U1", "@u:s"]));
+    (channel, kinds, ids, id(["W1", "W2"]), any::<bool>()).prop_map(
+        |(channel, (kind, parent), (account, server, room, thread, user), workspace, has_tenant)| {
+            let id = |text: &str| OpaqueId::new(text).ok();
+            Identity {
+                account: id(account),
+                tenant: has_tenant.then(|| TenantId::new("a-b").unwrap()),
+                workspace: id(workspace).filter(|_| channel == "slack"),
+                server: id(server),
+                room: id(room),
+                thread: id(thread).filter(|_| kind == ChatKind::Thread),
+                user: id(user),
+                kind,
+                parent,
+                ..identity(channel, kind, ["", "", "", ""])
+            }
+        },
+    )
+}
+
 /// What the scope and the format promise to keep apart: everything that a key must tell.
 fn promised(scope: DmScope, format: &KeyFormat, identity: &Identity) -> Parsed {
     let own = |id: &Option<OpaqueId>| id.as_ref().map(|id| id.as_str().to_owned());
@@ -310,6 +342,111 @@ proptest! {
     fn no_text_makes_the_parser_panic(text in "[a-z0-9:=@!%A-F-]{1,60}", format in 0..FORMATS.len()) {
         if let Ok(key) = SessionKey::parse(&text) {
             let _ = resolver(DmScope::PerChannelPeer, FORMATS[format]).parse(&key);
+        }
+    }
+}
+
+/// What becomes of a conversation of `identity` that was named by `old`, under `new`.
+fn check_rekey(old: &Resolver, identity: &Identity, writers: Writers, new: &Resolver, expected: &str) {
+    let key = old.resolve(identity).unwrap().session_key;
+    let said = match new.rekey(&key, identity, writers) {
+        Rekey::Same => "same".to_owned(),
+        Rekey::Moves(key) => key.to_string(),
+        Rekey::Shared => "shared".to_owned(),
+        Rekey::Unresolvable(error) => error.to_string(),
+    };
+    assert_eq!(said, expected, "{key}");
+}
+
+#[test]
+fn a_change_of_scope_or_format_moves_what_belongs_to_one() {
+    let format = |format| resolver(DmScope::PerChannelPeer, format);
+    let scope = |scope| resolver(scope, FORMATS[0]);
+    let (main, apart, peer) = (scope(DmScope::Main), scope(DmScope::PerChannelPeer), scope(DmScope::PerPeer));
+    let direct = identity("slack", ChatKind::Direct, ["T1", "D1", "", "U1"]);
+    let plain = identity("webhook", ChatKind::Direct, ["", "", "", "u1"]);
+    let group = identity("slack", ChatKind::Group, ["T1", "C1", "", "U1"]);
+    let thread = identity("slack", ChatKind::Thread, ["T1", "C1", "17.5", "U1"]);
+    let (one, several) = (Writers::One, Writers::Several);
+
+    check_rekey(&apart, &direct, one, &apart, "same");
+    check_rekey(&apart, &direct, one, &peer, "slack:U1");
+    check_rekey(&apart, &direct, one, &main, "main");
+    check_rekey(&apart, &direct, several, &main, "main");
+    check_rekey(&apart, &direct, one, &format("{user_id}.{server_id}"), "U1.T1");
+    check_rekey(&apart, &group, several, &main, "same");
+    check_rekey(
+        &apart,
+        &thread,
+        several,
+        &format("kyra-user-{user_id}"),
+        "kyra-user-:group:type=slack:server=T1:channel=C1:thread=17.5",
+    );
+    check_rekey(&peer, &plain, one, &apart, "same");
+}
+
+#[test]
+fn what_several_may_have_written_cannot_be_split() {
+    let scope = |scope| resolver(scope, FORMATS[0]);
+    let (main, apart, peer) = (scope(DmScope::Main), scope(DmScope::PerChannelPeer), scope(DmScope::PerPeer));
+    let direct = identity("slack", ChatKind::Direct, ["T1", "D1", "", "U1"]);
+    let plain = identity("webhook", ChatKind::Direct, ["", "", "", "u1"]);
+    let federated = identity("matrix", ChatKind::Direct, ["", "!r:s", "", "@u:s"]);
+    let without_user = resolver(DmScope::PerChannelPeer, FORMATS[2]);
+    let (one, several) = (Writers::One, Writers::Several);
+
+    check_rekey(&main, &plain, one, &apart, "webhook:u1");
+    check_rekey(&main, &plain, several, &apart, "shared");
+    check_rekey(&main, &direct, one, &peer, "slack:U1");
+    check_rekey(&main, &direct, one, &apart, "shared");
+    check_rekey(&peer, &direct, one, &apart, "shared");
+    check_rekey(&without_user, &direct, one, &apart, "slack:T1:D1:U1");
+    check_rekey(&without_user, &direct, several, &apart, "shared");
+    check_rekey(
+        &apart,
+        &federated,
+        one,
+        &resolver(DmScope::PerChannelPeer, "p:{channel}:{channel_id}"),
+        "p:matrix:!r:s",
+    );
+    let tenant = Identity { tenant: Some(TenantId::new("a-b").unwrap()), ..direct.clone() };
+    check_rekey(
+        &apart,
+        &tenant,
+        one,
+        &resolver(DmScope::PerChannelPeer, "{server_id}:{channel_id}:{user_id}"),
+        "tenant-a%2Db-T1:D1:U1",
+    );
+    check_rekey(
+        &apart,
+        &direct,
+        one,
+        &resolver(DmScope::PerChannelPeer, FORMATS[1]),
+        &ResolveError::NoTenant.to_string(),
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20_000, ..ProptestConfig::default() })]
+
+    /// Two who shared a key and have two now: neither is told what the other said.
+    #[test]
+    fn a_new_key_never_splits_what_two_have_written(
+        one in plain_identity(), other in plain_identity(), scopes in (0..3_usize, 0..3_usize), formats in (0..FORMATS.len(), 0..FORMATS.len()),
+    ) {
+        let resolver = |scope: usize, format: usize| resolver(DmScope::CHOICES[scope].1, FORMATS[format]);
+        let (old, new) = (resolver(scopes.0, formats.0), resolver(scopes.1, formats.1));
+        let (Ok(key), Ok(of_other)) = (old.resolve(&one), old.resolve(&other)) else { return Ok(()) };
+        let writers = if (&one.channel, &one.user) == (&other.channel, &other.user) { Writers::One } else { Writers::Several };
+        prop_assert_eq!(old.rekey(&key.session_key, &one, writers), Rekey::Same);
+        let becomes = new.rekey(&key.session_key, &one, if key == of_other { writers } else { Writers::One });
+        match new.resolve(&one) {
+            Err(error) => prop_assert_eq!(becomes, Rekey::Unresolvable(error)),
+            Ok(now) if now.session_key == key.session_key => prop_assert_eq!(becomes, Rekey::Same),
+            Ok(now) => {
+                let is_split = key == of_other && new.resolve(&other).map(|other| other.session_key) != Ok(now.session_key.clone());
+                prop_assert!(becomes == Rekey::Shared || (!is_split && becomes == Rekey::Moves(now.session_key)), "{:?}", becomes);
+            }
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The redb database: how it is opened, and opened again after the disk failed.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::Deref;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use redb::backends::FileBackend;
 use redb::{
@@ -28,6 +29,7 @@ const MARK_BYTES: usize = 9;
 /// full may have room again, so the writer can ask for a fresh start with [`Self::reopen`].
 pub(super) struct Database {
     open: Box<dyn Fn() -> Result<redb::Database, Error> + Send + Sync>,
+    n_bytes: Box<dyn Fn() -> io::Result<u64> + Send + Sync>,
     /// `None` while the disk does not let it be opened.
     current: RwLock<Option<redb::Database>>,
     n_commits: AtomicU64,
@@ -36,8 +38,9 @@ pub(super) struct Database {
 impl Database {
     /// Opens or creates the file.
     pub(super) fn open_file(path: &Path, cache_bytes: usize) -> Result<Self, Error> {
-        let owned = path.to_owned();
-        Self::open_backend(path.display().to_string(), cache_bytes, move || file_backend(&owned))
+        let (file, measured) = (path.to_owned(), path.to_owned());
+        let backend = move || file_backend(&file);
+        Self::open_backend(path.display().to_string(), cache_bytes, backend, move || Ok(fs::metadata(&measured)?.len()))
     }
 
     /// Opens or creates what the backends hold: all that `backend` makes have the same bytes.
@@ -45,17 +48,30 @@ impl Database {
         path: String,
         cache_bytes: usize,
         backend: impl Fn() -> io::Result<B> + Send + Sync + 'static,
+        n_bytes: impl Fn() -> io::Result<u64> + Send + Sync + 'static,
     ) -> Result<Self, Error> {
-        let open = move || open_checked(&path, cache_bytes, &backend);
-        let database = Self { open: Box::new(open), current: RwLock::new(None), n_commits: AtomicU64::new(0) };
+        let open = Box::new(move || open_checked(&path, cache_bytes, &backend));
+        let (n_bytes, current, n_commits) = (Box::new(n_bytes), RwLock::new(None), AtomicU64::new(0));
+        let database = Self { open, n_bytes, current, n_commits };
         database.reopen()?;
         Ok(database)
     }
 
     /// A view of what was committed last. Hold it for one short read.
-    pub(super) fn read(&self) -> Result<ReadTransaction, Error> {
+    pub(super) fn read(&self) -> Result<View<'_>, Error> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(current.as_ref().ok_or_else(not_open)?.begin_read()?)
+        let transaction = current.as_ref().ok_or_else(not_open)?.begin_read()?;
+        Ok(View { transaction, _current: current })
+    }
+
+    /// Waits until every view that there is now has been dropped.
+    pub(super) fn drain(&self) {
+        drop(self.current.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Length of the file.
+    pub(super) fn n_bytes(&self) -> Result<u64, Error> {
+        (self.n_bytes)().map_err(|source| Error::Storage(Box::new(source)))
     }
 
     /// The one write transaction.
@@ -84,6 +100,20 @@ impl Database {
         *current = None;
         *current = Some((self.open)()?);
         Ok(())
+    }
+}
+
+/// What was committed last when it was made. Keep it as long as the tables that were opened from it.
+pub(super) struct View<'d> {
+    transaction: ReadTransaction,
+    _current: RwLockReadGuard<'d, Option<redb::Database>>,
+}
+
+impl Deref for View<'_> {
+    type Target = ReadTransaction;
+
+    fn deref(&self) -> &ReadTransaction {
+        &self.transaction
     }
 }
 

@@ -39,7 +39,8 @@ impl EpisodeStore {
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn lines_after(&self, after_seq: u64, limit: usize) -> Result<Vec<Line>, Error> {
-        let transcript = self.shared.database.read()?.open_table(TRANSCRIPT)?;
+        let view = self.shared.database.read()?;
+        let transcript = view.open_table(TRANSCRIPT)?;
         let row = &self.row.session;
         let first = after_seq.saturating_add(1).max(row.first_line);
         transcript.range(tables::between(&self.scope, first, row.last_line))?.take(limit).map(session::line).collect()

@@ -34,8 +34,7 @@ pub(super) fn last_archived(tables: &Tables<'_>, scope: &Scope) -> Result<Option
 /// With the positions that come after all that were ever used under this key. Of what was erased nothing is known
 /// any more, so they also come after all that were ever erased, under any key.
 pub(super) fn begin(tables: &Tables<'_>, scope: &Scope, row: disk::Session) -> Result<disk::Session, Error> {
-    let number = |number: Number| Ok::<_, Error>(tables.numbers.get(number.name())?.map_or(0, |value| value.value()));
-    let (position, episode) = (number(Number::LastPosition)?, number(Number::LastEpisode)?);
+    let (position, episode) = (number(tables, Number::LastPosition)?, number(tables, Number::LastEpisode)?);
     let last = last_archived(tables, scope)?.map(|last| last.session);
     let used = |used: fn(&disk::Session) -> u64| last.as_ref().map_or(0, used);
     let last = disk::Session {
@@ -79,12 +78,14 @@ pub(super) fn has_contents(tables: &Tables<'_>, scope: &Scope, session: &disk::S
     Ok(session.n_said() > 0 || notes.next().transpose()?.is_some() || files.next().transpose()?.is_some())
 }
 
+/// A number of the whole file; none is zero.
+pub(super) fn number(tables: &Tables<'_>, number: Number) -> Result<u64, Error> {
+    Ok(tables.numbers.get(number.name())?.map_or(0, |value| value.value()))
+}
+
 /// Keeps in mind that these positions were used, when the row that says so goes.
 pub(super) fn used(tables: &Tables<'_>, last: &disk::Session) -> Result<[Changes; 2], Error> {
-    let raise = |number: Number, value: u64| {
-        let known = tables.numbers.get(number.name())?.map_or(0, |known| known.value());
-        Ok::<_, Error>(Changes::Number(number, known.max(value)))
-    };
+    let raise = |which, value: u64| Ok::<_, Error>(Changes::Number(which, number(tables, which)?.max(value)));
     let position = last.n_lines.max(last.n_filed).max(last.n_parked);
     Ok([raise(Number::LastPosition, position)?, raise(Number::LastEpisode, last.episode)?])
 }

@@ -1,5 +1,7 @@
 //! Removes a conversation, and all that it left elsewhere.
 
+use std::collections::BTreeSet;
+
 use redb::ReadableTable;
 
 use super::record::Erased;
@@ -22,7 +24,6 @@ impl Operation for Erase {
 
     fn plan(self, tables: &Tables<'_>) -> Result<(Erased, Changes), Error> {
         let Self { scope, episode } = self;
-        let mut found = Found { tables, scope: &scope, erased: Erased::default(), changes: Vec::new() };
         let archived = episodes::archived(tables, &scope, 0)?;
         let live = episodes::live(tables, &scope)?;
         let is_last = match episode {
@@ -30,8 +31,11 @@ impl Operation for Erase {
             Some(episode) => live.is_none() && archived.iter().all(|row| row.session.episode == episode),
         };
         let last = live.as_ref().or(archived.last().map(|row| &row.session)).cloned();
-        let mut gone: Vec<&disk::Archived> = archived.iter().collect();
-        gone.retain(|row| episode.is_none_or(|episode| row.session.episode == episode));
+        let is_meant = |row: &&disk::Archived| episode.is_none_or(|episode| row.session.episode == episode);
+        let (gone, stays): (Vec<_>, Vec<_>) = archived.iter().partition(is_meant);
+        let stays = stays.into_iter().map(|row| row.session.clone()).chain(live.clone().filter(|_| episode.is_some()));
+        let stays = stays.collect();
+        let mut found = Found { tables, stays, scope: &scope, erased: Erased::default(), changes: Vec::new() };
         for row in &gone {
             found.episode(&row.session)?;
             found.changes.push(Change::Archived(row.session.episode, None));
@@ -46,11 +50,13 @@ impl Operation for Erase {
         } else if !gone.is_empty() {
             found.forget_silent_peers()?;
         }
-        let Found { erased, changes, .. } = found;
+        let Found { erased, mut changes, .. } = found;
         if changes.is_empty() {
             return Ok((erased, Changes::None));
         }
-        let mut all = vec![Changes::Session(scope, changes), Changes::Number(Number::ScrubPending, 1)];
+        changes.push(Change::Rebuild);
+        let n_erasures = episodes::number(tables, Number::Erasures)?;
+        let mut all = vec![Changes::Session(scope, changes), Changes::Number(Number::Erasures, n_erasures + 1)];
         // Whatever worked on the erased must never take what comes next under this key for it.
         if let Some(last) = last.filter(|_| is_last || live.is_none()) {
             all.extend(episodes::used(tables, &last)?);
@@ -59,9 +65,31 @@ impl Operation for Erase {
     }
 }
 
+/// What has a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Line,
+    Parked,
+}
+
+/// Which one a change removes.
+fn position(change: &Change) -> Option<(Kind, u64)> {
+    match change {
+        Change::Line(seq, None) => Some((Kind::Line, *seq)),
+        Change::Parked(position, None) => Some((Kind::Parked, *position)),
+        _ => None,
+    }
+}
+
+fn reply(change: &Change) -> Option<u128> {
+    if let Change::Delivery(id, None) = change { Some(*id) } else { None }
+}
+
 /// What is to go.
 struct Found<'t> {
     tables: &'t Tables<'t>,
+    /// Rows of conversations that stay.
+    stays: Vec<disk::Session>,
     scope: &'t Scope,
     erased: Erased,
     changes: Vec<Change>,
@@ -136,10 +164,11 @@ impl Found<'_> {
             self.changes.push(Change::Waiting(id.value().2, None));
             self.erased.n_messages += 1;
         }
-        let listed = |changes: &[Change], is_it: &dyn Fn(&Change) -> bool| changes.iter().any(is_it);
+        let gone: BTreeSet<(Kind, u64)> = self.changes.iter().filter_map(position).collect();
+        let replies: BTreeSet<u128> = self.changes.iter().filter_map(reply).collect();
         for row in self.tables.outbox.range(tables::deliveries(self.scope))? {
             let id = row?.0.value().2;
-            if !listed(&self.changes, &|change| matches!(change, Change::Delivery(known, None) if *known == id)) {
+            if !replies.contains(&id) {
                 self.changes.push(Change::Delivery(id, None));
                 self.erased.n_replies += 1;
             }
@@ -147,7 +176,7 @@ impl Found<'_> {
         for row in self.tables.parked.range(tables::positions(self.scope))? {
             let (id, parked) = row?;
             let position = id.value().2;
-            if !listed(&self.changes, &|change| matches!(change, Change::Parked(known, None) if *known == position)) {
+            if !gone.contains(&(Kind::Parked, position)) {
                 match disk::Parked::decode(parked.value())?.what {
                     disk::ParkedItem::Message(inbound) => self.parked_message(position, *inbound),
                     disk::ParkedItem::Delivery(..) => self.parked_reply(position),
@@ -165,9 +194,34 @@ impl Found<'_> {
     /// Those who said nothing in what stays.
     fn forget_silent_peers(&mut self) -> Result<(), Error> {
         let (tenant, key) = self.scope.parts();
-        let is_gone =
-            |seq: u64| self.changes.iter().any(|change| matches!(change, Change::Line(gone, None) if *gone == seq));
-        let _ = (tenant, key, is_gone);
+        let gone: BTreeSet<(Kind, u64)> = self.changes.iter().filter_map(position).collect();
+        let mut speak: BTreeSet<String> = self.stays.iter().filter_map(|row| row.user.clone()).collect();
+        for row in self.tables.transcript.range(tables::positions(self.scope))? {
+            let (id, line) = row?;
+            if !gone.contains(&(Kind::Line, id.value().2))
+                && let disk::Speaker::Peer { user: Some(user), .. } = disk::Line::decode(line.value())?.speaker
+            {
+                speak.insert(user);
+            }
+        }
+        for row in self.tables.inbox.range(tables::positions(self.scope))? {
+            speak.extend(disk::Waiting::decode(row?.1.value())?.inbound.identity.user);
+        }
+        for row in self.tables.parked.range(tables::positions(self.scope))? {
+            let (id, parked) = row?;
+            if !gone.contains(&(Kind::Parked, id.value().2))
+                && let disk::ParkedItem::Message(inbound) = disk::Parked::decode(parked.value())?.what
+            {
+                speak.extend(inbound.identity.user);
+            }
+        }
+        for row in self.tables.peers.range((tenant, key, "", "")..(tenant, &*tables::after(key), "", ""))? {
+            let (id, _) = row?;
+            let (_, _, channel, user) = id.value();
+            if !speak.contains(user) {
+                self.changes.push(Change::User { channel: channel.to_owned(), user: user.to_owned(), is_known: false });
+            }
+        }
         Ok(())
     }
 }

@@ -30,7 +30,7 @@ impl Operation for Expire {
 
     fn plan(self, tables: &Tables<'_>) -> Result<(Expired, Changes), Error> {
         let Self { before, seen, spare_since } = self;
-        let latest = tables.numbers.get(Number::LatestSeen.name())?.map_or(0, |at| at.value());
+        let latest = episodes::number(tables, Number::LatestSeen)?;
         let mut expired = Expired::default();
         if seen.0.saturating_add(MAX_BEHIND_MS) < latest {
             return Ok((expired, Changes::None));

@@ -29,6 +29,8 @@ mod search;
 mod session;
 mod tables;
 mod tenant;
+#[cfg(feature = "testing")]
+mod testing;
 mod turn;
 mod versioned;
 mod writer;
@@ -74,6 +76,8 @@ pub struct Store {
 struct Shared {
     writer: Writer,
     database: Arc<Database>,
+    /// Held while the file is scrubbed.
+    scrubbing: tokio::sync::Mutex<()>,
 }
 
 impl Store {
@@ -88,15 +92,17 @@ impl Store {
     /// Like [`Self::open`], over a backend that a test has in its hands.
     #[cfg(test)]
     fn open_backend<B: redb::StorageBackend>(
-        backend: impl Fn() -> std::io::Result<B> + Send + Sync + 'static,
+        backend: impl Fn() -> std::io::Result<B> + Clone + Send + Sync + 'static,
     ) -> Result<Self, Error> {
-        Self::start(Database::open_backend("memory".to_owned(), 1024 * 1024, backend)?)
+        Self::start(Database::open_backend("memory".to_owned(), 1024 * 1024, backend.clone(), move || {
+            backend()?.len()
+        })?)
     }
 
     fn start(database: Database) -> Result<Self, Error> {
         let database = Arc::new(database);
         let writer = Writer::start(Arc::clone(&database)).map_err(|source| Error::Storage(Box::new(source)))?;
-        Ok(Self { shared: Arc::new(Shared { writer, database }) })
+        Ok(Self { shared: Arc::new(Shared { writer, database, scrubbing: tokio::sync::Mutex::new(()) }) })
     }
 
     /// The conversations of one tenant; `None` is the owner's own, of entries without a tenant.
@@ -188,7 +194,8 @@ impl Store {
     /// # Errors
     /// [`Error::Storage`].
     pub fn latest_seen(&self) -> Result<Option<Timestamp>, Error> {
-        let numbers = self.shared.database.read()?.open_table(NUMBERS)?;
+        let view = self.shared.database.read()?;
+        let numbers = view.open_table(NUMBERS)?;
         Ok(numbers.get(Number::LatestSeen.name())?.map(|at| Timestamp(at.value())))
     }
 

@@ -35,7 +35,8 @@ impl SessionStore {
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn row(&self) -> Result<Option<SessionRow>, Error> {
-        let sessions = self.shared.database.read()?.open_table(SESSIONS)?;
+        let view = self.shared.database.read()?;
+        let sessions = view.open_table(SESSIONS)?;
         let row = sessions.get(self.scope.parts())?;
         row.map(|row| tenant::restore(self.scope.clone(), &row)).transpose()
     }
@@ -57,7 +58,8 @@ impl SessionStore {
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn waiting(&self, limit: usize) -> Result<Vec<Waiting>, Error> {
-        let inbox = self.shared.database.read()?.open_table(INBOX)?;
+        let view = self.shared.database.read()?;
+        let inbox = view.open_table(INBOX)?;
         let restore = |row: redb::Result<Row<'_, Position>>| {
             let (key, value) = row?;
             let waiting = disk::Waiting::decode(value.value())?.restore(key.value().2, self.scope.tenant.as_ref());
@@ -153,7 +155,8 @@ impl SessionStore {
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn parked(&self, limit: usize) -> Result<Vec<Parked>, Error> {
-        let parked = self.shared.database.read()?.open_table(PARKED)?;
+        let view = self.shared.database.read()?;
+        let parked = view.open_table(PARKED)?;
         let restore = |row: redb::Result<Row<'_, Position>>| {
             let (_, value) = row?;
             let parked = disk::Parked::decode(value.value())?.restore(&self.scope);
@@ -211,7 +214,8 @@ impl SessionStore {
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn archives(&self) -> Result<Vec<ArchivedRow>, Error> {
-        let archive = self.shared.database.read()?.open_table(ARCHIVE)?;
+        let view = self.shared.database.read()?;
+        let archive = view.open_table(ARCHIVE)?;
         let restore = |row: redb::Result<Row<'_, Position>>| tenant::restore_archived(self.scope.clone(), &row?.1);
         archive.range(tables::positions(&self.scope))?.map(restore).collect()
     }
@@ -221,7 +225,8 @@ impl SessionStore {
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn episode(&self, episode: u64) -> Result<Option<EpisodeStore>, Error> {
-        let archive = self.shared.database.read()?.open_table(ARCHIVE)?;
+        let view = self.shared.database.read()?;
+        let archive = view.open_table(ARCHIVE)?;
         let (tenant, key) = self.scope.parts();
         let row = archive.get((tenant, key, episode))?;
         let row = row.map(|row| tenant::restore_archived(self.scope.clone(), &row)).transpose()?;
@@ -233,7 +238,8 @@ impl SessionStore {
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn undelivered(&self) -> Result<Vec<Delivery>, Error> {
-        let outbox = self.shared.database.read()?.open_table(OUTBOX)?;
+        let view = self.shared.database.read()?;
+        let outbox = view.open_table(OUTBOX)?;
         outbox.range(tables::deliveries(&self.scope))?.map(delivery).collect()
     }
 

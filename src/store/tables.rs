@@ -8,7 +8,9 @@ use std::ops::RangeInclusive;
 
 use redb::{Table, TableDefinition, WriteTransaction};
 
+use super::database::Database;
 use super::scope::Scope;
+use super::scrub::Step;
 use super::versioned::Versioned;
 use super::{Error, disk};
 
@@ -40,6 +42,10 @@ pub(super) type Bytes = &'static [u8];
 
 /// `"format"` → [`FORMAT`].
 pub(super) const META: TableDefinition<&str, u32> = TableDefinition::new("meta");
+/// Pages of zeros, while free pages are overwritten.
+pub(super) const SCRUB: TableDefinition<u64, Bytes> = TableDefinition::new("scrub");
+/// Conversations from which something was erased: their pages must be built anew.
+pub(super) const REBUILD: TableDefinition<SessionId, ()> = TableDefinition::new("rebuild");
 /// Numbers of the whole file by name, see [`Number`].
 pub(super) const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 /// One row per live conversation → `disk::Session`.
@@ -71,6 +77,8 @@ pub(super) const MARKS_BY_TIME: TableDefinition<MarkAt, ()> = TableDefinition::n
 
 /// The tables that write operations touch, open in one transaction.
 pub(super) struct Tables<'t> {
+    pub(super) scrub: Table<'t, u64, Bytes>,
+    pub(super) rebuild: Table<'t, SessionId, ()>,
     pub(super) numbers: Table<'t, &'static str, u64>,
     pub(super) sessions: Table<'t, SessionId, Bytes>,
     pub(super) archive: Table<'t, Position, Bytes>,
@@ -98,6 +106,10 @@ pub(super) enum Changes {
     All(Vec<Changes>),
     /// A number of the whole file.
     Number(Number, u64),
+    /// What overwrites free pages.
+    Scrub(Step),
+    /// Pages of zeros up to this one have done their work.
+    ScrubbedUpTo(u64),
     /// Marks that nobody needs any more.
     ForgetMarks(Vec<OwnedMark>),
 }
@@ -131,6 +143,8 @@ pub(super) enum Change {
         entry: String,
         message_id: String,
     },
+    /// The pages in which its rows lay.
+    Rebuild,
 }
 
 /// A row of [`MARKS_BY_TIME`].
@@ -146,6 +160,8 @@ impl<'t> Tables<'t> {
     /// Opens all of them, and so makes those that are missing.
     pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, Error> {
         Ok(Self {
+            scrub: transaction.open_table(SCRUB)?,
+            rebuild: transaction.open_table(REBUILD)?,
             numbers: transaction.open_table(NUMBERS)?,
             sessions: transaction.open_table(SESSIONS)?,
             archive: transaction.open_table(ARCHIVE)?,
@@ -164,10 +180,12 @@ impl<'t> Tables<'t> {
     }
 
     /// Writes what was decided. An error leaves the transaction half-written: it must be aborted.
-    pub(super) fn apply(&mut self, changes: Changes) -> Result<(), Error> {
+    pub(super) fn apply(&mut self, changes: Changes, database: &Database) -> Result<(), Error> {
         match changes {
             Changes::None => Ok(()),
-            Changes::All(all) => all.into_iter().try_for_each(|changes| self.apply(changes)),
+            Changes::All(all) => all.into_iter().try_for_each(|changes| self.apply(changes, database)),
+            Changes::ScrubbedUpTo(end) => Ok(self.scrub.retain_in(..end, |_, _| false)?),
+            Changes::Scrub(step) => step.apply(self, database),
             Changes::Number(number, value) => {
                 self.numbers.insert(number.name(), value)?;
                 Ok(())
@@ -215,6 +233,7 @@ impl<'t> Tables<'t> {
                 self.marks.insert((tenant, &*entry, &*message_id), at)?;
                 self.marks_by_time.insert((at, tenant, &*entry, &*message_id), ())?;
             }
+            Change::Rebuild => drop(self.rebuild.insert((tenant, key), ())?),
             Change::Unmark { entry, message_id } => {
                 let at = self.marks.remove((tenant, &*entry, &*message_id))?.map(|at| at.value());
                 if let Some(at) = at {
@@ -257,8 +276,12 @@ pub(super) enum Number {
     LastPosition,
     /// The same of episodes.
     LastEpisode,
-    /// One while pages with erased words may be in the file.
-    ScrubPending,
+    /// Erasures so far.
+    Erasures,
+    /// As many of them have left nothing in free pages.
+    Scrubbed,
+    /// One while all free pages hold zeros.
+    IsFull,
 }
 
 impl Number {
@@ -267,7 +290,9 @@ impl Number {
             Self::LatestSeen => "latest_seen",
             Self::LastPosition => "last_position",
             Self::LastEpisode => "last_episode",
-            Self::ScrubPending => "scrub_pending",
+            Self::Erasures => "erasures",
+            Self::Scrubbed => "scrubbed",
+            Self::IsFull => "is_full",
         }
     }
 }

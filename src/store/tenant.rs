@@ -52,7 +52,8 @@ impl TenantStore {
     /// # Errors
     /// [`Error::Storage`].
     pub fn has_session(&self, key: &SessionKey) -> Result<bool, Error> {
-        let sessions = self.shared.database.read()?.open_table(SESSIONS)?;
+        let view = self.shared.database.read()?;
+        let sessions = view.open_table(SESSIONS)?;
         Ok(sessions.get((self.part(), key.as_str()))?.is_some())
     }
 
@@ -61,7 +62,8 @@ impl TenantStore {
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn sessions(&self, filter: &Filter) -> Result<Vec<SessionRow>, Error> {
-        let sessions = self.shared.database.read()?.open_table(SESSIONS)?;
+        let view = self.shared.database.read()?;
+        let sessions = view.open_table(SESSIONS)?;
         let start = match &filter.after {
             Some(key) => Bound::Excluded((self.part(), key.as_str())),
             None => Bound::Included((self.part(), "")),
@@ -87,7 +89,8 @@ impl TenantStore {
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn archived(&self, filter: &Filter) -> Result<Vec<ArchivedRow>, Error> {
-        let archive = self.shared.database.read()?.open_table(ARCHIVE)?;
+        let view = self.shared.database.read()?;
+        let archive = view.open_table(ARCHIVE)?;
         let start = match &filter.after {
             Some(key) => Bound::Excluded((self.part(), key.as_str(), filter.after_episode.unwrap_or(u64::MAX))),
             None => Bound::Included((self.part(), "", 0)),
@@ -113,7 +116,8 @@ impl TenantStore {
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn search(&self, search: &Search) -> Result<Found, Error> {
-        search::search(&self.shared.database.read()?, self.tenant.as_ref(), search)
+        let view = self.shared.database.read()?;
+        search::search(&view, self.tenant.as_ref(), search)
     }
 
     /// Moves what is under `from`, live and archived, under `to`. If nothing is there, it keeps its positions. Otherwise
@@ -159,7 +163,8 @@ impl TenantStore {
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn peers_of(&self, key: &SessionKey, limit: usize) -> Result<Vec<(ChannelType, OpaqueId)>, Error> {
-        let peers = self.shared.database.read()?.open_table(PEERS)?;
+        let view = self.shared.database.read()?;
+        let peers = view.open_table(PEERS)?;
         let (tenant, next_key) = (self.part(), tables::after(key.as_str()));
         let restore = |entry: redb::Result<(AccessGuard<'_, PeerIn>, _)>| {
             let (entry, _) = entry?;

@@ -28,6 +28,9 @@ pub(super) trait Operation: Send + 'static {
     /// What the caller learns when it is on the disk.
     type Outcome: Send + 'static;
 
+    /// Must it have a transaction of its own?
+    const IS_ALONE: bool = false;
+
     /// Reads what it needs and decides; sees what operations before it in the batch did.
     fn plan(self, tables: &Tables<'_>) -> Result<(Self::Outcome, Changes), Error>;
 }
@@ -85,7 +88,10 @@ impl Drop for Writer {
 /// An operation whatever its outcome is.
 trait Job: Send {
     /// Plans it and applies its changes. An error is the disk's: the transaction must be given up.
-    fn run(&mut self, tables: &mut Tables<'_>) -> Result<Wrote, Error>;
+    fn run(&mut self, tables: &mut Tables<'_>, database: &Database) -> Result<Wrote, Error>;
+
+    /// Must it have a transaction of its own?
+    fn is_alone(&self) -> bool;
 
     /// Tells the caller.
     fn answer(self: Box<Self>, committed: Result<(), Error>);
@@ -112,12 +118,16 @@ impl<O: Operation> Pending<O> {
 }
 
 impl<O: Operation> Job for Pending<O> {
-    fn run(&mut self, tables: &mut Tables<'_>) -> Result<Wrote, Error> {
+    fn is_alone(&self) -> bool {
+        O::IS_ALONE
+    }
+
+    fn run(&mut self, tables: &mut Tables<'_>, database: &Database) -> Result<Wrote, Error> {
         let Some(operation) = self.operation.take() else { return Ok(Wrote::Nothing) };
         match operation.plan(tables) {
             Ok((outcome, changes)) => {
                 let wrote = if matches!(changes, Changes::None) { Wrote::Nothing } else { Wrote::Something };
-                tables.apply(changes)?;
+                tables.apply(changes, database)?;
                 self.outcome = Some(Ok(outcome));
                 Ok(wrote)
             }
@@ -162,17 +172,24 @@ impl Batches {
     fn run(mut self) {
         let mut batch = Vec::new();
         while self.jobs.blocking_recv_many(&mut batch, MAX_BATCH) > 0 {
-            if let Err(error) = self.ready() {
-                answer_all(&mut batch, error);
-                continue;
+            while !batch.is_empty() {
+                let rest = batch.split_off(n_together(&batch));
+                self.write(&mut batch);
+                batch = rest;
             }
-            match write(&self.database, &mut batch) {
-                Ok(()) => batch.drain(..).for_each(|job| job.answer(Ok(()))),
-                Err(error) => {
-                    tracing::error!(error = %describe(&error), n_operations = batch.len(), "the store did not write");
-                    answer_all(&mut batch, error);
-                    self.recover();
-                }
+        }
+    }
+
+    fn write(&mut self, batch: &mut Vec<Box<dyn Job>>) {
+        if let Err(error) = self.ready() {
+            return answer_all(batch, error);
+        }
+        match write(&self.database, batch) {
+            Ok(()) => batch.drain(..).for_each(|job| job.answer(Ok(()))),
+            Err(error) => {
+                tracing::error!(error = %describe(&error), n_operations = batch.len(), "the store did not write");
+                answer_all(batch, error);
+                self.recover();
             }
         }
     }
@@ -211,6 +228,11 @@ impl Batches {
     }
 }
 
+/// Of these, how many from the front share a transaction?
+fn n_together(batch: &[Box<dyn Job>]) -> usize {
+    batch.iter().take_while(|job| !job.is_alone()).count().max(1)
+}
+
 /// Tells every caller of the batch that the disk failed.
 fn answer_all(batch: &mut Vec<Box<dyn Job>>, error: Error) {
     let cause: Arc<dyn std::error::Error + Send + Sync> = match error {
@@ -226,7 +248,7 @@ fn write(database: &Database, batch: &mut [Box<dyn Job>]) -> Result<(), Error> {
     let mut tables = Tables::open(&transaction)?;
     let mut wrote = Wrote::Nothing;
     for job in batch {
-        if job.run(&mut tables)? == Wrote::Something {
+        if job.run(&mut tables, database)? == Wrote::Something {
             wrote = Wrote::Something;
         }
     }

@@ -30,7 +30,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "session", "store",
         ],
     ),
-    ("admin", &["channel", "clock", "config", "document", "gateway", "id", "store"]),
+    ("admin", &["channel", "clock", "config", "document", "gateway", "id", "session", "store"]),
     (
         "cli",
         &["admin", "channel", "clock", "config", "document", "gateway", "id", "message", "route", "session", "store"],

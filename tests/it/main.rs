@@ -11,6 +11,7 @@ mod api;
 mod architecture;
 mod documents;
 mod gateway;
+mod life;
 mod peers;
 mod soak;
 mod source;

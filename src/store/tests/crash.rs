@@ -15,6 +15,12 @@ enum Step {
     SettleFirst { key: &'static str },
     ParkFirst { key: &'static str },
     PruneAll,
+    Archive { key: &'static str },
+    BeginAnew { key: &'static str, seq: u64 },
+    Restore { key: &'static str },
+    Expire,
+    Move { from: &'static str, to: &'static str },
+    Erase { key: &'static str },
 }
 
 const STEPS: &[Step] = &[
@@ -30,6 +36,18 @@ const STEPS: &[Step] = &[
     Step::PruneAll,
     Step::File { key: "b", message_id: "m4" },
     Step::Turn { key: "b", seqs: &[2] },
+    Step::Archive { key: "a" },
+    Step::File { key: "a", message_id: "m5" },
+    Step::Turn { key: "a", seqs: &[3] },
+    Step::File { key: "a", message_id: "m6" },
+    Step::BeginAnew { key: "a", seq: 4 },
+    Step::Restore { key: "a" },
+    Step::Expire,
+    Step::SettleFirst { key: "b" },
+    Step::SettleFirst { key: "b" },
+    Step::Move { from: "b", to: "a" },
+    Step::Erase { key: "a" },
+    Step::File { key: "a", message_id: "m7" },
 ];
 
 /// An operation that was cut off may have reached the disk; its repetition then says so.
@@ -50,7 +68,9 @@ async fn run(store: &Store, step: Step) -> Result<(), Error> {
         }
         Step::Turn { key, seqs } => {
             let replies = vec![reply("m1", "one"), reply("m1", "two")];
-            session(key).commit_turn(turn(seqs.to_vec(), "one two", replies, 8)).await.map(drop)
+            let episode = session(key).row()?.map_or(0, |row| row.episode);
+            let answer = Turn { episode, ..turn(seqs.to_vec(), "one two", replies, 8) };
+            session(key).commit_turn(answer).await.map(drop)
         }
         Step::Postpone { key, seq } => {
             session(key).postpone(vec![seq], Some(reply("m1", "wait")), Timestamp(5)).await.map(drop)
@@ -59,6 +79,14 @@ async fn run(store: &Store, step: Step) -> Result<(), Error> {
         Step::StartFirst { key } => session(key).start_delivery(&first(key)?).await,
         Step::SettleFirst { key } => session(key).settle_delivery(&first(key)?).await,
         Step::ParkFirst { key } => session(key).park_delivery(&first(key)?, "unclear".into(), Timestamp(9)).await,
+        Step::Archive { key } => session(key).archive(Timestamp(20)).await.map(drop),
+        Step::BeginAnew { key, seq } => {
+            session(key).begin_anew(seq, None, reply("m", "new"), Timestamp(21)).await.map(drop)
+        }
+        Step::Restore { key } => session(key).restore(None, Timestamp(22)).await.map(drop),
+        Step::Expire => store.expire(Timestamp(9), Timestamp(23), None).await.map(drop),
+        Step::Move { from, to } => conversations.move_session(&key(from), &key(to), Timestamp(24)).await.map(drop),
+        Step::Erase { key } => session(key).erase(None).await.map(drop),
         Step::PruneAll => store.prune_marks(Timestamp(4)).await.map(drop),
     }
 }

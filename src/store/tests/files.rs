@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::*;
 use crate::store::tables::{FORMAT, META};
-use crate::store::{Error, Filed};
+use crate::store::{Counts, Error, Filed};
 
 /// Opens what `prepare` leaves at the path; the names of the error and of its cause.
 fn check(prepare: impl FnOnce(&Path), expected: Result<(), &str>) {
@@ -80,6 +80,36 @@ fn a_file_of_a_newer_version_is_refused() {
         transaction.commit().unwrap();
     };
     check(prepare, Err("the store PATH was written by a newer version (format 3, this program knows 2)"));
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_format_is_read_and_its_conversations_can_end() {
+    const HOUR: u64 = 60 * 60 * 1000;
+    let home = tempfile::tempdir().unwrap();
+    fs::copy("tests/data/store/format-1.redb", home.path().join("store.redb")).unwrap();
+    for _ in 0..2 {
+        let store = open(&home);
+        let counts = Counts { sessions: 4, archived: 0, waiting: 2, undelivered: 2, parked: 1 };
+        assert_eq!(store.counts().unwrap(), counts);
+        assert_eq!(store.tenants().unwrap(), [None, tenant("t")]);
+        let first = view(&store, "", "slack:T1:C1");
+        let texts: Vec<_> = first.lines.iter().map(|line| &*line.text).collect();
+        assert_eq!(texts, ["text of u1", "answer u1", "text of u2", "answer u2", "text of u3", "answer u3"]);
+        assert_eq!(first.waiting.iter().map(|w| (w.seq, &*w.inbound.text)).collect::<Vec<_>>(), [(5, "text of waits")]);
+        assert_eq!(first.undelivered.iter().map(|d| &*d.content.text).collect::<Vec<_>>(), ["answer u3"]);
+        assert_eq!(first.parked.iter().map(|p| &*p.reason).collect::<Vec<_>>(), ["no answer"]);
+        let row = first.row.unwrap();
+        assert_eq!((row.episode, row.first_line, row.n_messages, row.is_news), (1, 1, 6, false));
+        assert_eq!(view(&store, "t", "tenant-t-slack:w").waiting.len(), 1);
+        let slack = ChannelType::new("slack").unwrap();
+        let peers = store.tenant(None).peers_of(&key("slack:T1:C1"), 9).unwrap();
+        assert_eq!(peers, [(slack.clone(), id("u")), (slack.clone(), id("v"))]);
+        assert_eq!(store.tenant(None).find(&slack, &id("v")).unwrap().live.len(), 2);
+    }
+    let store = open(&home);
+    let expired = store.expire(Timestamp(1003 * HOUR), Timestamp(1100 * HOUR), None).await.unwrap();
+    assert_eq!((expired.n_archived, expired.n_read), (1, 1));
+    assert_eq!(store.tenant(None).session(&key("slack:T1:C2")).archives().unwrap().len(), 1);
 }
 
 #[test]

@@ -4,13 +4,17 @@ mod behaviour;
 mod crash;
 mod disk;
 mod files;
+mod life;
 mod model;
+mod scrub;
 
 use crate::clock::Timestamp;
 use crate::id::{AgentId, ChannelType, EntryId, OpaqueId, SessionKey, TenantId};
 use crate::message::{Attachment, Author, ChatKind, Identity, Inbound, ReplyAddress};
 
-use super::{Delivery, Life, Line, NewDelivery, Parked, ParkedItem, SessionRow, Store, Turn, Waiting};
+use super::{
+    ArchivedRow, Delivery, Life, Line, NewDelivery, Parked, ParkedItem, SessionRow, SessionStore, Store, Turn, Waiting,
+};
 
 const CACHE_BYTES: usize = 1024 * 1024;
 const FOR_EVER: Life = Life { ttl_ms: None, says_new: true };
@@ -83,16 +87,22 @@ struct View {
     lines: Vec<Line>,
     undelivered: Vec<Delivery>,
     parked: Vec<Parked>,
+    archived: Vec<(ArchivedRow, Vec<Line>)>,
 }
 
 fn view(store: &Store, tenant_id: &str, key_text: &str) -> View {
     let session = store.tenant(tenant(tenant_id).as_ref()).session(&key(key_text));
+    let lines = |row: ArchivedRow| {
+        let episode = session.episode(row.session.episode).unwrap().unwrap();
+        (row, episode.lines_after(0, usize::MAX).unwrap())
+    };
     let mut view = View {
         row: session.row().unwrap(),
         waiting: session.waiting(usize::MAX).unwrap(),
         lines: session.lines_after(0, usize::MAX).unwrap(),
         undelivered: session.undelivered().unwrap(),
         parked: session.parked(usize::MAX).unwrap(),
+        archived: session.archives().unwrap().into_iter().map(lines).collect(),
     };
     let parked = view.parked.iter_mut().filter_map(|parked| match &mut parked.what {
         ParkedItem::Delivery(delivery) => Some(delivery),

@@ -10,7 +10,7 @@ use frontdesk::clock::{Clock, SystemClock, Timestamp};
 use frontdesk::document::Variables;
 use frontdesk::gateway::{Gateway, Options, ReloadError, Reloaded, socket};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -39,7 +39,7 @@ impl TestGateway {
         Self::start_at(config, Arc::new(SystemClock)).await
     }
 
-    /// The same, under a clock of the test's own.
+    /// The same, with a clock of the test's own.
     pub(crate) async fn start_at(config: &str, clock: Arc<dyn Clock>) -> Self {
         let mut gateway = Self { home: tempfile::tempdir().unwrap(), clock, running: None };
         gateway.configure(config);
@@ -57,10 +57,20 @@ impl TestGateway {
         fs::remove_file(self.home.path().join("config.toml")).unwrap();
     }
 
+    /// What its clock says.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Where it keeps everything.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// Starts over what is in the home.
     pub(crate) async fn power_on(&mut self) {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let (home, clock) = (self.home.path().to_owned(), self.clock.clone());
+        let (home, clock) = (self.home.path().to_owned(), Arc::clone(&self.clock));
         let started = runtime.spawn(async move {
             let options = Options { home, variables: Arc::new(NoVariables), clock };
             let gateway = Gateway::start(options).await.unwrap();
@@ -82,21 +92,18 @@ impl TestGateway {
         soon("the end", ended).await.unwrap();
     }
 
+    /// Asks it to end, as the system does.
+    pub(crate) async fn stop(&self) {
+        let Running { gateway, runtime } = self.running();
+        let gateway = gateway.clone();
+        soon("the end", runtime.spawn(async move { gateway.shut_down().await })).await.unwrap();
+    }
+
     /// Reads the configuration again.
     pub(crate) async fn reload(&self) -> Result<Reloaded, ReloadError> {
         let Running { gateway, runtime } = self.running();
         let gateway = gateway.clone();
         soon("the reload", runtime.spawn(async move { gateway.reload().await })).await.unwrap()
-    }
-
-    /// What its clock says.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    /// Where it keeps everything.
-    pub(crate) fn home(&self) -> &Path {
-        self.home.path()
     }
 
     /// Address of a path.
@@ -132,22 +139,32 @@ impl TestGateway {
 
     /// Asks the admin API, as its owner.
     pub(crate) async fn admin(&self, method: Method, path: &str) -> (StatusCode, Value) {
-        self.admin_with(&self.token(), method, path).await
-    }
-
-    /// Its owner's.
-    pub(crate) fn token(&self) -> String {
-        fs::read_to_string(self.home.path().join("admin.token")).unwrap()
+        let token = fs::read_to_string(self.home.path().join("admin.token")).unwrap();
+        self.admin_with(&token, method, path).await
     }
 
     /// Asks the admin API with any token.
     pub(crate) async fn admin_with(&self, token: &str, method: Method, path: &str) -> (StatusCode, Value) {
-        let (status, text) = self.admin_text(token, method, path).await;
-        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+        let (status, body) = self.admin_stream(token, method, path).await;
+        let body = soon("the whole answer", body.collect()).await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap())
     }
 
-    /// The same, whatever is answered.
-    pub(crate) async fn admin_text(&self, token: &str, method: Method, path: &str) -> (StatusCode, String) {
+    /// Asks the admin API for a text.
+    pub(crate) async fn admin_text(&self, path: &str) -> String {
+        let (status, body) = self.read_along(path).await;
+        assert_eq!(status, StatusCode::OK);
+        let body = soon("the whole answer", body.collect()).await.unwrap().to_bytes();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    /// Asks the admin API for an answer that comes in pieces.
+    pub(crate) async fn read_along(&self, path: &str) -> (StatusCode, Incoming) {
+        let token = fs::read_to_string(self.home.path().join("admin.token")).unwrap();
+        self.admin_stream(&token, Method::GET, path).await
+    }
+
+    async fn admin_stream(&self, token: &str, method: Method, path: &str) -> (StatusCode, Incoming) {
         let stream = UnixStream::connect(socket(self.home.path())).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         #[expect(clippy::disallowed_methods, reason = "it ends with the test")]
@@ -156,9 +173,21 @@ impl TestGateway {
         let request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         let request = request.body(Full::<Bytes>::default()).unwrap();
         let response = soon("an answer of the admin API", sender.send_request(request)).await.unwrap();
-        let status = response.status();
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        (status, String::from_utf8(body.to_vec()).unwrap())
+        (response.status(), response.into_body())
+    }
+
+    /// Keys of the archived conversations, as soon as there are so many.
+    pub(crate) async fn archived(&self, n_archived: usize) -> Vec<String> {
+        let archived = async {
+            loop {
+                let (_, page) = self.admin(Method::GET, "/api/v1/sessions?archived=true").await;
+                let rows = page["sessions"].as_array().unwrap();
+                if rows.len() == n_archived {
+                    return rows.iter().map(|row| row["key"].as_str().unwrap().to_owned()).collect();
+                }
+            }
+        };
+        soon("so many archived conversations", archived).await
     }
 
     /// Keys of the conversations that the store holds; of one tenant, if one is named.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use frontdesk::agent::{NOTICE, PATIENCE};
+use frontdesk::agent::{BEGUN, NEWS, NOTICE, PATIENCE};
 use frontdesk::clock::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -17,10 +17,6 @@ use super::random::Random;
 const LINE_WORDS: usize = 110;
 /// A line of a long answer: two are the longest piece that Slack takes.
 const LINE_CHARS: usize = 1_500;
-/// What a peer is told whose conversation expired.
-const NEWS: &str = "It has been a while, so this is a new conversation.";
-/// What a peer is told who ordered a new one.
-const BEGUN: &str = "This is a new conversation.";
 /// Wrong things that are kept: the first ones tell the story.
 const MAX_WRONG: usize = 20;
 
@@ -607,7 +603,9 @@ impl Book {
             return Vec::new();
         }
         if text == NEWS {
-            let conversation = self.by_address.get(at).copied();
+            // What a webhook's peer writes alone and in a group may have one address.
+            let conversation = in_reply_to.map(|n| self.messages[n].conversation);
+            let conversation = conversation.or_else(|| self.by_address.get(at).copied());
             match conversation.map(|conversation| &mut self.lives[conversation]) {
                 Some(life) if life.n_news > 0 => life.n_news -= 1,
                 _ => self.wrong(format!("{at:.300?} was told of a new conversation without need")),

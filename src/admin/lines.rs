@@ -1,0 +1,184 @@
+//! Lines of a conversation, a page at a time, for as long as somebody reads them.
+
+use std::collections::VecDeque;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::stream;
+use serde::Deserialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::export::Format;
+use super::place::{Episode, Named};
+use super::{Error, access, json};
+use crate::gateway::Gateway;
+
+use crate::store::{Line, SessionStore};
+
+/// Lines that are in memory at a time.
+const PAGE: usize = 64;
+/// Lines that `tail` begins with at most.
+const MAX_LAST: usize = 1_000;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Export {
+    format: String,
+    /// Every conversation under the key, oldest first.
+    #[serde(default)]
+    all: bool,
+}
+
+pub(super) async fn export(
+    State(gateway): State<Gateway>,
+    Query(named): Query<Named>,
+    Query(export): Query<Export>,
+) -> Result<Response, Error> {
+    let format = Format::CHOICES.into_iter().find(|(name, _)| *name == export.format);
+    let (_, format) =
+        format.ok_or_else(|| Error::Query(format!("format: {:?} is not one of jsonl, md, html", export.format)))?;
+    let place = named.place(&gateway)?;
+    let episodes = match export.all {
+        true => place.episodes()?,
+        false => vec![place.episode(named.episode)?],
+    };
+    access::note("export", place.tenant.as_ref(), Some(&place.key));
+    let head = episodes.first().map(|first| format.head(first.row())).unwrap_or_default();
+    let pages = Pages { format, ahead: head, left: episodes.into(), is_begun: false, after: 0, is_over: false };
+    let pages =
+        stream::try_unfold(pages, |mut pages| async move { Ok::<_, Broken>(pages.next()?.map(|page| (page, pages))) });
+    Ok((StatusCode::OK, [(header::CONTENT_TYPE, format.media_type())], Body::from_stream(pages)).into_response())
+}
+
+/// Breaks the answer off, so that nobody takes a part of it for the whole.
+#[derive(Debug, thiserror::Error)]
+#[error("the store cannot be read")]
+struct Broken;
+
+impl From<Error> for Broken {
+    fn from(error: Error) -> Self {
+        tracing::error!(?error, "a conversation could not be read to its end");
+        Self
+    }
+}
+
+/// A file that is being written.
+struct Pages {
+    format: Format,
+    /// Not said yet.
+    ahead: String,
+    left: VecDeque<Episode>,
+    /// Is the first of those left begun?
+    is_begun: bool,
+    /// Line up to which it is written.
+    after: u64,
+    is_over: bool,
+}
+
+impl Pages {
+    fn next(&mut self) -> Result<Option<Bytes>, Broken> {
+        while !self.is_over {
+            let mut page = std::mem::take(&mut self.ahead);
+            match self.left.front() {
+                None => {
+                    page.push_str(self.format.foot());
+                    self.is_over = true;
+                }
+                Some(episode) => {
+                    if !std::mem::replace(&mut self.is_begun, true) {
+                        page.push_str(&self.format.episode(episode.row()));
+                    }
+                    let lines = episode.lines_after(self.after, PAGE)?;
+                    lines.iter().for_each(|line| page.push_str(&self.format.line(episode.row(), line)));
+                    match lines.last() {
+                        Some(last) => self.after = last.seq,
+                        // Erased while it was written.
+                        None if episode.row().n_messages > 0 && self.after < episode.row().last_line => {
+                            return Err(Broken);
+                        }
+                        None => {
+                            self.left.pop_front();
+                            (self.is_begun, self.after) = (false, 0);
+                        }
+                    }
+                }
+            }
+            if !page.is_empty() {
+                return Ok(Some(page.into()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Tail {
+    lines: Option<usize>,
+    /// Go on with those that come.
+    #[serde(default)]
+    follow: bool,
+}
+
+pub(super) async fn tail(
+    State(gateway): State<Gateway>,
+    Query(named): Query<Named>,
+    Query(tail): Query<Tail>,
+) -> Result<Response, Error> {
+    let place = named.place(&gateway)?;
+    access::note("tail", place.tenant.as_ref(), Some(&place.key));
+    // From here on no line is missed: those that are read below may be told twice, and are not.
+    let (said, stop) = gateway.said();
+    let episode = place.episode(named.episode)?;
+    let first = episode.last_lines(tail.lines.unwrap_or(10).min(MAX_LAST))?;
+    let after = first.last().map_or(episode.row().last_line, |line| line.seq);
+    let reader = Reader { session: place.session, first: Some(first), after, said, stop, follow: tail.follow };
+    let lines = stream::try_unfold(reader, |mut reader| async move {
+        Ok::<_, Broken>(reader.next().await?.map(|page| (page, reader)))
+    });
+    let head = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    Ok((StatusCode::OK, head, Body::from_stream(lines)).into_response())
+}
+
+/// Somebody who reads along.
+struct Reader {
+    session: SessionStore,
+    /// What was said before, until it is told.
+    first: Option<Vec<Line>>,
+    after: u64,
+    said: watch::Receiver<u64>,
+    stop: CancellationToken,
+    follow: bool,
+}
+
+impl Reader {
+    /// The next lines; `None`: that is all, or the gateway stops.
+    async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(text(&first)));
+        }
+        while self.follow {
+            self.said.mark_unchanged();
+            let lines = self.session.lines_after(self.after, PAGE).map_err(Error::from)?;
+            if let Some(last) = lines.last() {
+                self.after = last.seq;
+                return Ok(Some(text(&lines)));
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(None),
+                changed = self.said.changed() => if changed.is_err() { return Ok(None) },
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// One JSON object a line. Never empty, so that the reader learns at once that it was heard.
+fn text(lines: &[Line]) -> Bytes {
+    let mut text: String = lines.iter().map(|line| format!("{}\n", json::line(line))).collect();
+    if text.is_empty() {
+        text.push('\n');
+    }
+    text.into()
+}

@@ -1,0 +1,131 @@
+//! Which conversation a request means.
+
+use serde::Deserialize;
+
+use super::{Error, parsed, tenants};
+use crate::gateway::Gateway;
+use crate::id::{SessionKey, TenantId};
+use crate::store::{EpisodeStore, Line, SessionRow, SessionStore};
+
+/// How requests name a conversation.
+#[derive(Debug, Deserialize)]
+pub(super) struct Named {
+    pub(super) key: String,
+    pub(super) tenant: Option<String>,
+    /// Which one under the key; otherwise the live one, or without one the last that was archived.
+    pub(super) episode: Option<u64>,
+}
+
+/// All that lies under one key of one tenant.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) tenant: Option<TenantId>,
+    pub(super) key: SessionKey,
+    pub(super) session: SessionStore,
+}
+
+/// One conversation, live or archived.
+#[derive(Debug, Clone)]
+pub(super) enum Episode {
+    Live(SessionStore, Box<SessionRow>),
+    Archived(Box<EpisodeStore>),
+}
+
+impl Named {
+    /// Finds the one tenant that has something under the key.
+    pub(super) fn place(&self, gateway: &Gateway) -> Result<Place, Error> {
+        let key = parsed("key", SessionKey::parse(&self.key))?;
+        let mut found = Vec::new();
+        for tenant in tenants(gateway, self.tenant.clone())? {
+            let session = gateway.store().tenant(tenant.as_ref()).session(&key);
+            if session.row()?.is_some() || !session.archives()?.is_empty() {
+                found.push((tenant, session));
+            }
+        }
+        let (Some((tenant, session)), more) = (found.pop(), found) else {
+            return Err(Error::NotFound(format!(
+                "there is no session {key}; `sessions list` shows those there are, `sessions list --archived` those that are over"
+            )));
+        };
+        if !more.is_empty() {
+            let all = more.iter().map(|(tenant, _)| tenant).chain([&tenant]);
+            let names: Vec<&str> =
+                all.map(|tenant| tenant.as_ref().map_or("\"\" (the owner's own)", TenantId::as_str)).collect();
+            let names = names.join(", ");
+            return Err(Error::Ambiguous(format!(
+                "several tenants have a session {key}: {names}; say which one with --tenant"
+            )));
+        }
+        Ok(Place { tenant, key, session })
+    }
+}
+
+impl Place {
+    /// The conversation that is meant.
+    pub(super) fn episode(&self, episode: Option<u64>) -> Result<Episode, Error> {
+        let live = self.session.row()?.map(Box::new);
+        if let Some(row) = live.filter(|row| episode.is_none_or(|episode| row.episode == episode)) {
+            return Ok(Episode::Live(self.session.clone(), row));
+        }
+        let number = match episode {
+            Some(number) => Some(number),
+            None => self.session.archives()?.last().map(|row| row.session.episode),
+        };
+        let archived = number.map(|number| self.session.episode(number)).transpose()?.flatten();
+        archived.map(Episode::archived).ok_or_else(|| {
+            let key = &self.key;
+            Error::NotFound(format!("{key} has no such episode; `sessions show {key}` lists those that are archived"))
+        })
+    }
+
+    /// All of them, oldest first.
+    pub(super) fn episodes(&self) -> Result<Vec<Episode>, Error> {
+        let mut all = Vec::new();
+        for row in self.session.archives()? {
+            all.extend(self.session.episode(row.session.episode)?.map(Episode::archived));
+        }
+        all.extend(self.session.row()?.map(|row| Episode::Live(self.session.clone(), Box::new(row))));
+        Ok(all)
+    }
+}
+
+impl Episode {
+    fn archived(episode: EpisodeStore) -> Self {
+        Self::Archived(Box::new(episode))
+    }
+
+    pub(super) fn row(&self) -> &SessionRow {
+        match self {
+            Self::Live(_, row) => row,
+            Self::Archived(episode) => &episode.row().session,
+        }
+    }
+
+    /// Lines behind a position, oldest first.
+    pub(super) fn lines_after(&self, after: u64, limit: usize) -> Result<Vec<Line>, Error> {
+        match self {
+            Self::Live(session, row) => {
+                let lines = session.lines_after(after, limit)?;
+                // Looked at afterwards: the live one may be another by now.
+                if session.row()?.is_some_and(|now| now.episode == row.episode) {
+                    return Ok(lines);
+                }
+                let ended = session.episode(row.episode)?;
+                let ended = ended.ok_or_else(|| Error::NotFound(format!("{} is not there any more", row.key)))?;
+                Ok(ended.lines_after(after, limit)?)
+            }
+            Self::Archived(episode) => Ok(episode.lines_after(after, limit)?),
+        }
+    }
+
+    /// The last lines, oldest first.
+    pub(super) fn last_lines(&self, limit: usize) -> Result<Vec<Line>, Error> {
+        match self {
+            Self::Live(session, _) => Ok(session.recent(limit, usize::MAX)?),
+            Self::Archived(_) => {
+                let n = u64::try_from(limit).unwrap_or(u64::MAX);
+                self.lines_after(self.row().last_line.saturating_sub(n), limit)
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! How long conversations live, and what the operator does to them.
+//!
+//! Time is told by two clocks. The wall clock may be set while the process runs, as on a board without a
+//! battery that learns the date from the network; the other one only counts. A conversation is over when both
+//! say so, as far as the second one saw it.
+
+use std::time::Duration;
+
+use super::Gateway;
+use crate::clock::Timestamp;
+use crate::id::{SessionKey, TenantId};
+use crate::session::lane::LaneId;
+use crate::store::{self, Erased, Life, Restored};
+
+/// How often expired conversations are looked for.
+const SWEEP: Duration = Duration::from_secs(60 * 60);
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// How far the two clocks may be apart before one is not believed.
+const TOLERANCE_MS: u64 = 60 * 1000;
+
+/// What the clocks say.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clocks {
+    /// The wall clock.
+    pub(super) now: Timestamp,
+    /// The same when the process started.
+    pub(super) started_at: Timestamp,
+    /// Milliseconds since then, counted and not told.
+    pub(super) elapsed_ms: u64,
+    /// The latest time that a sweep has ever seen.
+    pub(super) latest_seen: Option<Timestamp>,
+}
+
+/// Which conversations a sweep archives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// Those that were last active before this …
+    pub(super) before: Timestamp,
+    /// … and not since then.
+    pub(super) spare_since: Option<Timestamp>,
+    /// What it is to remember as the latest time.
+    pub(super) seen: Timestamp,
+}
+
+impl Clocks {
+    /// How far the wall clock was set forward while the process runs; small differences do not count.
+    fn jump_ms(self) -> u64 {
+        let jump = self.now.since_ms(self.started_at).saturating_sub(self.elapsed_ms);
+        if jump > TOLERANCE_MS { jump } else { 0 }
+    }
+
+    /// What to archive; `None`: nothing, whatever lies there.
+    pub(super) fn bounds(self, ttl_ms: Option<u64>) -> Option<Bounds> {
+        let ttl_ms = ttl_ms?;
+        let is_behind = self.latest_seen.is_some_and(|seen| self.now.plus_ms(TOLERANCE_MS) < seen);
+        if is_behind {
+            return None;
+        }
+        let before = Timestamp(self.now.0.saturating_sub(ttl_ms));
+        let (spare_since, seen) = match self.jump_ms() {
+            0 => (None, self.now),
+            _ => {
+                let counted = self.started_at.plus_ms(self.elapsed_ms);
+                // What was active since the start has its time as the other clock counts it. And a time that may be
+                // wrong is not kept as the latest: nothing would be archived until it has come.
+                let spare_since = Timestamp(counted.0.saturating_sub(ttl_ms)).max(self.started_at);
+                (Some(spare_since), self.latest_seen.map_or(counted, |seen| seen.max(counted)))
+            }
+        };
+        Some(Bounds { before, spare_since, seen })
+    }
+
+    /// The time to live of a conversation that was last active at `last_active_at`.
+    pub(super) fn ttl_ms(self, ttl_ms: Option<u64>, last_active_at: Option<Timestamp>) -> Option<u64> {
+        let saw_it = last_active_at.is_some_and(|at| at >= self.started_at);
+        ttl_ms.map(|ttl_ms| ttl_ms.saturating_add(if saw_it { self.jump_ms() } else { 0 }))
+    }
+}
+
+impl Gateway {
+    /// How long a conversation lives into which a message is filed now.
+    pub(super) fn life(&self, tenant: Option<&TenantId>, session_key: &SessionKey) -> Life {
+        let says_new = self.0.live.load().settings.session.says_new;
+        let ttl_ms = self.ttl_ms();
+        let clocks = self.clocks(None);
+        let last_active_at = match clocks.jump_ms() {
+            0 => None,
+            _ => self.0.store.tenant(tenant).session(session_key).row().ok().flatten().map(|row| row.last_active_at),
+        };
+        Life { ttl_ms: clocks.ttl_ms(ttl_ms, last_active_at), says_new }
+    }
+
+    /// Of the settings in use. In safe mode nobody knows what the operator wants.
+    fn ttl_ms(&self) -> Option<u64> {
+        let live = self.0.live.load();
+        let days = if live.safe_mode.is_some() { 0 } else { live.settings.session.ttl_days };
+        (days > 0).then(|| days.saturating_mul(DAY_MS))
+    }
+
+    fn clocks(&self, latest_seen: Option<Timestamp>) -> Clocks {
+        Clocks {
+            now: self.now(),
+            started_at: self.0.started_at,
+            elapsed_ms: self.0.clock.elapsed_ms().saturating_sub(self.0.started_elapsed_ms),
+            latest_seen,
+        }
+    }
+
+    /// Archives what is over: at the start, after every reload, and every hour.
+    pub(super) async fn sweep(self) {
+        if let Err(error) = self.0.store.scrub().await {
+            tracing::error!(%error, "what was erased could not be overwritten; it is tried again at the next start");
+        }
+        let mut hourly = tokio::time::interval(SWEEP);
+        loop {
+            tokio::select! {
+                () = self.0.stop.cancelled() => return,
+                _ = hourly.tick() => {}
+                () = self.0.sweep_now.notified() => {}
+            }
+            match self.archive_expired().await {
+                Ok(0) => {}
+                Ok(n_archived) => tracing::info!(n_archived, "conversations were archived: nobody wrote for long"),
+                Err(error) => tracing::error!(%error, "expired conversations could not be archived"),
+            }
+        }
+    }
+
+    async fn archive_expired(&self) -> Result<u64, store::Error> {
+        let mut n_archived = 0;
+        loop {
+            let latest_seen = self.0.store.latest_seen()?;
+            let Some(Bounds { before, spare_since, seen }) = self.clocks(latest_seen).bounds(self.ttl_ms()) else {
+                return Ok(n_archived);
+            };
+            let expired = self.0.store.expire(before, seen, spare_since).await?;
+            n_archived += expired.n_archived;
+            if !expired.has_more || self.0.stop.is_cancelled() {
+                return Ok(n_archived);
+            }
+        }
+    }
+
+    /// Ends the live conversation under a key; what waits there begins the next one. False: there is none.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn archive(&self, tenant: Option<&TenantId>, session_key: &SessionKey) -> Result<bool, store::Error> {
+        let session = self.0.store.tenant(tenant).session(session_key);
+        let is_archived = session.archive(self.now()).await?;
+        self.interrupt((tenant.cloned(), session_key.clone()));
+        Ok(is_archived)
+    }
+
+    /// Makes an archived conversation live again: the last one, if none is named.
+    ///
+    /// # Errors
+    /// [`store::Error::Gone`] when there is none, or when the store does not take it.
+    pub async fn restore(
+        &self,
+        tenant: Option<&TenantId>,
+        session_key: &SessionKey,
+        episode: Option<u64>,
+    ) -> Result<Restored, store::Error> {
+        self.0.store.tenant(tenant).session(session_key).restore(episode, self.now()).await
+    }
+
+    /// Removes all that is under a key, or one archived conversation of it. Nothing of it is sent afterwards, unless it
+    /// was being sent at this moment. Returns when the words are overwritten in the file.
+    ///
+    /// # Errors
+    /// When the store does not take it. It may have happened all the same: ask again.
+    pub async fn erase(
+        &self,
+        tenant: Option<&TenantId>,
+        session_key: &SessionKey,
+        episode: Option<u64>,
+    ) -> Result<Erased, store::Error> {
+        let lane: LaneId = (tenant.cloned(), session_key.clone());
+        let (gateway, erased) = (self.clone(), lane.clone());
+        // In a task of its own: a client that hangs up ends its request, and half of the work would be left.
+        let task = self.0.tasks.spawn(async move {
+            let session = gateway.0.store.tenant(erased.0.as_ref()).session(&erased.1);
+            let outcome = session.erase(episode).await;
+            if episode.is_none() {
+                gateway.0.outbox.forget(&erased);
+                gateway.interrupt(erased);
+            }
+            gateway.note_said();
+            outcome
+        });
+        task.await.unwrap_or(Err(store::Error::Closed))
+    }
+
+    /// Ends the turn that runs in this conversation, if one does, and has its worker look again.
+    fn interrupt(&self, lane: LaneId) {
+        self.0.lanes.interrupt(&lane);
+        self.wake(lane);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: u64 = 1_700_000_000_000;
+    const TTL: u64 = 30 * DAY_MS;
+
+    /// Days after the start: what the wall clock says, what has passed, the latest time seen.
+    fn clocks(now: i64, elapsed: u64, latest_seen: Option<i64>) -> Clocks {
+        let at = |days: i64| Timestamp(START.saturating_add_signed(days * 86_400_000));
+        Clocks { now: at(now), started_at: at(0), elapsed_ms: elapsed * DAY_MS, latest_seen: latest_seen.map(at) }
+    }
+
+    /// Also in days after the start: archived before, spared since, seen.
+    fn check(clocks: Clocks, expected: Option<(i64, Option<i64>, i64)>) {
+        let days = |at: Timestamp| (at.0.cast_signed() - START.cast_signed()) / 86_400_000;
+        let bounds = clocks.bounds(Some(TTL));
+        let found = bounds.map(|bounds| (days(bounds.before), bounds.spare_since.map(days), days(bounds.seen)));
+        assert_eq!(found, expected, "{clocks:?}");
+    }
+
+    #[test]
+    fn a_conversation_is_over_after_its_time() {
+        check(clocks(0, 0, None), Some((-30, None, 0)));
+        check(clocks(40, 40, Some(39)), Some((10, None, 40)));
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_archives_nothing() {
+        check(clocks(-1, 0, Some(0)), None);
+        check(clocks(5, 5, Some(400)), None);
+        let almost = Clocks { latest_seen: Some(Timestamp(START + TOLERANCE_MS)), ..clocks(0, 0, None) };
+        check(almost, Some((-30, None, 0)));
+        check(Clocks { latest_seen: Some(Timestamp(START + TOLERANCE_MS + 1)), ..almost }, None);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_forward_spares_what_was_active_since_the_start() {
+        check(clocks(700, 1, Some(0)), Some((670, Some(0), 1)));
+        check(clocks(700, 40, Some(0)), Some((670, Some(10), 40)));
+        check(clocks(700, 1, Some(600)), Some((670, Some(0), 600)));
+    }
+
+    #[test]
+    fn without_a_time_to_live_nothing_is_ever_over() {
+        assert_eq!(clocks(700, 700, None).bounds(None), None);
+        assert_eq!(clocks(700, 1, None).ttl_ms(None, Some(Timestamp(START))), None);
+    }
+
+    #[test]
+    fn a_jump_is_added_to_the_time_of_what_was_active_since_the_start() {
+        let check = |clocks: Clocks, last_active_at: Option<u64>, expected: u64| {
+            assert_eq!(clocks.ttl_ms(Some(TTL), last_active_at.map(Timestamp)), Some(expected), "{clocks:?}");
+        };
+        check(clocks(700, 1, None), Some(START), TTL + 699 * DAY_MS);
+        check(clocks(700, 1, None), Some(START - 1), TTL);
+        check(clocks(700, 1, None), None, TTL);
+        check(clocks(700, 700, None), Some(START), TTL);
+    }
+}
