@@ -137,18 +137,16 @@ impl Page {
 
     fn line(&mut self, line: &Value) {
         let text = line["text"].as_str().unwrap_or_default();
+        // What is pushed does not count: a notice has the number of the line that it comes with.
+        self.after = self.after.max(line["seq"].as_u64());
         match line["from"].as_str() {
             Some("agent") => self.agent_line(line["seq"].as_u64(), text),
-            _ => {
-                self.after = self.after.max(line["seq"].as_u64());
-                self.street.ledger.shown(&self.place, text);
-            }
+            _ => self.street.ledger.shown(&self.place, text),
         }
     }
 
     /// A line is known by its number and its text.
     fn agent_line(&mut self, seq: Option<u64>, text: &str) {
-        self.after = self.after.max(seq);
         if self.shown.insert((seq.unwrap_or_default(), text.to_owned())) {
             self.street.ledger.heard(&address(&self.place, 0), text);
         }
