@@ -95,42 +95,28 @@ pub(super) fn stream(
     mut on_piece: impl FnMut(&[u8]) -> Result<bool, Failure>,
 ) -> Result<End, Failure> {
     runtime()?.block_on(async {
-        let read = async {
+        let answer = async {
             let (response, mut connection) = tokio::time::timeout(TIMEOUT, open(&context.home, Method::GET, path))
                 .await
                 .unwrap_or_else(|_elapsed| Err(Exit::TryAgain.say("the gateway does not answer; try again")))?;
             let status = response.status();
-            let mut body = response.into_body();
             let mut refusal = Vec::new();
-            let mut is_open = true;
-            loop {
-                let frame = tokio::select! {
-                    frame = body.frame() => frame,
-                    _ = &mut connection, if is_open => {
-                        is_open = false;
-                        continue;
-                    }
-                };
-                match frame {
-                    None if status.is_success() => return Ok(End::Whole),
-                    None => {
-                        let body = serde_json::from_slice(&refusal).unwrap_or(Value::Null);
-                        return Answer { status, body }.success().map(|_| End::Whole);
-                    }
-                    Some(Err(error)) => return Err(broke_off(error)),
-                    Some(Ok(frame)) => {
-                        let piece = frame.into_data().unwrap_or_default();
-                        if !status.is_success() {
-                            refusal.extend_from_slice(&piece);
-                        } else if !on_piece(&piece)? {
-                            return Ok(End::Stopped);
-                        }
-                    }
+            let end = read(response.into_body(), &mut connection, |piece| {
+                if status.is_success() {
+                    return on_piece(piece);
                 }
+                refusal.extend_from_slice(piece);
+                Ok(true)
+            });
+            let end = end.await?;
+            if status.is_success() {
+                return Ok(end);
             }
+            let body = serde_json::from_slice(&refusal).unwrap_or(Value::Null);
+            Answer { status, body }.success().map(|_| end)
         };
         tokio::select! {
-            end = read => end,
+            end = answer => end,
             _ = tokio::signal::ctrl_c() => Ok(End::Stopped),
         }
     })
@@ -179,17 +165,38 @@ async fn open(home: &Path, method: Method, path: &str) -> Result<(Response<Incom
 }
 
 async fn exchange(home: &Path, method: Method, path: &str) -> Result<Answer, Failure> {
-    let (response, connection) = open(home, method, path).await?;
-    let status = response.status();
-    let body = async { response.into_body().collect().await };
-    let body = tokio::select! {
-        body = body => body.map_err(broke_off)?.to_bytes(),
-        ended = connection => {
-            ended.map_err(broke_off)?;
-            return Err(Exit::TryAgain.say("the gateway broke off; look at its log"));
-        }
-    };
+    let (response, mut connection) = open(home, method, path).await?;
+    let (status, mut body) = (response.status(), Vec::new());
+    let whole = read(response.into_body(), &mut connection, |piece| {
+        body.extend_from_slice(piece);
+        Ok(true)
+    });
+    whole.await?;
     Ok(Answer { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
+}
+
+/// Hands on each piece of a body, until the last one or a false of `on_piece`. A body that is cut off is an error.
+async fn read(
+    mut body: Incoming,
+    connection: &mut Connection,
+    mut on_piece: impl FnMut(&[u8]) -> Result<bool, Failure>,
+) -> Result<End, Failure> {
+    // The connection may end before its last bytes are read; how it ended, the body tells.
+    let mut is_open = true;
+    loop {
+        let frame = tokio::select! {
+            frame = body.frame() => frame,
+            _ = &mut *connection, if is_open => {
+                is_open = false;
+                continue;
+            }
+        };
+        let Some(frame) = frame else { return Ok(End::Whole) };
+        let piece = frame.map_err(broke_off)?.into_data().unwrap_or_default();
+        if !on_piece(&piece)? {
+            return Ok(End::Stopped);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -168,9 +168,9 @@ impl Mover<'_> {
         }
         // Positions only grow, so under one key nothing new is where something old was.
         if scope == self.to {
-            self.into.append(&mut gone)
+            self.into.append(&mut gone);
         } else {
-            self.out.append(&mut gone)
+            self.out.append(&mut gone);
         }
         if !keeps {
             self.next = Some(new.clone());

@@ -22,6 +22,7 @@ enum Op {
         user: &'static str,
         message_id: u8,
         at: u64,
+        ttl_ms: Option<u64>,
     },
     Turn {
         place: Place,
@@ -51,6 +52,35 @@ enum Op {
     Prune {
         before: u64,
     },
+    Archive {
+        place: Place,
+        at: u64,
+    },
+    BeginAnew {
+        place: Place,
+        seq: u64,
+        keeps_rest: bool,
+        at: u64,
+    },
+    Restore {
+        place: Place,
+        episode: Option<u64>,
+        at: u64,
+    },
+    Expire {
+        before: u64,
+        seen: u64,
+        spare_since: Option<u64>,
+    },
+    Erase {
+        place: Place,
+    },
+    /// To another key of the tenant; the model knows it only for keys where nothing is.
+    Move {
+        tenant: &'static str,
+        from: &'static str,
+        to: &'static str,
+    },
     Reopen,
 }
 
@@ -68,25 +98,48 @@ struct Model {
     /// Tenant, message id → time. There is one entry.
     marks: BTreeMap<(&'static str, u8), u64>,
     users: BTreeSet<(&'static str, &'static str, &'static str)>,
+    latest_seen: u64,
+    /// Positions and episodes that were used where nothing is left.
+    used: (u64, u64),
 }
 
 #[derive(Debug, Default)]
 struct Session {
     view: View,
     n_filed: u64,
+    n_parked: u64,
+    /// Of those in the archive, did time end them?
+    is_expired: Vec<bool>,
     /// Of `view.undelivered`.
     ids: Vec<String>,
 }
 
 impl Model {
-    fn file(&mut self, place: Place, message: &Inbound, user: &'static str, message_id: u8) -> Filed {
+    fn file(&mut self, place: Place, message: &Inbound, user: &'static str, message_id: u8, life: Life) -> Filed {
         let at = message.received_at;
         if self.marks.contains_key(&(place.0, message_id)) {
             return Filed::Duplicate;
         }
         self.marks.insert((place.0, message_id), at.0);
         self.users.insert((place.0, user, place.1));
+        let used = self.used;
         let session = self.sessions.entry(place).or_default();
+        let last = session.view.row.clone();
+        if let Some(row) = &last
+            && session.view.waiting.is_empty()
+            && life.ttl_ms.is_some_and(|ttl| at.0.saturating_sub(row.last_active_at.0) > ttl)
+        {
+            session.end(at, true);
+        }
+        let (mut episode, mut last_line, mut is_news) = (0, 0, false);
+        if let Some((over, _)) = session.view.archived.last() {
+            (episode, last_line) = (over.session.episode, over.session.last_line);
+            is_news = session.is_expired.last() == Some(&true) && life.says_new;
+        }
+        if last.is_none() {
+            (last_line, episode) = (last_line.max(used.0), episode.max(used.1));
+            (session.n_filed, session.n_parked) = (session.n_filed.max(used.0), session.n_parked.max(used.0));
+        }
         session.n_filed += 1;
         let waiting = Waiting { seq: session.n_filed, inbound: message.clone(), n_tries: 0, is_told: false };
         session.view.waiting.push(waiting);
@@ -106,11 +159,11 @@ impl Model {
             user: identity.user,
             user_name: None,
             agent: None,
-            episode: 1,
-            first_line: 1,
-            last_line: 0,
+            episode: episode + 1,
+            first_line: last_line + 1,
+            last_line,
             n_messages: 0,
-            is_news: false,
+            is_news,
             created_at: at,
             last_active_at: at,
         });
@@ -121,7 +174,7 @@ impl Model {
 
     /// The conversation, when all of these wait in it.
     fn waiting(&mut self, place: Place, seqs: &[u64]) -> Option<&mut Session> {
-        let session = self.sessions.get_mut(&place)?;
+        let session = self.sessions.get_mut(&place).filter(|session| session.view.row.is_some())?;
         let waits = |seq: &u64| session.view.waiting.iter().any(|waiting| waiting.seq == *seq);
         seqs.iter().all(waits).then_some(session)
     }
@@ -129,8 +182,8 @@ impl Model {
     fn counts(&self) -> Counts {
         let sum = |len: fn(&View) -> usize| self.sessions.values().map(|session| len(&session.view) as u64).sum();
         Counts {
-            sessions: self.sessions.len() as u64,
-            archived: 0,
+            sessions: self.sessions.values().filter(|session| session.view.row.is_some()).count() as u64,
+            archived: sum(|view| view.archived.len()),
             waiting: sum(|view| view.waiting.len()),
             undelivered: sum(|view| view.undelivered.len()),
             parked: sum(|view| view.parked.len()),
@@ -141,6 +194,28 @@ impl Model {
 impl Session {
     fn take(&mut self, seqs: &[u64]) -> Vec<Waiting> {
         self.view.waiting.extract_if(.., |waiting| seqs.contains(&waiting.seq)).collect()
+    }
+
+    /// Archives the live conversation.
+    fn end(&mut self, at: Timestamp, is_expired: bool) {
+        let session = self.view.row.take().unwrap();
+        self.view.archived.push((ArchivedRow { session, archived_at: at }, std::mem::take(&mut self.view.lines)));
+        self.is_expired.push(is_expired);
+    }
+
+    /// The one after it, in the same place.
+    fn next(&mut self, at: u64, last_active_at: u64) {
+        let row = self.view.archived.last().unwrap().0.session.clone();
+        self.view.row = Some(SessionRow {
+            agent: None,
+            episode: row.episode + 1,
+            first_line: row.last_line + 1,
+            n_messages: 0,
+            is_news: false,
+            created_at: Timestamp(at),
+            last_active_at: Timestamp(last_active_at),
+            ..row
+        });
     }
 
     fn say(&mut self, at: Timestamp, speaker: Speaker, text: String, address: ReplyAddress) {
@@ -172,14 +247,16 @@ impl Session {
 async fn run(store: &Store, model: &mut Model, op: Op) {
     let session = |place: Place| store.tenant(tenant(place.0).as_ref()).session(&key(place.1));
     match op {
-        Op::File { place, user, message_id, at } => {
+        Op::File { place, user, message_id, at, ttl_ms } => {
+            let life = Life { ttl_ms, says_new: true };
             let message = inbound(place.0, user, &message_id.to_string(), at);
-            let filed = store.tenant(tenant(place.0).as_ref()).file(&key(place.1), &message, FOR_EVER).await.unwrap();
-            assert_eq!(filed, model.file(place, &message, user, message_id));
+            let filed = store.tenant(tenant(place.0).as_ref()).file(&key(place.1), &message, life).await.unwrap();
+            assert_eq!(filed, model.file(place, &message, user, message_id, life));
         }
         Op::Turn { place, seqs, n_replies, at } => {
             let replies: Vec<_> = (0..n_replies).map(|n| reply("m", &n.to_string())).collect();
-            let answer = turn(seqs.clone(), "answer", replies.clone(), at);
+            let episode = session(place).row().unwrap().map_or(0, |row| row.episode);
+            let answer = Turn { episode, ..turn(seqs.clone(), "answer", replies.clone(), at) };
             let committed = session(place).commit_turn(answer).await;
             let Some(known) = model.waiting(place, &seqs).filter(|_| !seqs.is_empty()) else {
                 return assert!(matches!(committed, Err(Error::Gone { .. })), "{committed:?}");
@@ -194,7 +271,7 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
             let agent = AgentId::new("reception").unwrap();
             known.say(Timestamp(at), Speaker::Agent(agent.clone()), "answer".into(), address);
             let row = known.view.row.as_mut().unwrap();
-            (row.agent, row.last_active_at) = (Some(agent), Timestamp(at));
+            (row.agent, row.last_active_at, row.is_news) = (Some(agent), Timestamp(at), false);
             known.sent(place, committed.unwrap(), replies, at);
         }
         Op::Postpone { place, seqs, notices, at } => {
@@ -217,6 +294,7 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
             };
             for Waiting { inbound, .. } in known.take(&seqs) {
                 let what = ParkedItem::Message(inbound);
+                known.n_parked += 1;
                 known.view.parked.push(Parked { at: Timestamp(at), reason: "why".into(), what });
             }
             known.sent(place, parked.unwrap(), notice.into_iter().collect(), at);
@@ -242,6 +320,7 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
                     let delivery = known.view.undelivered.remove(n);
                     if matches!(step, Step::Park) {
                         let what = ParkedItem::Delivery(delivery);
+                        known.n_parked += 1;
                         known.view.parked.push(Parked { at: Timestamp(7), reason: "unclear".into(), what });
                     }
                 }
@@ -250,6 +329,150 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
         Op::Prune { before } => {
             assert!(!store.prune_marks(Timestamp(before)).await.unwrap());
             model.marks.retain(|_, at| *at >= before);
+        }
+        Op::Archive { place, at } => {
+            let archived = session(place).archive(Timestamp(at)).await.unwrap();
+            let Some(known) = model.sessions.get_mut(&place) else { return assert!(!archived) };
+            let (waits, is_empty) = (!known.view.waiting.is_empty(), known.view.lines.is_empty());
+            let expected = known.view.row.is_some() && !(waits && is_empty);
+            assert_eq!(archived, expected);
+            if expected {
+                let last_active_at = known.view.row.as_ref().unwrap().last_active_at;
+                known.end(Timestamp(at), false);
+                if waits {
+                    known.next(at, last_active_at.0);
+                }
+            }
+        }
+        Op::BeginAnew { place, seq, keeps_rest, at } => {
+            let (rest, notice) = (keeps_rest.then(|| "rest".to_owned()), reply("m", "new"));
+            let said = session(place).begin_anew(seq, rest, notice.clone(), Timestamp(at)).await;
+            let Some(known) = model.waiting(place, &[seq]) else {
+                return assert!(matches!(said, Err(Error::Gone { .. })), "{said:?}");
+            };
+            match keeps_rest {
+                true => {
+                    let waiting = known.view.waiting.iter_mut().find(|waiting| waiting.seq == seq).unwrap();
+                    waiting.inbound.text = "rest".to_owned();
+                }
+                false => drop(known.take(&[seq])),
+            }
+            if !known.view.lines.is_empty() {
+                known.end(Timestamp(at), false);
+                known.next(at, at);
+            }
+            let row = known.view.row.as_mut().unwrap();
+            (row.is_news, row.last_active_at) = (false, Timestamp(at));
+            known.sent(place, said.unwrap(), vec![notice], at);
+        }
+        Op::Restore { place, episode, at } => {
+            let restored = session(place).restore(episode, Timestamp(at)).await;
+            let known = model.sessions.entry(place).or_default();
+            let episodes: Vec<u64> = known.view.archived.iter().map(|(row, _)| row.session.episode).collect();
+            let first =
+                episode.or(episodes.last().copied()).and_then(|e| episodes.iter().position(|known| *known == e));
+            let Some(first) = first else {
+                return assert!(matches!(restored, Err(Error::Gone { .. })), "{restored:?}");
+            };
+            known.is_expired.truncate(first);
+            let joined = known.view.archived.split_off(first);
+            let first = joined[0].0.session.clone();
+            let rows = joined.iter().map(|(row, _)| row.session.clone()).chain(known.view.row.clone());
+            let rows: Vec<SessionRow> = rows.collect();
+            let lines = joined.into_iter().flat_map(|(_, lines)| lines);
+            known.view.lines = lines.chain(std::mem::take(&mut known.view.lines)).collect();
+            let agent = rows.iter().rev().find_map(|row| row.agent.clone());
+            known.view.row = rows.last().cloned().map(|last| SessionRow {
+                first_line: first.first_line,
+                n_messages: known.view.lines.len() as u64,
+                is_news: false,
+                agent,
+                created_at: first.created_at,
+                last_active_at: Timestamp(at),
+                ..last
+            });
+            assert_eq!(Some(restored.unwrap().row), known.view.row);
+        }
+        Op::Expire { before, seen, spare_since } => {
+            let spare = spare_since.map(Timestamp);
+            let expired = store.expire(Timestamp(before), Timestamp(seen), spare).await.unwrap();
+            let before = before.min(spare_since.unwrap_or(before));
+            let is_due = |session: &&mut Session| {
+                session.view.waiting.is_empty()
+                    && session.view.row.as_ref().is_some_and(|row| row.last_active_at.0 < before)
+            };
+            let due = model.sessions.values_mut().filter(is_due).map(|session| session.end(Timestamp(seen), true));
+            assert_eq!(expired.n_archived, due.count() as u64);
+            model.latest_seen = model.latest_seen.max(seen);
+            assert_eq!(store.latest_seen().unwrap().unwrap_or_default(), Timestamp(model.latest_seen));
+        }
+        Op::Erase { place } => {
+            let erased = session(place).erase(None).await.unwrap();
+            let gone = model.sessions.remove(&place).unwrap_or_default();
+            let View { row, waiting, lines, undelivered, parked, archived } = gone.view;
+            let is_message = |parked: &&Parked| matches!(parked.what, ParkedItem::Message(_));
+            let n_parked_messages = parked.iter().filter(is_message).count();
+            let n_lines = lines.len() + archived.iter().map(|(_, lines)| lines.len()).sum::<usize>();
+            assert_eq!((erased.n_lines, erased.n_archives), (n_lines as u64, archived.len() as u64));
+            assert_eq!(erased.n_messages, (waiting.len() + n_parked_messages) as u64);
+            assert_eq!(erased.n_replies, (undelivered.len() + parked.len() - n_parked_messages) as u64);
+            model.users.retain(|(of, _, key)| (*of, *key) != place);
+            let messages = waiting.iter().map(|waiting| waiting.inbound.message_id.to_string());
+            let said = lines.iter().chain(archived.iter().flat_map(|(_, lines)| lines)).filter_map(|line| match &line
+                .speaker
+            {
+                Speaker::Peer { message_id, .. } => Some(message_id.to_string()),
+                Speaker::Agent(_) => None,
+            });
+            let set_aside = parked.iter().filter_map(|parked| match &parked.what {
+                ParkedItem::Message(inbound) => Some(inbound.message_id.to_string()),
+                ParkedItem::Delivery(_) => None,
+            });
+            let forgotten: BTreeSet<String> = messages.chain(said).chain(set_aside).collect();
+            model.marks.retain(|(of, message_id), _| *of != place.0 || !forgotten.contains(&message_id.to_string()));
+            if let Some(last) = row.or(archived.last().map(|(row, _)| row.session.clone())) {
+                let position = last.last_line.max(gone.n_filed).max(gone.n_parked);
+                model.used = (model.used.0.max(position), model.used.1.max(last.episode));
+            }
+        }
+        Op::Move { tenant: of, from, to } => {
+            let is_there = |place: Place| {
+                model
+                    .sessions
+                    .get(&place)
+                    .is_some_and(|known| known.view.row.is_some() || !known.view.archived.is_empty())
+            };
+            if is_there((of, to)) {
+                return;
+            }
+            let conversations = store.tenant(tenant(of).as_ref());
+            let moved = conversations.move_session(&key(from), &key(to), Timestamp(9)).await;
+            let known = model.sessions.get(&(of, from));
+            let is_busy = |known: &Session| !known.view.waiting.is_empty() || !known.view.undelivered.is_empty();
+            if from == to || known.is_some_and(is_busy) {
+                return assert!(matches!(moved, Err(Error::InUse)), "{moved:?}");
+            }
+            if !is_there((of, from)) {
+                return assert!(matches!(moved, Err(Error::Gone { .. })), "{moved:?}");
+            }
+            moved.unwrap();
+            let mut known = model.sessions.remove(&(of, from)).unwrap();
+            let rows = known.view.archived.iter_mut().map(|(row, _)| &mut row.session).chain(&mut known.view.row);
+            let mut last = (0, 0);
+            for row in rows {
+                row.key = key(to);
+                last = (row.last_line, row.episode);
+            }
+            let position = last.0.max(known.n_filed).max(known.n_parked);
+            model.used = (model.used.0.max(position), model.used.1.max(last.1));
+            for parked in &mut known.view.parked {
+                if let ParkedItem::Delivery(delivery) = &mut parked.what {
+                    delivery.key = key(to);
+                }
+            }
+            let users: Vec<_> = model.users.extract_if(.., |(t, _, key)| (*t, *key) == (of, from)).collect();
+            model.users.extend(users.into_iter().map(|(of, user, _)| (of, user, to)));
+            model.sessions.insert((of, to), known);
         }
         Op::Reopen => unreachable!("the test reopens"),
     }
@@ -266,10 +489,14 @@ fn compare(store: &Store, model: &Model) {
         let known = model.sessions.iter().filter(|((of, _), _)| *of == tenant_id);
         assert_eq!(rows, known.filter_map(|(_, session)| session.view.row.clone()).collect::<Vec<_>>());
         for user in ["u", "v"] {
-            let found = conversations.find(&ChannelType::new("slack").unwrap(), &id(user)).unwrap().live;
+            let found = conversations.find(&ChannelType::new("slack").unwrap(), &id(user)).unwrap();
             let known = model.users.iter().filter(|(of, who, _)| *of == tenant_id && *who == user);
             let known: Vec<_> = known.map(|(_, _, key)| *key).collect();
-            assert_eq!(found.iter().map(|row| row.key.as_str()).collect::<Vec<_>>(), known);
+            let is_live = |key: &&&str| model.sessions[&(tenant_id, **key)].view.row.is_some();
+            let live: Vec<&str> = known.iter().filter(is_live).copied().collect();
+            assert_eq!(found.live.iter().map(|row| row.key.as_str()).collect::<Vec<_>>(), live);
+            let archived = known.iter().flat_map(|key| &model.sessions[&(tenant_id, *key)].view.archived);
+            assert_eq!(found.archived, archived.map(|(row, _)| row.clone()).collect::<Vec<_>>());
         }
     }
     assert_eq!(store.counts().unwrap(), model.counts());
@@ -289,8 +516,18 @@ fn any_op() -> impl Strategy<Value = Op> {
     let seqs = || prop_oneof![3 => Just(vec![1]), 1 => proptest::collection::vec(1..5_u64, 0..4)];
     let step = select(&[Step::Start, Step::Unstart, Step::Settle, Step::Park][..]);
     prop_oneof![
-        6 => (place(), select(&["u", "v"][..]), 0..12_u8, at())
-            .prop_map(|(place, user, message_id, at)| Op::File { place, user, message_id, at }),
+        6 => (place(), select(&["u", "v"][..]), 0..12_u8, at(), proptest::option::of(1..9_u64))
+            .prop_map(|(place, user, message_id, at, ttl_ms)| Op::File { place, user, message_id, at, ttl_ms }),
+        2 => (place(), at()).prop_map(|(place, at)| Op::Archive { place, at }),
+        2 => (place(), 1..5_u64, any::<bool>(), at())
+            .prop_map(|(place, seq, keeps_rest, at)| Op::BeginAnew { place, seq, keeps_rest, at }),
+        2 => (place(), proptest::option::of(1..4_u64), at())
+            .prop_map(|(place, episode, at)| Op::Restore { place, episode, at }),
+        1 => (at(), at(), proptest::option::of(at()))
+            .prop_map(|(before, seen, spare_since)| Op::Expire { before, seen, spare_since }),
+        1 => place().prop_map(|place| Op::Erase { place }),
+        1 => (select(&TENANTS[..]), select(&KEYS[..]), select(&KEYS[..]))
+            .prop_map(|(tenant, from, to)| Op::Move { tenant, from, to }),
         4 => (place(), seqs(), 0..3_usize, at())
             .prop_map(|(place, seqs, n_replies, at)| Op::Turn { place, seqs, n_replies, at }),
         2 => (place(), seqs(), any::<bool>(), at())

@@ -67,7 +67,7 @@ fn words(n: usize, n_bytes: usize) -> String {
 }
 
 fn canaries(text: &str) -> Vec<String> {
-    text.match_indices("canary").map(|(at, _)| text[at..at + 13].to_owned()).collect()
+    text.match_indices("canary").map(|(at, _)| text.get(at..at + 13).unwrap().to_owned()).collect()
 }
 
 /// The canaries of all texts that can still be read.
@@ -99,7 +99,7 @@ fn kept(store: &Store) -> Vec<String> {
 fn in_file(path: &Path) -> Vec<String> {
     let bytes = std::fs::read(path).unwrap();
     let mut found = Vec::new();
-    for at in memchr(&bytes) {
+    for at in starts(&bytes) {
         found.push(String::from_utf8_lossy(&bytes[at..(at + 13).min(bytes.len())]).into_owned());
     }
     found.sort();
@@ -107,7 +107,7 @@ fn in_file(path: &Path) -> Vec<String> {
     found
 }
 
-fn memchr(bytes: &[u8]) -> impl Iterator<Item = usize> {
+fn starts(bytes: &[u8]) -> impl Iterator<Item = usize> {
     bytes.windows(6).enumerate().filter(|(_, window)| window == b"canary").map(|(at, _)| at)
 }
 
