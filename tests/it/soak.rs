@@ -55,7 +55,7 @@ async fn soak(scope: Scope) {
     while world.n_written() < n_messages {
         world.days_pass(days.next().unwrap()).await;
         let n_left = n_messages - world.n_written();
-        world.some_write(n_left.min(400)).await;
+        world.some_write(n_left.min(n_messages / 12)).await;
     }
     let (wrong, report) = world.close().await;
     eprintln!("{report}");
