@@ -1,6 +1,6 @@
 //! Numbers from a seed, so that a run can be had again.
 
-/// SplitMix64.
+/// `SplitMix64`.
 #[derive(Debug, Clone)]
 pub(crate) struct Random(u64);
 

@@ -137,7 +137,7 @@ impl World {
             self.disturb().await;
         }
         self.reload(Variant::default()).await;
-        timeout(GUARD, writers.join_all()).await.expect("the writers come to an end");
+        assert!(timeout(GUARD, writers.join_all()).await.is_ok(), "the writers do not come to an end");
         self.until(n_before + n_messages).await;
         self.settle().await;
     }
