@@ -31,6 +31,11 @@ impl Variant {
             without_hook: random.one_in(3).then(|| random.below(TENANTS.len())),
         }
     }
+
+    /// Is the entry of a tenant gone?
+    pub(crate) fn is_without_hook(self) -> bool {
+        self.without_hook.is_some()
+    }
 }
 
 /// The file, without `[gateway]`. `vendors` is the address of the servers that it calls.
