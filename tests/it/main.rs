@@ -18,4 +18,5 @@ mod gateway;
 mod import;
 mod life;
 mod peers;
+mod soak;
 mod source;

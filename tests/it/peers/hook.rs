@@ -10,6 +10,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use frontdesk::clock::Timestamp;
+use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -37,7 +39,7 @@ pub(crate) struct Reply {
 
 #[derive(Debug, Clone)]
 struct Desk {
-    secret: String,
+    entry: String,
     status: Arc<AtomicU16>,
     replies: mpsc::UnboundedSender<Reply>,
 }
@@ -47,7 +49,7 @@ impl Hook {
     pub(crate) async fn start(entry: &str) -> Self {
         let (sender, replies) = mpsc::unbounded_channel();
         let status = Arc::new(AtomicU16::new(200));
-        let desk = Desk { secret: secret(entry), status: Arc::clone(&status), replies: sender };
+        let desk = Desk { entry: entry.to_owned(), status: Arc::clone(&status), replies: sender };
         let router = Router::new().route("/replies", post(receive)).with_state(desk);
         Self { entry: entry.to_owned(), url: serve(router).await, status, replies }
     }
@@ -73,15 +75,10 @@ impl Hook {
 
     /// The same to another entry, with the secret of its own.
     pub(crate) async fn post(&self, gateway: &TestGateway, entry: &str, message: &Value) -> (StatusCode, Value) {
-        let (body, now) = (message.to_string(), gateway.now().as_secs().to_string());
         let id = format!("msg_{}", N_SENT.fetch_add(1, Ordering::SeqCst));
-        let tag = hmac::sign(&key(&secret(&self.entry)), format!("{id}.{now}.{body}").as_bytes());
-        let request = http()
-            .post(gateway.url(&format!("/hooks/{entry}")))
-            .header("webhook-id", id)
-            .header("webhook-timestamp", now)
-            .header("webhook-signature", format!("v1,{}", STANDARD.encode(tag)));
-        let response = soon("an answer to a hook", request.body(body).send()).await.unwrap();
+        let url = gateway.url(&format!("/hooks/{entry}"));
+        let request = signed(http().post(url), &self.entry, &id, gateway.now(), message.to_string());
+        let response = soon("an answer to a hook", request.send()).await.unwrap();
         (response.status(), response.json().await.unwrap_or_default())
     }
 
@@ -132,14 +129,29 @@ pub(crate) fn thread(room: &str, thread: &str, user: &str, text: &str, mentions_
     message
 }
 
-async fn receive(State(desk): State<Desk>, headers: HeaderMap, body: String) -> StatusCode {
+/// A request with this body, signed with the secret of an entry.
+pub(crate) fn signed(request: RequestBuilder, entry: &str, id: &str, now: Timestamp, body: String) -> RequestBuilder {
+    let now = now.as_secs().to_string();
+    let tag = hmac::sign(&key(&secret(entry)), format!("{id}.{now}.{body}").as_bytes());
+    request
+        .header("webhook-id", id)
+        .header("webhook-timestamp", now)
+        .header("webhook-signature", format!("v1,{}", STANDARD.encode(tag)))
+        .body(body)
+}
+
+/// The delivery id of a reply, if it is signed with the secret of this entry.
+pub(crate) fn verified(entry: &str, headers: &HeaderMap, body: &str) -> Option<String> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let delivery_id = header("webhook-id").to_owned();
     let signed = format!("{delivery_id}.{}.{body}", header("webhook-timestamp"));
-    let tag = header("webhook-signature").strip_prefix("v1,").and_then(|tag| STANDARD.decode(tag).ok());
-    if hmac::verify(&key(&desk.secret), signed.as_bytes(), &tag.unwrap_or_default()).is_err() {
-        return StatusCode::UNAUTHORIZED;
-    }
+    let tag = STANDARD.decode(header("webhook-signature").strip_prefix("v1,")?).ok()?;
+    hmac::verify(&key(&secret(entry)), signed.as_bytes(), &tag).ok()?;
+    Some(delivery_id)
+}
+
+async fn receive(State(desk): State<Desk>, headers: HeaderMap, body: String) -> StatusCode {
+    let Some(delivery_id) = verified(&desk.entry, &headers, &body) else { return StatusCode::UNAUTHORIZED };
     let reply = Reply { delivery_id, body: serde_json::from_str(&body).unwrap() };
     match desk.replies.send(reply) {
         Ok(()) => StatusCode::from_u16(desk.status.load(Ordering::SeqCst)).unwrap(),
@@ -147,7 +159,8 @@ async fn receive(State(desk): State<Desk>, headers: HeaderMap, body: String) -> 
     }
 }
 
-fn secret(entry: &str) -> String {
+/// Of an entry, as its configuration names it.
+pub(crate) fn secret(entry: &str) -> String {
     format!("whsec_{}", STANDARD.encode(format!("the secret of the entry {entry}")))
 }
 

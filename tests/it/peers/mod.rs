@@ -5,8 +5,8 @@
 //! would hang.
 
 mod gateway;
-mod hook;
-mod model;
+pub(crate) mod hook;
+pub(crate) mod model;
 
 pub(crate) use gateway::{TestGateway, question};
 pub(crate) use hook::{Hook, direct, group, thread};
@@ -26,7 +26,7 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 /// Serves on a free port of the loopback until the test ends; returns the address with `http://`.
-async fn serve(router: Router) -> String {
+pub(crate) async fn serve(router: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     #[expect(clippy::disallowed_methods, reason = "it ends with the test")]

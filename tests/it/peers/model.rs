@@ -60,18 +60,7 @@ impl Model {
 impl Question {
     /// Says `text`, in two pieces.
     pub(crate) fn answer(self, text: &str) {
-        let (head, tail) = text.split_at(text.len() / 2);
-        let chunk = |delta: Value, finish: Value| {
-            let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish });
-            format!("data: {}\n\n", json!({ "object": "chat.completion.chunk", "choices": [choice] }))
-        };
-        let body = [
-            chunk(json!({ "role": "assistant", "content": head }), Value::Null),
-            chunk(json!({ "content": tail }), Value::Null),
-            chunk(json!({}), json!("stop")),
-            "data: [DONE]\n\n".to_owned(),
-        ];
-        self.respond(([(header::CONTENT_TYPE, "text/event-stream")], body.concat()).into_response());
+        self.respond(completion(text));
     }
 
     /// Asks for these tools, each call's arguments in two pieces.
@@ -106,6 +95,22 @@ impl Question {
         // Whoever asked may have gone.
         let _ = self.answer.send(response);
     }
+}
+
+/// `text` as a stream of two pieces.
+pub(crate) fn completion(text: &str) -> Response {
+    let (head, tail) = text.split_at(text.len() / 2);
+    let chunk = |delta: Value, finish: Value| {
+        let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish });
+        format!("data: {}\n\n", json!({ "object": "chat.completion.chunk", "choices": [choice] }))
+    };
+    let body = [
+        chunk(json!({ "role": "assistant", "content": head }), Value::Null),
+        chunk(json!({ "content": tail }), Value::Null),
+        chunk(json!({}), json!("stop")),
+        "data: [DONE]\n\n".to_owned(),
+    ];
+    ([(header::CONTENT_TYPE, "text/event-stream")], body.concat()).into_response()
 }
 
 async fn complete(State(questions): State<mpsc::UnboundedSender<Question>>, body: String) -> Response {
