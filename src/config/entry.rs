@@ -71,6 +71,11 @@ impl Entry {
         })
     }
 
+    /// Is it the one that no file names?
+    pub(super) fn is_embedded(&self) -> bool {
+        self.place.is_none()
+    }
+
     /// The entry of a gateway that configures none: a web chat that shows that something works.
     pub(super) fn embedded(scope: DmScope) -> Option<Self> {
         let document = Document::parse_toml("embedded", "type = \"webchat\"").ok()?;

@@ -128,7 +128,11 @@ impl Settings {
     /// What names the conversations under these settings.
     #[must_use]
     pub fn resolver(&self) -> Resolver {
-        Resolver::new(&self.session)
+        let resolver = Resolver::new(&self.session);
+        match self.channels.iter().find(|entry| entry.is_embedded()) {
+            Some(entry) => resolver.with_public(entry.id.clone()),
+            None => resolver,
+        }
     }
 
     /// What finds the agents under these settings.

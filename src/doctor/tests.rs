@@ -38,8 +38,8 @@ fn check(toml: &str, expected: &[&str]) {
 #[test]
 fn settings_are_audited() {
     check(&[SAFE, HOOK].concat(), &[]);
-    // Under `main`, as no scope is written, the web chat that is on by itself lets everybody in.
-    check("", &["error shared-conversation"]);
+    // Under `main`, as no scope is written: but visitors of the web chat that is on by itself share nothing.
+    check("", &[]);
     check("[gateway\n", &["error config"]);
     check("a = 1\nb = 2\n", &["error config", "error config"]);
     let main = "[session]\ndm_scope = \"main\"\nowners = [\"webhook:a\"]\n";

@@ -189,6 +189,7 @@ impl Live {
     /// Opens what the settings name. Entries that `old` has with the same settings are taken over.
     pub(super) fn new(loaded: Loaded, old: Option<&Self>, home: &Home, http: &reqwest::Client) -> Self {
         let Loaded { mut settings, file, warnings, text, .. } = loaded;
+        let resolver = settings.resolver();
         let entries = std::mem::take(&mut settings.channels).into_iter().map(|entry| {
             let kept = old.and_then(|old| old.entries.get(&entry.id)).filter(|old| {
                 old.fingerprint == entry.fingerprint && old.policy == entry.policy && old.channel_type == entry.channel
@@ -197,7 +198,7 @@ impl Live {
             (live.id.clone(), live)
         });
         let entries = entries.collect();
-        Self { entries, file, text, warnings, ..Self::without_entries(settings, http) }
+        Self { resolver, entries, file, text, warnings, ..Self::without_entries(settings, http) }
     }
 
     /// A gateway that only says what is wrong with its configuration.

@@ -159,7 +159,7 @@ impl Gateway {
     /// # Errors
     /// When the store cannot be read.
     pub async fn count_rekeyed(&self, session: &session::Config) -> Result<Rekeyed, store::Error> {
-        let (store, resolver) = (self.0.store.clone(), Resolver::new(session));
+        let (store, resolver) = (self.0.store.clone(), self.0.live.load().resolver.with_settings(session));
         let counted = tokio::task::spawn_blocking(move || count(&store, &resolver)).await;
         counted.unwrap_or(Err(store::Error::Closed))
     }

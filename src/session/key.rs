@@ -6,7 +6,7 @@ use std::fmt;
 use super::config::{Config, DmScope};
 use super::encode::{GROUP, Length, Out, Reserved, names_a_user, push_first, push_id, push_segment, push_tag};
 use super::format::{Field, KeyFormat};
-use crate::id::{OpaqueId, SessionKey, TenantId};
+use crate::id::{EntryId, OpaqueId, SessionKey, TenantId};
 use crate::message::{ChatKind, Identity};
 
 /// Which rule gave a key.
@@ -97,6 +97,7 @@ pub struct Resolver {
     pub(super) per_peer: KeyFormat,
     /// By channel type, then by id.
     links: HashMap<Box<str>, HashMap<Box<str>, Box<str>>>,
+    public: Option<EntryId>,
 }
 
 impl Resolver {
@@ -110,7 +111,19 @@ impl Resolver {
             }
         }
         let format = config.key_format.clone();
-        Self { scope: config.dm_scope, per_peer: format.per_peer(), format, links }
+        Self { scope: config.dm_scope, per_peer: format.per_peer(), format, links, public: None }
+    }
+
+    /// The same, but `main` does not hold on this entry: whoever comes by is a stranger, and strangers share nothing.
+    #[must_use]
+    pub fn with_public(self, entry: EntryId) -> Self {
+        Self { public: Some(entry), ..self }
+    }
+
+    /// The same for other settings.
+    #[must_use]
+    pub fn with_settings(&self, config: &Config) -> Self {
+        Self { public: self.public.clone(), ..Self::new(config) }
     }
 
     /// Names the conversation of a message.
@@ -178,11 +191,11 @@ impl Resolver {
 
     fn push_direct(&self, key: &mut impl Out, identity: &Identity) -> Result<Rule, ResolveError> {
         match self.scope {
-            DmScope::Main => {
+            DmScope::Main if self.public.as_ref() != Some(&identity.entry) => {
                 key.push_str("main");
                 Ok(Rule::Main)
             }
-            DmScope::PerChannelPeer => {
+            DmScope::Main | DmScope::PerChannelPeer => {
                 self.push_format(key, identity);
                 Ok(Rule::PerChannelPeer)
             }

@@ -121,6 +121,15 @@ fn a_thread_under_a_direct_chat_hangs_on_its_scope() {
 }
 
 #[test]
+fn main_does_not_merge_those_who_come_by() {
+    let visitor = identity("webchat", ChatKind::Direct, ["", "", "", "anon_1"]);
+    let public = resolver(DmScope::Main, KeyFormat::DEFAULT).with_public(visitor.entry.clone());
+    check(&public, &visitor, "webchat:anon_1");
+    let elsewhere = Identity { entry: EntryId::new("desk").unwrap(), ..visitor };
+    check(&public, &elsewhere, "main");
+}
+
+#[test]
 fn a_tenant_is_always_in_front() {
     let tenant = Some(TenantId::new("42").unwrap());
     let direct = Identity { tenant, ..identity("slack", ChatKind::Direct, ["T09ABC", "C04XYZ", "", "U07DEF"]) };
