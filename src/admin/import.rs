@@ -15,7 +15,7 @@ use crate::message::{ChatKind, Identity};
 use crate::store::{Imported, ImportedLine, Speaker};
 
 /// Longest request: a conversation is filed in one transaction.
-pub(super) const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
+pub(super) const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 /// The request.
 #[derive(Debug, Deserialize)]
@@ -51,7 +51,7 @@ struct Line {
 }
 
 pub(super) async fn session(State(gateway): State<Gateway>, body: Bytes) -> Result<Response, Error> {
-    let session: Session = serde_json::from_slice(&body).map_err(|error| Error::Query(error.to_string()))?;
+    let session: Session = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
     drop(body);
     match gateway.import(import(session)?).await {
         Ok((key, imported)) => {
@@ -65,6 +65,11 @@ pub(super) async fn session(State(gateway): State<Gateway>, body: Bytes) -> Resu
         Err(ImportError::Store(error)) => Err(error.into()),
         Err(error) => Ok(answer(StatusCode::UNPROCESSABLE_ENTITY, &json!({ "error": error.to_string() }))),
     }
+}
+
+/// Where it is wrong. The parser's own words may repeat what peers wrote.
+fn unreadable(error: &serde_json::Error) -> Error {
+    Error::Query(format!("the body is not such a conversation; see line {}, column {}", error.line(), error.column()))
 }
 
 fn import(session: Session) -> Result<Import, Error> {

@@ -131,6 +131,9 @@ pub(super) async fn tail(
     // From here on no line is missed: those that are read below may be told twice, and are not.
     let (said, stop) = gateway.said();
     let episode = place.episode(named.episode)?;
+    if tail.follow && !matches!(episode, Episode::Live(..)) {
+        return Err(Error::Query("follow: that conversation is over, and nothing will follow".to_owned()));
+    }
     let first = episode.last_lines(tail.lines.unwrap_or(10).min(MAX_LAST))?;
     let after = first.last().map_or(episode.row().last_line, |line| line.seq);
     let reader = Reader { session: place.session, first: Some(first), after, said, stop, follow: tail.follow };

@@ -86,7 +86,9 @@ impl From<PairingError> for Error {
 }
 
 fn read<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(|error| Error::Query(format!("the body cannot be read: {error}")))
+    // The parser's own words may repeat a code.
+    serde_json::from_slice(body)
+        .map_err(|_error| Error::Query("the body is not the JSON object that this wants".to_owned()))
 }
 
 fn subject(channel: &str, subject: &Subject) -> Value {

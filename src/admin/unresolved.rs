@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::json::time;
-use super::{Error, answer};
+use super::{Error, access, answer};
 use crate::gateway::Gateway;
 use crate::id::TenantId;
 use crate::store::{Parked, ParkedItem};
@@ -32,6 +32,9 @@ async fn show(State(gateway): State<Gateway>, Query(which): Query<Which>) -> Res
     let mut shown = Vec::new();
     for (tenant, entry) in gateway.store().unresolved_entries()? {
         if which.channel.as_deref().is_none_or(|channel| channel == entry.as_str()) {
+            if which.words.unwrap_or(false) {
+                access::note("unresolved", tenant.as_ref(), None);
+            }
             for parked in gateway.store().tenant(tenant.as_ref()).entry(&entry).unresolved(MAX_SHOWN)? {
                 shown.push(message(entry.as_str(), tenant.as_ref(), &parked, which.words.unwrap_or(false)));
             }
@@ -44,6 +47,7 @@ async fn forget(State(gateway): State<Gateway>, Query(which): Query<Which>) -> R
     let mut n_dropped = 0;
     for (tenant, entry) in gateway.store().unresolved_entries()? {
         if which.channel.as_deref().is_none_or(|channel| channel == entry.as_str()) {
+            access::note("drop unresolved", tenant.as_ref(), None);
             n_dropped += gateway.store().tenant(tenant.as_ref()).entry(&entry).drop_unresolved().await?;
         }
     }

@@ -162,7 +162,7 @@ impl Target {
         }
         let resolver = if identity.entry.as_str() == API_ENTRY { &self.api_resolver } else { &self.resolver };
         let resolved = resolver.resolve(&identity)?;
-        check_scope(place.is_shared, resolved.rule)?;
+        check_scope(place.is_shared, resolver.shares_peers(&identity))?;
         Ok((identity, resolved.session_key.to_string()))
     }
 }

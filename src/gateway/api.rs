@@ -228,9 +228,13 @@ impl Bound {
     }
 
     /// Did the conversation begin here, or does it not exist yet? Under some key formats the key of a chat
-    /// reads like one of ours.
+    /// reads like one of ours; it is that chat's when it is archived, too.
     fn is_of_api(&self, session_key: &SessionKey) -> Result<bool, AskError> {
-        let row = self.gateway.0.store.tenant(self.key.tenant.as_ref()).session(session_key).row();
+        let session = self.gateway.0.store.tenant(self.key.tenant.as_ref()).session(session_key);
+        let row = session.row().and_then(|row| match row {
+            Some(row) => Ok(Some(row)),
+            None => Ok(session.archives()?.pop().map(|archived| archived.session)),
+        });
         match row {
             Ok(row) => Ok(row.is_none_or(|row| row.channel == self.identity.channel)),
             Err(error) => {

@@ -3,7 +3,7 @@
 use super::Gateway;
 use crate::id::{API_ENTRY, AgentId, SessionKey};
 use crate::message::Identity;
-use crate::session::{ResolveError, Rule};
+use crate::session::ResolveError;
 use crate::store::{self, Imported, ImportedLine, ImportedSession};
 
 /// A conversation, and where it was held.
@@ -62,7 +62,7 @@ impl Gateway {
         }
         let resolver = if is_api { &live.api_resolver } else { &live.resolver };
         let resolved = resolver.resolve(&identity)?;
-        check_scope(is_shared, resolved.rule)?;
+        check_scope(is_shared, resolver.shares_peers(&identity))?;
         let key = resolved.session_key;
         let session = ImportedSession { key: key.clone(), identity: identity.clone(), user_name, agent, lines };
         let imported = self.0.store.tenant(identity.tenant.as_ref()).import(session).await?;
@@ -71,20 +71,19 @@ impl Gateway {
     }
 }
 
-/// May a conversation become one with this rule? What one peer said must not become what all share, nor the
-/// other way round.
+/// May a conversation that peers shared, or did not, become one that they share here, or do not? What one peer
+/// said must not become what all share, nor the other way round.
 ///
 /// # Errors
 /// [`ImportError::Mixed`].
-pub fn check_scope(is_shared: bool, rule: Rule) -> Result<(), ImportError> {
-    match (is_shared, rule) {
-        (true, Rule::Main) => Ok(()),
-        (true, _) => Err(ImportError::Mixed(
+pub fn check_scope(was_shared: bool, is_shared: bool) -> Result<(), ImportError> {
+    match (was_shared, is_shared) {
+        (true, false) => Err(ImportError::Mixed(
             "it was shared by everybody who wrote directly; here that is so under dm_scope \"main\" only",
         )),
-        (false, Rule::Main) => Err(ImportError::Mixed(
-            "it was one peer's own; under dm_scope \"main\" everybody who writes directly would share it",
+        (false, true) => Err(ImportError::Mixed(
+            "it was one peer's own; under these settings everybody who writes directly there would share it",
         )),
-        (false, _) => Ok(()),
+        (true, true) | (false, false) => Ok(()),
     }
 }

@@ -51,7 +51,7 @@ impl Gateway {
                 return Admitted::Ignored(reason);
             }
             Verdict::Refuse(reason) => {
-                tracing::info!(channel.name = %entry.id, reason, "message refused");
+                tracing::debug!(channel.name = %entry.id, reason, "message refused");
                 entry.health.message_refused();
                 return Admitted::Refused(reason);
             }

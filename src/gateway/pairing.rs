@@ -72,7 +72,7 @@ impl Gateway {
         }
         if pending.len() >= MAX_PENDING {
             entry.health.stranger_turned_away();
-            tracing::info!(channel.name = %entry.id, "a stranger got no pairing code: too many wait");
+            tracing::debug!(channel.name = %entry.id, "a stranger got no pairing code: too many wait");
             return Ok(());
         }
         let no_random = || store::Error::Storage("there are no random numbers".into());
@@ -124,8 +124,15 @@ impl Gateway {
     /// [`PairingError`], but for `NotApproved`.
     pub async fn approve(&self, channel: &str, code: &str) -> Result<(String, Pending), PairingError> {
         let (entry, pending) = self.with_code(channel, code)?;
-        let approved = self.kept(&entry).approve(entry.stamp, &pending, APPROVED, self.now()).await;
-        self.deliver_all(approved.map_err(|error| decided(&entry, error))?);
+        let (gateway, approving, stranger) = (self.clone(), entry.clone(), pending.clone());
+        // In a task of its own: whoever hangs up must not leave a stranger approved and untold.
+        let approved = self.0.tasks.spawn(async move {
+            let kept = gateway.kept(&approving);
+            let told = kept.approve(approving.stamp, &stranger, APPROVED, gateway.now()).await?;
+            gateway.deliver_all(told);
+            Ok(())
+        });
+        approved.await.unwrap_or(Err(store::Error::Closed)).map_err(|error| decided(&entry, error))?;
         tracing::info!(channel.name = %entry.id, kind = pending.subject.kind(), "a stranger was approved");
         Ok((entry.id.to_string(), pending))
     }

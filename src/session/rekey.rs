@@ -3,7 +3,7 @@
 use super::encode::decode;
 use super::key::{ResolveError, Resolver};
 use crate::id::{OpaqueId, SessionKey, TenantId};
-use crate::message::Identity;
+use crate::message::{ChatKind, Identity};
 
 /// How many peers wrote in a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +64,16 @@ impl Resolver {
             }
         }
         Rekey::Moves(new)
+    }
+
+    /// Would a direct message of somebody else at the same place belong to the same conversation? One person's
+    /// linked ids are not somebody else.
+    #[must_use]
+    pub fn shares_peers(&self, identity: &Identity) -> bool {
+        let resolved = self.resolve(identity);
+        identity.parent == ChatKind::Direct
+            && resolved
+                .is_ok_and(|resolved| !self.tells_apart(&resolved.session_key, identity, |identity| &mut identity.user))
     }
 
     /// Would the same message with another id there have another key?

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::peers::TestGateway;
+use crate::peers::{Hook, TestGateway};
 use crate::source::project;
 
 const PER_CHANNEL_PEER: &str = "[session]\ndm_scope = \"per-channel-peer\"\n";
@@ -168,7 +168,8 @@ async fn what_openclaw_shared_or_ran_by_itself_becomes_nobodys() {
 
 #[tokio::test]
 async fn under_main_only_the_shared_session_is_carried() {
-    let gateway = TestGateway::start("[session]\ndm_scope = \"main\"\n").await;
+    let hook = Hook::start("hook").await;
+    let gateway = TestGateway::start(&["[session]\ndm_scope = \"main\"\n", &hook.entry()].concat()).await;
     let report = json(&import(gateway.home(), &fixture("2026.9.6"), &["--json"]));
     let direct: Vec<_> = carried(&report).into_iter().filter(|(_, key, _)| key == "main").collect();
     assert_eq!(direct.len(), 1, "{direct:?}");

@@ -183,8 +183,8 @@ fn groups<'v>(
     let policy = get("groupPolicy").and_then(Value::as_str).unwrap_or("allowlist");
     let named = rooms.as_object().into_iter().flat_map(|rooms| rooms.keys()).filter(|name| *name != "*");
     let named: Vec<String> = named.cloned().collect();
-    // Rooms of other channels are written differently there and here.
-    let is_carried = name == "slack" && named.iter().all(|room| room.starts_with(['C', 'G']));
+    // Ids that an adapter here would write; a name that people gave a room is no id.
+    let is_carried = registry::find(name).is_some() && named.iter().all(|room| !room.starts_with('#'));
     match policy {
         "open" => Groups { policy: "open", needs_mention, allowed: Vec::new() },
         "allowlist" if is_carried && !named.is_empty() => Groups { policy: "allowlist", needs_mention, allowed: named },

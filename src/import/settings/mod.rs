@@ -282,11 +282,11 @@ impl Making<'_> {
             let why = match name {
                 "$include" => "other files are not read; put them into one and import again",
                 "tools" | "skills" | "plugins" | "browser" | "mcp" | "canvasHost" | "approvals" | "acp" => {
-                    "agents have no tools here yet"
+                    "agents have no tools here but notes and working files: see `tools` of an agent"
                 }
                 "cron" | "hooks" => "there are no jobs here yet",
                 "talk" | "audio" | "media" | "tts" => "there are no voices here",
-                "memory" => "agents have no memory beside their conversations here yet",
+                "memory" => "an agent's notes belong to one conversation here: see `tools = [\"memory\"]`",
                 "secrets" => "put the values into the environment or into <home>/secrets",
                 _ => "it has no counterpart",
             };
