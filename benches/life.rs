@@ -84,6 +84,10 @@ async fn main() {
     let started = Instant::now();
     owners.session(&key(n_sessions + 1)).erase(None).await.expect("room on the disk");
     print_time("erase a conversation, ms", started);
+    let started = Instant::now();
+    store.rewrite().await.expect("room on the disk");
+    print_time("write the file anew, ms", started);
+    print("resident then, KiB", resident_kib());
     print("file, MiB", std::fs::metadata(&path).expect("it is there").len() >> 20);
 }
 

@@ -18,7 +18,7 @@
 //! | `GET /api/v1/sessions/tail?key[&tenant]&lines&follow` | its lines, one JSON object each, also those to come |
 //! | `POST /api/v1/sessions/archive?key[&tenant]` | ends it |
 //! | `POST /api/v1/sessions/restore?key[&tenant][&episode]` | takes an archived one up again |
-//! | `POST /api/v1/sessions/erase?key[&tenant][&episode]` | removes it, and overwrites its words |
+//! | `POST /api/v1/sessions/erase?key[&tenant][&episode]` | removes it, and writes the store anew without it |
 //! | `GET`, `POST /api/v1/sessions/rekey?after` | a page of those under old keys; `POST` moves them |
 //! | `GET /api/v1/sessions/rekey/count?dm_scope&key_format&identity_links` | how many other settings would rename |
 //! | `GET /api/v1/sessions/memory?key[&tenant&episode]` | notes and names of working files of a conversation |

@@ -130,6 +130,11 @@ pub fn main(
         Ok(parsed) => parsed,
         Err(error) => {
             let is_wanted = !error.use_stderr();
+            if !is_wanted && arguments.iter().any(|argument| argument == "--json") {
+                let text = error.to_string();
+                let what = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                output::json(&json!({ "error": what }));
+            }
             // Nobody is left to tell when the terminal is gone.
             let _ = error.print();
             return if is_wanted { ExitCode::SUCCESS } else { ExitCode::from(Exit::Usage as u8) };

@@ -104,7 +104,10 @@ pub(super) fn routes(
             begins.truncate(MAX_FRONTS);
             let more = if n_more > 0 { format!(" and {n_more} more") } else { String::new() };
             let message = "it can never match: no channel entry has such a type and tenant";
-            let help = format!("here addresses begin with {}{more}", begins.join(", "));
+            let help = match begins.is_empty() {
+                true => "there is no channel entry; add one under channels".to_owned(),
+                false => format!("here addresses begin with {}{more}", begins.join(", ")),
+            };
             document.note(&root.place_in_list("routing", n), Severity::Warning, message, Some(help));
         }
     }
@@ -149,8 +152,12 @@ pub(super) fn entries(document: &Document, session: &session::Config, entries: &
                 other.id.as_str(),
                 entry.id.as_str()
             );
-            let help =
-                "give them different tenant_id or workspace_id, or an account each and {account} in session.key_format";
+            let help = match entry.channel == other.channel {
+                true => {
+                    "give them different tenant_id or workspace_id, or an account each and {account} in session.key_format"
+                }
+                false => "put {channel} into session.key_format, or give them different tenant_id or workspace_id",
+            };
             document.note(place, Severity::Error, message, Some(help.to_owned()));
         }
     }
@@ -214,7 +221,11 @@ fn share_keys(session: &session::Config, a: &Entry, b: &Entry) -> bool {
     let shows_account = session.dm_scope != DmScope::PerChannelPeer || session.key_format.has(Field::Account);
     let has_two_accounts = matches!((&a.account, &b.account), (Some(a), Some(b)) if a != b);
     let is_apart = if has_two_accounts { shows_account } else { a.channel_type.descriptor.ids_are_global };
-    a.channel == b.channel && a.tenant == b.tenant && a.workspace == b.workspace && !is_apart
+    // Telegram's 123 is not Discord's: where the type is not in the key, nothing else tells them apart.
+    let shows_type = session.dm_scope != DmScope::PerChannelPeer || session.key_format.has(Field::Channel);
+    let is_other_type = a.channel != b.channel && (shows_type || (has_two_accounts && shows_account));
+    let is_apart = if a.channel == b.channel { is_apart } else { is_other_type };
+    a.tenant == b.tenant && a.workspace == b.workspace && !is_apart
 }
 
 /// Two API keys with the same text could not be told apart, nor could two of one name in logs.

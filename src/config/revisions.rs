@@ -189,7 +189,7 @@ impl Revisions {
     }
 
     fn keep(&self, text: &[u8], syntax: Syntax, is_good: bool) -> Result<(), RevisionError> {
-        let mut revisions = self.list()?;
+        let revisions = self.list()?;
         if let Some(newest) = revisions.last()
             && newest.syntax == syntax
             && newest.content().is_ok_and(|content| content == text)
@@ -206,7 +206,14 @@ impl Revisions {
         let name = Revision::name(number, is_good, syntax);
         let path = self.directory.join(&name);
         write_whole(&path, text, 0o600).map_err(|source| RevisionError::Disk { path, source })?;
-        revisions.extend(Revision::named(&self.directory, &name));
+        // A text that comes back is the newest again, and not there twice: what went before stays longer.
+        for again in revisions.iter().filter(|old| old.is_good <= is_good && old.syntax == syntax) {
+            if again.content().is_ok_and(|content| content == text) {
+                fs::remove_file(&again.path)
+                    .map_err(|source| RevisionError::Disk { path: again.path.clone(), source })?;
+            }
+        }
+        let revisions = self.list()?;
         let last_good = revisions.iter().rfind(|revision| revision.is_good).map(|revision| revision.number);
         let n_surplus = revisions.len().saturating_sub(MAX_REVISIONS);
         let old = revisions.iter().filter(|revision| Some(revision.number) != last_good).take(n_surplus);

@@ -226,7 +226,7 @@ impl<'d> Section<'d> {
     /// Ends reading: every key that nobody took is a problem that names the nearest key somebody asked for.
     pub fn finish(self) {}
 
-    /// Ends reading without a word about the keys that nobody took.
+    /// Ends reading without a word about the keys that nobody took, but for those that look misspelt.
     pub fn abandon(mut self) {
         self.is_abandoned = true;
     }
@@ -284,7 +284,11 @@ impl<'d> Section<'d> {
 
     fn note_unknown_keys(&self) {
         let is_known = |entry: &Entry| self.asked.iter().any(|name| name.is(&entry.key));
-        for (index, entry) in self.table.entries.iter().filter(|entry| !is_known(entry)).enumerate() {
+        // A reader that gave up has not asked for all keys: then only what looks like one of them is misspelt.
+        let spellings = || self.asked.iter().flat_map(|name| [name.snake.as_str(), name.camel.as_str()]);
+        let is_misspelt = |entry: &Entry| nearest(&entry.key, spellings()).is_some();
+        let is_unknown = |entry: &&Entry| !is_known(entry) && (!self.is_abandoned || is_misspelt(entry));
+        for (index, entry) in self.table.entries.iter().filter(is_unknown).enumerate() {
             let path = join(&self.path, &entry.key);
             let (message, help) = match index {
                 MAX_UNKNOWN_KEYS => ("unknown key, as are others below", None),
@@ -317,9 +321,7 @@ impl<'d> Section<'d> {
 
 impl Drop for Section<'_> {
     fn drop(&mut self) {
-        if !self.is_abandoned {
-            self.note_unknown_keys();
-        }
+        self.note_unknown_keys();
     }
 }
 

@@ -108,9 +108,8 @@ impl Gateway {
 
     /// Archives what is over: at the start, after every reload, and every hour.
     pub(super) async fn sweep(self) {
-        if let Err(error) = self.0.store.scrub().await {
-            tracing::error!(%error, "what was erased could not be overwritten; it is tried again at the next start");
-        }
+        // What an erasure left over; a failure is in the log and in the status.
+        drop(self.0.store.rewrite().await);
         let mut hourly = tokio::time::interval(SWEEP);
         loop {
             tokio::select! {
@@ -166,10 +165,11 @@ impl Gateway {
     }
 
     /// Removes all that is under a key, or one archived conversation of it. Nothing of it is sent afterwards, unless it
-    /// was being sent at this moment. Returns when the words are overwritten in the file.
+    /// was being sent at this moment. Returns when the words are not in the file any more.
     ///
     /// # Errors
-    /// When the store does not take it. It may have happened all the same: ask again.
+    /// [`store::Error::NotOverwritten`] when they still are, though out of reach. Otherwise, when the store does not take
+    /// it; it may have happened all the same: ask again.
     pub async fn erase(
         &self,
         tenant: Option<&TenantId>,
@@ -187,7 +187,9 @@ impl Gateway {
                 gateway.interrupt(erased);
             }
             gateway.note_said();
-            outcome
+            let erased = outcome?;
+            gateway.0.store.rewrite().await?;
+            Ok(erased)
         });
         task.await.unwrap_or(Err(store::Error::Closed))
     }

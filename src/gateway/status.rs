@@ -116,6 +116,13 @@ impl Gateway {
                 counted(n_unresolved, "message belongs", "messages belong")
             ));
         }
+        if self.0.store.must_rewrite()? {
+            warnings.push(
+                "erased words are out of reach, but still in the store's file; if this stays, make room for a copy of \
+                 it; it is tried again at the next erasure and at every start"
+                    .to_owned(),
+            );
+        }
         let trouble = self.0.store_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         errors.extend(trouble.map(|trouble| {
             format!("the store takes nothing: {trouble}; make room on the disk, or see that it can be written")

@@ -65,7 +65,8 @@ impl Route {
             return Err(Error::NoPattern(text.to_owned()));
         }
         let agent = AgentId::new(agent).map_err(|source| Error::Agent { text: text.to_owned(), source })?;
-        let pattern = as_typed(pattern);
+        // A tenant in front of a key may have its `-` escaped; in addresses it has not.
+        let pattern = as_typed(pattern).replace("%2D", "-");
         let (tenants, pattern) = Tenants::split(&pattern);
         let n_literal = pattern.find('*').unwrap_or(pattern.len());
         Ok(Self { text: text.into(), tenants, pattern: pattern.into(), n_literal, agent })

@@ -1,58 +1,35 @@
 //! The redb database: how it is opened, and opened again after the disk failed.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::ops::Deref;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use redb::backends::FileBackend;
 use redb::{
-    DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend, StorageError,
-    WriteTransaction,
+    DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable, StorageError, WriteTransaction,
 };
 
+use super::place::Place;
 use super::tables::{FORMAT, META, Tables, hour};
 use super::versioned::Versioned;
 use super::{Error, disk};
 
-/// redb starts its file with a page of its own and zeros elsewhere; it is this long then.
-const MAX_UNFINISHED_BYTES: u64 = 16 * 1024 * 1024;
-const PAGE_BYTES: usize = 4096;
-/// redb writes its mark into the first bytes last.
-const MARK_BYTES: usize = 9;
-
 /// An open database. After a failed write or sync redb refuses everything, as it must; a disk that was
 /// full may have room again, so the writer can ask for a fresh start with [`Self::reopen`].
 pub(super) struct Database {
-    open: Box<dyn Fn() -> Result<redb::Database, Error> + Send + Sync>,
-    n_bytes: Box<dyn Fn() -> io::Result<u64> + Send + Sync>,
+    place: Box<dyn Place>,
+    cache_bytes: usize,
     /// `None` while the disk does not let it be opened.
     current: RwLock<Option<redb::Database>>,
     n_commits: AtomicU64,
 }
 
 impl Database {
-    /// Opens or creates the file.
-    pub(super) fn open_file(path: &Path, cache_bytes: usize) -> Result<Self, Error> {
-        let (file, measured) = (path.to_owned(), path.to_owned());
-        let backend = move || file_backend(&file);
-        Self::open_backend(path.display().to_string(), cache_bytes, backend, move || Ok(fs::metadata(&measured)?.len()))
-    }
-
-    /// Opens or creates what the backends hold: all that `backend` makes have the same bytes.
-    pub(super) fn open_backend<B: StorageBackend>(
-        path: String,
-        cache_bytes: usize,
-        backend: impl Fn() -> io::Result<B> + Send + Sync + 'static,
-        n_bytes: impl Fn() -> io::Result<u64> + Send + Sync + 'static,
-    ) -> Result<Self, Error> {
-        let open = Box::new(move || open_checked(&path, cache_bytes, &backend));
-        let (n_bytes, current, n_commits) = (Box::new(n_bytes), RwLock::new(None), AtomicU64::new(0));
-        let database = Self { open, n_bytes, current, n_commits };
+    /// Opens or creates what lies there.
+    pub(super) fn open(place: impl Place + 'static, cache_bytes: usize) -> Result<Self, Error> {
+        let (current, n_commits) = (RwLock::new(None), AtomicU64::new(0));
+        let database = Self { place: Box::new(place), cache_bytes, current, n_commits };
         database.reopen()?;
         Ok(database)
     }
@@ -62,16 +39,6 @@ impl Database {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         let transaction = current.as_ref().ok_or_else(not_open)?.begin_read()?;
         Ok(View { transaction, _current: current })
-    }
-
-    /// Waits until every view that there is now has been dropped.
-    pub(super) fn drain(&self) {
-        drop(self.current.write().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// Length of the file.
-    pub(super) fn n_bytes(&self) -> Result<u64, Error> {
-        (self.n_bytes)().map_err(|source| Error::Storage(Box::new(source)))
     }
 
     /// The one write transaction.
@@ -98,8 +65,47 @@ impl Database {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         // First, so that the lock of the file is free.
         *current = None;
-        *current = Some((self.open)()?);
+        *current = Some(open_checked(&*self.place, self.cache_bytes)?);
         Ok(())
+    }
+
+    /// Is it open? Otherwise it must be opened again.
+    pub(super) fn is_open(&self) -> bool {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Puts a new database, into which `copy` writes durably, in the place of this one. Nothing may be written
+    /// meanwhile. After an error this one is in use as before, unless the disk failed in the last step.
+    pub(super) fn replace<T>(
+        &self,
+        copy: impl FnOnce(&ReadTransaction, &redb::Database) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let (copied, new) = self.put_copy(copy).inspect_err(|_| discard(&*self.place))?;
+        let is_known = self.place.sync();
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        // Without the sync a power cut may bring the old one back: nothing may be acknowledged on the new one.
+        let old = std::mem::replace(&mut *current, is_known.is_ok().then_some(new));
+        drop(current);
+        drop(old);
+        is_known.map_err(|source| Error::Storage(Box::new(source)))?;
+        Ok(copied)
+    }
+
+    fn put_copy<T>(
+        &self,
+        copy: impl FnOnce(&ReadTransaction, &redb::Database) -> Result<T, Error>,
+    ) -> Result<(T, redb::Database), Error> {
+        let name = self.place.name();
+        let redb = builder(&name, self.cache_bytes);
+        let explain = |source| explain(&name, source);
+        let mut new = self.place.begin(&redb).map_err(explain)?;
+        let copied = copy(&*self.read()?, &new)?;
+        // redb leaves room between pages, and cuts off what is free at the end of a file when it is closed.
+        new.compact().map_err(|source| Error::Storage(Box::new(source)))?;
+        new.close().map_err(explain)?;
+        let new = self.place.open_new(&redb).map_err(explain)?;
+        self.place.replace().map_err(|source| Error::Storage(Box::new(source)))?;
+        Ok((copied, new))
     }
 }
 
@@ -127,64 +133,42 @@ fn not_open() -> Error {
     Error::Storage("the disk failed and the file could not be opened again".into())
 }
 
-/// The file, made for its owner's eyes only when it is not there.
-fn file_backend(path: &Path) -> io::Result<FileBackend> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    if file.metadata()?.len() == 0 {
-        // A new name in a directory survives a power cut only when the directory is synced too.
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
-    }
-    FileBackend::new(file).map_err(io::Error::other)
-}
-
-fn open_checked<B: StorageBackend>(
-    path: &str,
-    cache_bytes: usize,
-    backend: &impl Fn() -> io::Result<B>,
-) -> Result<redb::Database, Error> {
-    let database = match open_redb(path, cache_bytes, backend) {
+fn open_checked(place: &dyn Place, cache_bytes: usize) -> Result<redb::Database, Error> {
+    let path = &*place.name();
+    let redb = builder(path, cache_bytes);
+    let database = match place.open(&redb) {
         Err(DatabaseError::Storage(StorageError::Io(source))) if source.kind() == io::ErrorKind::InvalidData => {
-            empty_if_unfinished(backend).map_err(|source| cannot_open(path, source))?;
-            open_redb(path, cache_bytes, backend)
+            place.empty_if_unfinished().map_err(|source| cannot_open(path, source))?;
+            place.open(&redb)
         }
         result => result,
     };
     let database = database.map_err(|source| explain(path, source))?;
+    // Whoever put another one there, before it was locked here, has that one open.
+    if !place.is_in_place().map_err(|source| cannot_open(path, source))? {
+        return Err(Error::Locked { path: path.to_owned() });
+    }
+    discard(place);
+    // A new name in a directory survives a power cut only when the directory is synced too.
+    place.sync().map_err(|source| cannot_open(path, source))?;
     check_format(path, &database)?;
     Ok(database)
 }
 
-fn open_redb<B: StorageBackend>(
-    path: &str,
-    cache_bytes: usize,
-    backend: &impl Fn() -> io::Result<B>,
-) -> Result<redb::Database, DatabaseError> {
-    let owned_path = path.to_owned();
-    redb::Builder::new()
-        .set_cache_size(cache_bytes)
-        .set_repair_callback(move |repair| {
-            tracing::info!(path = owned_path, done = repair.progress(), "checking the store, which was not closed");
-        })
-        .create_with_backend(backend()?)
+/// A copy that did not take the place of the original is of no use.
+fn discard(place: &dyn Place) {
+    if let Err(error) = place.discard() {
+        tracing::warn!(%error, path = place.name(), "an unfinished copy of the store could not be removed");
+    }
 }
 
-/// A power cut while redb lays out a new file leaves one that redb refuses for ever. It never held a
-/// row, so it may be started again; any other file that redb refuses is left alone.
-fn empty_if_unfinished<B: StorageBackend>(backend: &impl Fn() -> io::Result<B>) -> io::Result<()> {
-    let backend = backend()?;
-    let not_ours = || io::Error::new(io::ErrorKind::InvalidData, "the file is not a store of Frontdesk");
-    let len = backend.len()?;
-    if len > MAX_UNFINISHED_BYTES {
-        return Err(not_ours());
-    }
-    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
-    backend.read(0, &mut bytes)?;
-    let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
-    match (bytes.get(..MARK_BYTES), bytes.get(PAGE_BYTES..)) {
-        (Some(mark), Some(pages)) if is_zero(mark) && is_zero(pages) => backend.set_len(0),
-        _ => Err(not_ours()),
-    }
+fn builder(path: &str, cache_bytes: usize) -> redb::Builder {
+    let path = path.to_owned();
+    let mut builder = redb::Builder::new();
+    builder.set_cache_size(cache_bytes).set_repair_callback(move |repair| {
+        tracing::info!(path, done = repair.progress(), "checking the store, which was not closed");
+    });
+    builder
 }
 
 /// Makes the tables of a new file; refuses a file of a newer version or of another program.

@@ -50,11 +50,10 @@ impl Operation for Erase {
         } else if !gone.is_empty() {
             found.forget_silent_peers()?;
         }
-        let Found { erased, mut changes, .. } = found;
+        let Found { erased, changes, .. } = found;
         if changes.is_empty() {
             return Ok((erased, Changes::None));
         }
-        changes.push(Change::Rebuild);
         let n_erasures = episodes::number(tables, Number::Erasures)?;
         let mut all = vec![Changes::Session(scope, changes), Changes::Number(Number::Erasures, n_erasures + 1)];
         // Whatever worked on the erased must never take what comes next under this key for it.

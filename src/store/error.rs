@@ -21,6 +21,13 @@ pub enum Error {
     /// restart, when it was the last sync that failed: offer it again, repeats are recognised.
     #[error("the store failed")]
     Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What was erased is out of reach, and its words are still in the file: there was no room for a copy without
+    /// them, or the disk failed. The store works on; make room for the copy, and it is made at the next erasure or start.
+    #[error(
+        "what was erased is out of reach, but its words are still in the store's file; make room for a copy of it; it \
+         is tried again at the next erasure and at every start"
+    )]
+    NotOverwritten(#[source] Box<Error>),
     /// A stored value is not what this program writes.
     #[error("a stored {what} cannot be read")]
     Value { what: &'static str },

@@ -59,7 +59,8 @@ impl Operation for File {
             }
         };
         session.n_filed += 1;
-        session.last_active_at = inbound.received_at.0;
+        // A clock that is set back makes nothing older.
+        session.last_active_at = session.last_active_at.max(inbound.received_at.0);
         if inbound.user_name.is_some() {
             session.user_name.clone_from(&inbound.user_name);
         }

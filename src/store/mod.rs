@@ -26,9 +26,10 @@ mod life;
 mod moving;
 mod outbox;
 mod pairing;
+mod place;
 mod record;
+mod rewrite;
 mod scope;
-mod scrub;
 mod search;
 mod session;
 mod tables;
@@ -51,7 +52,7 @@ pub use import::{Imported, ImportedLine, ImportedSession};
 pub use record::{
     Approval, ArchivedRow, Conversations, Counts, Delivery, Erased, Expired, FileChange, FileRow, Filed, Filter, Found,
     Hit, Life, Line, Moved, NewDelivery, Note, NoteChange, Offer, Offered, Parked, ParkedItem, Pending, Restored,
-    Resume, Scrubbed, Search, SearchCursor, SessionRow, Speaker, Turn, Waiting,
+    Resume, Rewritten, Search, SearchCursor, SessionRow, Speaker, Turn, Waiting,
 };
 pub use session::SessionStore;
 pub use tenant::TenantStore;
@@ -68,6 +69,7 @@ use crate::id::{SessionKey, TenantId};
 use database::Database;
 use expire::Expire;
 use filing::PruneMarks;
+use place::InDirectory;
 use scope::Scope;
 use tables::{ARCHIVE, INBOX, NUMBERS, Number, OUTBOX, PARKED, SESSIONS};
 use writer::Writer;
@@ -84,8 +86,6 @@ pub struct Store {
 struct Shared {
     writer: Writer,
     database: Arc<Database>,
-    /// Held while the file is scrubbed.
-    scrubbing: tokio::sync::Mutex<()>,
 }
 
 impl Store {
@@ -94,23 +94,19 @@ impl Store {
     /// # Errors
     /// [`Error::Locked`], [`Error::Open`], [`Error::TooNew`], [`Error::Storage`].
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, Error> {
-        Self::start(Database::open_file(path, cache_bytes)?)
+        Self::start(Database::open(InDirectory::new(path), cache_bytes)?)
     }
 
-    /// Like [`Self::open`], over a backend that a test has in its hands.
+    /// Like [`Self::open`], where a test has it in its hands.
     #[cfg(test)]
-    fn open_backend<B: redb::StorageBackend>(
-        backend: impl Fn() -> std::io::Result<B> + Clone + Send + Sync + 'static,
-    ) -> Result<Self, Error> {
-        Self::start(Database::open_backend("memory".to_owned(), 1024 * 1024, backend.clone(), move || {
-            backend()?.len()
-        })?)
+    fn open_at(place: impl place::Place + 'static) -> Result<Self, Error> {
+        Self::start(Database::open(place, 1024 * 1024)?)
     }
 
     fn start(database: Database) -> Result<Self, Error> {
         let database = Arc::new(database);
         let writer = Writer::start(Arc::clone(&database)).map_err(|source| Error::Storage(Box::new(source)))?;
-        Ok(Self { shared: Arc::new(Shared { writer, database, scrubbing: tokio::sync::Mutex::new(()) }) })
+        Ok(Self { shared: Arc::new(Shared { writer, database }) })
     }
 
     /// The conversations of one tenant; `None` is the owner's own, of entries without a tenant.
@@ -207,13 +203,21 @@ impl Store {
         Ok(numbers.get(Number::LatestSeen.name())?.map(|at| Timestamp(at.value())))
     }
 
-    /// Overwrites what erased conversations left in the file, if an erasure could not finish it. In steps: other
-    /// writes come in between.
+    /// Writes the file anew without what erased conversations left in it, if they left something. Reads go on
+    /// meanwhile, other writes wait; it takes as much room again as what is there.
     ///
     /// # Errors
-    /// [`Error::Storage`], [`Error::Closed`].
-    pub async fn scrub(&self) -> Result<Scrubbed, Error> {
-        scrub::if_pending(&self.shared).await
+    /// [`Error::NotOverwritten`], [`Error::Storage`], [`Error::Closed`].
+    pub async fn rewrite(&self) -> Result<Rewritten, Error> {
+        self.shared.writer.rewrite().await
+    }
+
+    /// Are erased words still in the file?
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn must_rewrite(&self) -> Result<bool, Error> {
+        rewrite::is_pending(&self.shared.database)
     }
 
     /// Forgets dedupe marks made before `before`, a bounded number per call. True when more are left.

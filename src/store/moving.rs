@@ -73,8 +73,7 @@ impl Operation for MoveSession {
             mover.into.push(Change::Session { from: was_active_at, to: live });
         }
         mover.peers()?;
-        let Mover { mut out, into, .. } = mover;
-        out.push(Change::Rebuild);
+        let Mover { out, into, .. } = mover;
         let mut changes = vec![Changes::Session(from, out), Changes::Session(to, into)];
         changes.extend(episodes::used(tables, &last)?);
         let n_episodes = u64::try_from(n_episodes).unwrap_or(u64::MAX);

@@ -133,11 +133,11 @@ pub struct Expired {
     pub has_more: bool,
 }
 
-/// What overwriting the free pages of the file did.
+/// What writing the file anew did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Scrubbed {
-    /// Bytes overwritten.
-    pub n_bytes: u64,
+pub struct Rewritten {
+    /// Rows of all tables; none when nothing was erased since the last time.
+    pub n_rows: u64,
 }
 
 /// What to look for in transcripts.

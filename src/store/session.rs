@@ -17,7 +17,7 @@ use super::scope::Scope;
 use super::tables::{self, ARCHIVE, Bytes, INBOX, OUTBOX, PARKED, Pending, Position, SESSIONS, TRANSCRIPT};
 use super::turn::{CommitTurn, Park, Postpone};
 use super::versioned::Versioned;
-use super::{Error, Shared, disk, scrub, tenant};
+use super::{Error, Shared, disk, tenant};
 
 /// One conversation of one tenant.
 #[derive(Debug, Clone)]
@@ -200,15 +200,13 @@ impl SessionStore {
         self.shared.writer.write(Restore { scope: self.scope.clone(), episode, at }).await
     }
 
-    /// Removes one archived conversation, or everything under the key, and overwrites what it leaves in the file.
-    /// Returns when both are done; after a crash between the two, opening the store says so and [`super::Store::scrub`] goes on.
+    /// Removes one archived conversation, or everything under the key. What it leaves in the file goes with the next
+    /// [`super::Store::rewrite`], also after a restart.
     ///
     /// # Errors
     /// As [`Self::archive`]. After [`Error::Storage`] it may have happened: ask again.
     pub async fn erase(&self, episode: Option<u64>) -> Result<Erased, Error> {
-        let erased = self.shared.writer.write(Erase { scope: self.scope.clone(), episode }).await?;
-        scrub::if_pending(&self.shared).await?;
-        Ok(erased)
+        self.shared.writer.write(Erase { scope: self.scope.clone(), episode }).await
     }
 
     /// Those that are over, oldest first.

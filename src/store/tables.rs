@@ -8,10 +8,9 @@ use std::ops::RangeInclusive;
 
 use redb::{Table, TableDefinition, WriteTransaction};
 
-use super::database::Database;
 use super::entry::EntryScope;
+use super::rewrite::Copy;
 use super::scope::Scope;
-use super::scrub::Step;
 use super::versioned::Versioned;
 use super::{Error, disk};
 use crate::message::Subject;
@@ -48,10 +47,6 @@ pub(super) type Bytes = &'static [u8];
 
 /// `"format"` → [`FORMAT`].
 pub(super) const META: TableDefinition<&str, u32> = TableDefinition::new("meta");
-/// Pages of zeros, while free pages are overwritten.
-pub(super) const SCRUB: TableDefinition<u64, Bytes> = TableDefinition::new("scrub");
-/// Conversations from which something was erased: their pages must be built anew.
-pub(super) const REBUILD: TableDefinition<SessionId, ()> = TableDefinition::new("rebuild");
 /// Numbers of the whole file by name, see [`Number`].
 pub(super) const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 /// One row per live conversation → `disk::Session`.
@@ -89,8 +84,6 @@ pub(super) const UNRESOLVED: TableDefinition<PositionAt, Bytes> = TableDefinitio
 
 /// The tables that write operations touch, open in one transaction.
 pub(super) struct Tables<'t> {
-    pub(super) scrub: Table<'t, u64, Bytes>,
-    pub(super) rebuild: Table<'t, SessionId, ()>,
     pub(super) numbers: Table<'t, &'static str, u64>,
     pub(super) sessions: Table<'t, SessionId, Bytes>,
     pub(super) archive: Table<'t, Position, Bytes>,
@@ -123,10 +116,6 @@ pub(super) enum Changes {
     Number(Number, u64),
     /// Of one channel entry.
     Entry(EntryScope, Vec<EntryChange>),
-    /// What overwrites free pages.
-    Scrub(Step),
-    /// Pages of zeros up to this one have done their work.
-    ScrubbedUpTo(u64),
     /// Marks that nobody needs any more.
     ForgetMarks(Vec<OwnedMark>),
 }
@@ -160,8 +149,6 @@ pub(super) enum Change {
         entry: String,
         message_id: String,
     },
-    /// The pages in which its rows lay.
-    Rebuild,
 }
 
 /// One row of what is kept for a channel entry. `None` removes it.
@@ -187,8 +174,6 @@ impl<'t> Tables<'t> {
     /// Opens all of them, and so makes those that are missing.
     pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, Error> {
         Ok(Self {
-            scrub: transaction.open_table(SCRUB)?,
-            rebuild: transaction.open_table(REBUILD)?,
             numbers: transaction.open_table(NUMBERS)?,
             sessions: transaction.open_table(SESSIONS)?,
             archive: transaction.open_table(ARCHIVE)?,
@@ -210,12 +195,10 @@ impl<'t> Tables<'t> {
     }
 
     /// Writes what was decided. An error leaves the transaction half-written: it must be aborted.
-    pub(super) fn apply(&mut self, changes: Changes, database: &Database) -> Result<(), Error> {
+    pub(super) fn apply(&mut self, changes: Changes) -> Result<(), Error> {
         match changes {
             Changes::None => Ok(()),
-            Changes::All(all) => all.into_iter().try_for_each(|changes| self.apply(changes, database)),
-            Changes::ScrubbedUpTo(end) => Ok(self.scrub.retain_in(..end, |_, _| false)?),
-            Changes::Scrub(step) => step.apply(self, database),
+            Changes::All(all) => all.into_iter().try_for_each(|changes| self.apply(changes)),
             Changes::Number(number, value) => {
                 self.numbers.insert(number.name(), value)?;
                 Ok(())
@@ -264,7 +247,6 @@ impl<'t> Tables<'t> {
                 self.marks.insert((tenant, &*entry, &*message_id), at)?;
                 self.marks_by_time.insert((at, tenant, &*entry, &*message_id), ())?;
             }
-            Change::Rebuild => drop(self.rebuild.insert((tenant, key), ())?),
             Change::Unmark { entry, message_id } => {
                 let at = self.marks.remove((tenant, &*entry, &*message_id))?.map(|at| at.value());
                 if let Some(at) = at {
@@ -312,6 +294,28 @@ impl<'t> Tables<'t> {
     }
 }
 
+/// Copies all of them.
+pub(super) fn copy(copy: &mut Copy<'_>) -> Result<(), Error> {
+    copy.table(META)?;
+    copy.table(NUMBERS)?;
+    copy.table(SESSIONS)?;
+    copy.table(ARCHIVE)?;
+    copy.table(ACTIVITY)?;
+    copy.table(TRANSCRIPT)?;
+    copy.table(INBOX)?;
+    copy.table(OUTBOX)?;
+    copy.table(PARKED)?;
+    copy.table(USERS)?;
+    copy.table(PEERS)?;
+    copy.table(NOTES)?;
+    copy.table(FILES)?;
+    copy.table(MARKS)?;
+    copy.table(MARKS_BY_TIME)?;
+    copy.table(PAIRINGS)?;
+    copy.table(APPROVALS)?;
+    copy.table(UNRESOLVED)
+}
+
 /// A number of the whole file, a row of [`NUMBERS`].
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Number {
@@ -323,10 +327,8 @@ pub(super) enum Number {
     LastEpisode,
     /// Erasures so far.
     Erasures,
-    /// As many of them have left nothing in free pages.
-    Scrubbed,
-    /// One while all free pages hold zeros.
-    IsFull,
+    /// As many of them have left nothing in the file.
+    Rewritten,
 }
 
 impl Number {
@@ -336,8 +338,7 @@ impl Number {
             Self::LastPosition => "last_position",
             Self::LastEpisode => "last_episode",
             Self::Erasures => "erasures",
-            Self::Scrubbed => "scrubbed",
-            Self::IsFull => "is_full",
+            Self::Rewritten => "rewritten",
         }
     }
 }

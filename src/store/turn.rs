@@ -45,7 +45,7 @@ impl Operation for CommitTurn {
         session.n_lines += 1;
         session.is_news = false;
         session.agent = Some(turn.agent.to_string());
-        session.last_active_at = turn.at.0;
+        session.last_active_at = session.last_active_at.max(turn.at.0);
         let speaker = disk::Speaker::Agent(turn.agent.to_string());
         let line = disk::Line { at: turn.at.0, speaker, text: turn.text, address };
         changes.push(Change::Line(session.n_lines, Some(line.encode()?)));

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::Error;
 use super::database::Database;
+use super::record::Rewritten;
 use super::tables::{Changes, Tables};
+use super::{Error, rewrite};
 
 /// Operations that may wait. Bounds the memory that a burst of messages takes.
 pub(super) const MAX_WAITING: usize = 1024;
@@ -28,9 +29,6 @@ pub(super) trait Operation: Send + 'static {
     /// What the caller learns when it is on the disk.
     type Outcome: Send + 'static;
 
-    /// Must it have a transaction of its own?
-    const IS_ALONE: bool = false;
-
     /// Reads what it needs and decides; sees what operations before it in the batch did.
     fn plan(self, tables: &Tables<'_>) -> Result<(Self::Outcome, Changes), Error>;
 }
@@ -39,7 +37,7 @@ pub(super) trait Operation: Send + 'static {
 #[derive(Debug)]
 pub(super) struct Writer {
     /// `None` only while it is dropped.
-    queue: Option<mpsc::Sender<Box<dyn Job>>>,
+    queue: Option<mpsc::Sender<Work>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -54,21 +52,28 @@ impl Writer {
     /// Writes, after waiting for its turn however long the queue is.
     pub(super) async fn write<O: Operation>(&self, operation: O) -> Result<O::Outcome, Error> {
         let (job, answer) = Pending::new(operation);
-        self.queue()?.send(Box::new(job)).await.or(Err(Error::Closed))?;
+        self.queue()?.send(Work::Write(Box::new(job))).await.or(Err(Error::Closed))?;
         answer.await.unwrap_or(Err(Error::Closed))
     }
 
     /// Writes, or says that too much waits already.
     pub(super) async fn try_write<O: Operation>(&self, operation: O) -> Result<O::Outcome, Error> {
         let (job, answer) = Pending::new(operation);
-        self.queue()?.try_send(Box::new(job)).map_err(|error| match error {
+        self.queue()?.try_send(Work::Write(Box::new(job))).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Error::Busy,
             mpsc::error::TrySendError::Closed(_) => Error::Closed,
         })?;
         answer.await.unwrap_or(Err(Error::Closed))
     }
 
-    fn queue(&self) -> Result<&mpsc::Sender<Box<dyn Job>>, Error> {
+    /// Rewrites the file, if something was erased: after all that waits to be written, and before what comes later.
+    pub(super) async fn rewrite(&self) -> Result<Rewritten, Error> {
+        let (asked, answer) = oneshot::channel();
+        self.queue()?.send(Work::Rewrite(asked)).await.or(Err(Error::Closed))?;
+        answer.await.unwrap_or(Err(Error::Closed))
+    }
+
+    fn queue(&self) -> Result<&mpsc::Sender<Work>, Error> {
         self.queue.as_ref().ok_or(Error::Closed)
     }
 }
@@ -85,13 +90,16 @@ impl Drop for Writer {
     }
 }
 
+/// What waits for the thread.
+enum Work {
+    Write(Box<dyn Job>),
+    Rewrite(oneshot::Sender<Result<Rewritten, Error>>),
+}
+
 /// An operation whatever its outcome is.
 trait Job: Send {
     /// Plans it and applies its changes. An error is the disk's: the transaction must be given up.
-    fn run(&mut self, tables: &mut Tables<'_>, database: &Database) -> Result<Wrote, Error>;
-
-    /// Must it have a transaction of its own?
-    fn is_alone(&self) -> bool;
+    fn run(&mut self, tables: &mut Tables<'_>) -> Result<Wrote, Error>;
 
     /// Tells the caller.
     fn answer(self: Box<Self>, committed: Result<(), Error>);
@@ -118,16 +126,12 @@ impl<O: Operation> Pending<O> {
 }
 
 impl<O: Operation> Job for Pending<O> {
-    fn is_alone(&self) -> bool {
-        O::IS_ALONE
-    }
-
-    fn run(&mut self, tables: &mut Tables<'_>, database: &Database) -> Result<Wrote, Error> {
+    fn run(&mut self, tables: &mut Tables<'_>) -> Result<Wrote, Error> {
         let Some(operation) = self.operation.take() else { return Ok(Wrote::Nothing) };
         match operation.plan(tables) {
             Ok((outcome, changes)) => {
                 let wrote = if matches!(changes, Changes::None) { Wrote::Nothing } else { Wrote::Something };
-                tables.apply(changes, database)?;
+                tables.apply(changes)?;
                 self.outcome = Some(Ok(outcome));
                 Ok(wrote)
             }
@@ -154,7 +158,7 @@ impl<O: Operation> Job for Pending<O> {
 /// The thread's side.
 struct Batches {
     database: Arc<Database>,
-    jobs: mpsc::Receiver<Box<dyn Job>>,
+    jobs: mpsc::Receiver<Work>,
     state: State,
 }
 
@@ -170,17 +174,39 @@ enum State {
 
 impl Batches {
     fn run(mut self) {
-        let mut batch = Vec::new();
-        while self.jobs.blocking_recv_many(&mut batch, MAX_BATCH) > 0 {
-            while !batch.is_empty() {
-                let rest = batch.split_off(n_together(&batch));
-                self.write(&mut batch);
-                batch = rest;
+        let (mut received, mut batch) = (Vec::new(), Vec::new());
+        while self.jobs.blocking_recv_many(&mut received, MAX_BATCH) > 0 {
+            for work in received.drain(..) {
+                match work {
+                    Work::Write(job) => batch.push(job),
+                    Work::Rewrite(answer) => {
+                        self.write(&mut batch);
+                        // A caller that is gone does not need to know.
+                        drop(answer.send(self.rewrite()));
+                    }
+                }
             }
+            self.write(&mut batch);
         }
     }
 
+    /// Several erasures that wait for it are served by the first.
+    fn rewrite(&mut self) -> Result<Rewritten, Error> {
+        self.ready()?;
+        let rewritten = rewrite::if_pending(&self.database);
+        if let Err(error) = &rewritten {
+            tracing::error!(error = %describe(error), "the store's file was not written anew");
+            if !self.database.is_open() {
+                self.recover();
+            }
+        }
+        rewritten
+    }
+
     fn write(&mut self, batch: &mut Vec<Box<dyn Job>>) {
+        if batch.is_empty() {
+            return;
+        }
         if let Err(error) = self.ready() {
             return answer_all(batch, error);
         }
@@ -228,11 +254,6 @@ impl Batches {
     }
 }
 
-/// Of these, how many from the front share a transaction?
-fn n_together(batch: &[Box<dyn Job>]) -> usize {
-    batch.iter().take_while(|job| !job.is_alone()).count().max(1)
-}
-
 /// Tells every caller of the batch that the disk failed.
 fn answer_all(batch: &mut Vec<Box<dyn Job>>, error: Error) {
     let cause: Arc<dyn std::error::Error + Send + Sync> = match error {
@@ -248,7 +269,7 @@ fn write(database: &Database, batch: &mut [Box<dyn Job>]) -> Result<(), Error> {
     let mut tables = Tables::open(&transaction)?;
     let mut wrote = Wrote::Nothing;
     for job in batch {
-        if job.run(&mut tables, database)? == Wrote::Something {
+        if job.run(&mut tables)? == Wrote::Something {
             wrote = Wrote::Something;
         }
     }

@@ -255,6 +255,31 @@ async fn a_reply_that_waits_to_be_sent_is_erased_with_its_conversation() {
 }
 
 #[tokio::test]
+async fn words_that_stay_in_the_file_for_want_of_room_are_told_of_and_go_with_the_next_start() {
+    let mut desk = Desk::open("").await;
+    desk.exchange("pelican").await;
+    let store = desk.gateway.home().join("frontdesk.redb");
+    let holds = || std::fs::read(&store).unwrap().windows(7).any(|window| window == b"pelican");
+    // Where the copy would lie no file can be made.
+    let new = desk.gateway.home().join("frontdesk.redb.new");
+    std::fs::create_dir(&new).unwrap();
+    let (status, body) = desk.gateway.admin(Method::POST, "/api/v1/sessions/erase?key=webhook:u1").await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(body["error"].as_str().unwrap().contains("out of reach"), "{body}");
+    let (_, status) = desk.gateway.admin(Method::GET, "/api/v1/status").await;
+    assert!(status["warnings"].to_string().contains("erased words"), "{status}");
+    assert!(holds());
+    assert_eq!(desk.exchange("heron").await, ["user: heron"]);
+
+    std::fs::remove_dir(&new).unwrap();
+    desk.restart_after(0).await;
+    let is_done = async { while desk.gateway.admin(Method::GET, "/api/v1/status").await.1["warnings"] != json!([]) {} };
+    soon("the copy", is_done).await;
+    assert!(!holds());
+    assert_eq!(desk.exchange("otter").await, ["user: heron", "assistant: to heron", "user: otter"]);
+}
+
+#[tokio::test]
 async fn an_export_is_whole_in_every_format_and_a_search_finds_live_and_archived() {
     let mut desk = Desk::open("").await;
     desk.exchange("<b>heron</b>").await;

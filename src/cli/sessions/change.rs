@@ -10,7 +10,7 @@ use super::Which;
 use crate::cli::output::{self, field, line};
 use crate::cli::{Context, Exit, Failure, client};
 
-/// The free pages of a large file are overwritten before an erasure is answered.
+/// A large file is written anew before an erasure is answered.
 const ERASE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 #[derive(Debug, Args)]
@@ -84,7 +84,7 @@ pub(super) fn erase(context: &Context, erase: &Erase) -> Result<(), Failure> {
     let counts = ["lines", "messages", "replies", "notes", "files", "archives"];
     let counts = counts.map(|name| format!("{} {name}", field(erased, name)));
     line(&format!(
-        "erased: {} ({}); the store's file was overwritten where they lay",
+        "erased: {} ({}); the store's file was written anew without them",
         field(&done, "key"),
         counts.join(", ")
     ));

@@ -92,7 +92,10 @@ async fn run(store: &Store, step: Step) -> Result<(), Error> {
         Step::Restore { key } => session(key).restore(None, Timestamp(22)).await.map(drop),
         Step::Expire => store.expire(Timestamp(9), Timestamp(23), None).await.map(drop),
         Step::Move { from, to } => conversations.move_session(&key(from), &key(to), Timestamp(24)).await.map(drop),
-        Step::Erase { key } => session(key).erase(None).await.map(drop),
+        Step::Erase { key } => {
+            session(key).erase(None).await?;
+            store.rewrite().await.map(drop)
+        }
         Step::PruneAll => store.prune_marks(Timestamp(4)).await.map(drop),
     }
 }
@@ -134,17 +137,25 @@ async fn check(survivors: Survivors) {
             return;
         }
 
-        let store = disk.after_power_cut(survivors).open().unwrap();
+        let disk = disk.after_power_cut(survivors);
+        let store = disk.open().unwrap();
+        assert!(!disk.has_new(), "sync {n_sync}, {survivors:?}: a copy was left");
         let found = views(&store);
         let reached = expected.iter().enumerate().skip(n_done).take(2).find(|(_, views)| **views == found);
         let Some((n_reached, _)) = reached else {
             panic!("sync {n_sync}, {survivors:?}: after {n_done} acknowledged steps there was {found:#?}");
         };
 
+        // As every start does.
+        store.rewrite().await.unwrap();
+        assert!(!store.must_rewrite().unwrap());
         for step in &STEPS[n_reached..] {
             run(&store, *step).await.unwrap();
         }
         assert_eq!(views(&store), expected[STEPS.len()], "sync {n_sync}, {survivors:?}: the rest of the life");
+        for words in ["text of m1", "text of m6", "Has a dog.", "one two"] {
+            assert!(!disk.holds(words), "sync {n_sync}, {survivors:?}: {words} was left");
+        }
     }
 }
 

@@ -3,9 +3,10 @@
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use redb::StorageBackend;
+use redb::{Builder, DatabaseError, StorageBackend};
 
 use super::Store;
+use crate::store::place::{Place, empty_if_unfinished};
 
 /// Clones are the same disk.
 #[derive(Debug, Clone, Default)]
@@ -16,18 +17,40 @@ pub(super) struct Disk {
 
 #[derive(Debug, Default)]
 struct State {
-    /// What a reader sees.
-    bytes: Vec<u8>,
-    /// What was there at the last sync.
-    synced: Vec<u8>,
-    /// Since the last sync.
-    writes: Vec<Write>,
+    /// All that ever were; a directory names them by their place in here.
+    files: Vec<Contents>,
+    directory: Directory,
+    /// As it was at its last sync.
+    synced_directory: Directory,
     n_syncs: usize,
     fault: Fault,
     /// Power is out: everything fails.
     is_dead: bool,
     /// Syncs do not return.
     is_held: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Directory {
+    store: Option<usize>,
+    new: Option<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    /// What a reader sees.
+    bytes: Vec<u8>,
+    /// What was there at the last sync.
+    synced: Vec<u8>,
+    /// Since the last sync.
+    writes: Vec<Write>,
+}
+
+/// An open file of a disk.
+#[derive(Debug)]
+struct DiskFile {
+    disk: Disk,
+    n: usize,
 }
 
 #[derive(Debug)]
@@ -45,6 +68,10 @@ pub(super) enum Fault {
     PowerCutAt(usize),
     /// The next sync fails, and only that one.
     NextSync,
+    /// No room for anything beside the store.
+    NoRoom,
+    /// The next sync of the directory fails, and only that one.
+    NextDirectorySync,
 }
 
 /// Which of the writes since the last sync reached the disk before power went out.
@@ -66,26 +93,47 @@ impl Disk {
     }
 
     pub(super) fn open(&self) -> Result<Store, crate::store::Error> {
-        let disk = self.clone();
-        Store::open_backend(move || Ok(disk.clone()))
+        Store::open_at(self.clone())
     }
 
     /// The disk after power came back.
     pub(super) fn after_power_cut(&self, survivors: Survivors) -> Self {
         let state = self.state();
-        let mut bytes = state.synced.clone();
-        for (n, write) in state.writes.iter().enumerate() {
-            match (write, survivors) {
-                (_, Survivors::None) => {}
-                (Write::Length(len), _) => bytes.resize(*len, 0),
-                (Write::Sector(..), Survivors::Third(remainder)) if n % 3 != remainder => {}
-                (Write::Sector(at, sector), _) => bytes[*at..at + sector.len()].copy_from_slice(sector),
+        let survived = |contents: &Contents| {
+            let mut bytes = contents.synced.clone();
+            for (n, write) in contents.writes.iter().enumerate() {
+                match (write, survivors) {
+                    (_, Survivors::None) => {}
+                    (Write::Length(len), _) => bytes.resize(*len, 0),
+                    (Write::Sector(..), Survivors::Third(remainder)) if n % 3 != remainder => {}
+                    (Write::Sector(at, sector), _) => bytes[*at..at + sector.len()].copy_from_slice(sector),
+                }
             }
-        }
+            Contents { synced: bytes.clone(), bytes, writes: vec![] }
+        };
+        let directory = match survivors {
+            Survivors::None | Survivors::Third(1..) => state.synced_directory,
+            Survivors::All | Survivors::Third(0) => state.directory,
+        };
         let after = Self::default();
-        after.state().synced.clone_from(&bytes);
-        after.state().bytes = bytes;
+        {
+            let mut there = after.state();
+            there.files = state.files.iter().map(survived).collect();
+            (there.directory, there.synced_directory) = (directory, directory);
+        }
         after
+    }
+
+    /// Do these bytes stand in a file that has a name?
+    pub(super) fn holds(&self, words: &str) -> bool {
+        let state = self.state();
+        let named = [state.directory.store, state.directory.new];
+        let mut files = named.into_iter().flatten().map(|n| &state.files[n].bytes);
+        files.any(|bytes| bytes.windows(words.len()).any(|window| window == words.as_bytes()))
+    }
+
+    pub(super) fn has_new(&self) -> bool {
+        self.state().directory.new.is_some()
     }
 
     pub(super) fn has_lost_power(&self) -> bool {
@@ -120,28 +168,23 @@ impl Disk {
     }
 }
 
-impl StorageBackend for Disk {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.alive()?.bytes.len() as u64)
+impl Disk {
+    fn file(&self, n: usize) -> DiskFile {
+        DiskFile { disk: self.clone(), n }
     }
 
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let at = usize::try_from(offset).unwrap();
-        let state = self.alive()?;
-        let bytes = state.bytes.get(at..at + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
-        out.copy_from_slice(bytes);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let len = usize::try_from(len).unwrap();
+    fn store(&self) -> io::Result<DiskFile> {
         let mut state = self.alive()?;
-        state.bytes.resize(len, 0);
-        state.writes.push(Write::Length(len));
-        Ok(())
+        let n = state.directory.store.unwrap_or(state.files.len());
+        if n == state.files.len() {
+            state.files.push(Contents::default());
+            state.directory.store = Some(n);
+        }
+        Ok(self.file(n))
     }
 
-    fn sync_data(&self) -> io::Result<()> {
+    /// Of a file, or of the directory.
+    fn sync(&self, file: Option<usize>) -> io::Result<()> {
         let mut state = self.alive()?;
         while state.is_held {
             state = self.released.wait(state).unwrap();
@@ -156,19 +199,106 @@ impl StorageBackend for Disk {
                 state.fault = Fault::None;
                 return Err(io::Error::other("the disk is full"));
             }
-            Fault::None | Fault::PowerCutAt(_) => {}
+            Fault::NextDirectorySync if file.is_none() => {
+                state.fault = Fault::None;
+                return Err(io::Error::other("the disk failed"));
+            }
+            Fault::None | Fault::PowerCutAt(_) | Fault::NoRoom | Fault::NextDirectorySync => {}
         }
-        state.synced = state.bytes.clone();
-        state.writes.clear();
+        match file {
+            Some(n) => {
+                let contents = &mut state.files[n];
+                contents.synced = contents.bytes.clone();
+                contents.writes.clear();
+            }
+            None => state.synced_directory = state.directory,
+        }
         Ok(())
+    }
+}
+
+impl Place for Disk {
+    fn name(&self) -> String {
+        "memory".to_owned()
+    }
+
+    fn open(&self, redb: &Builder) -> Result<redb::Database, DatabaseError> {
+        redb.create_with_backend(self.store()?)
+    }
+
+    fn is_in_place(&self) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    fn empty_if_unfinished(&self) -> io::Result<()> {
+        empty_if_unfinished(&self.store()?)
+    }
+
+    fn begin(&self, redb: &Builder) -> Result<redb::Database, DatabaseError> {
+        let mut state = self.alive()?;
+        let n = state.files.len();
+        state.files.push(Contents::default());
+        state.directory.new = Some(n);
+        drop(state);
+        redb.create_with_backend(self.file(n))
+    }
+
+    fn open_new(&self, redb: &Builder) -> Result<redb::Database, DatabaseError> {
+        let n = self.alive()?.directory.new.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        redb.create_with_backend(self.file(n))
+    }
+
+    fn replace(&self) -> io::Result<()> {
+        let mut state = self.alive()?;
+        state.directory = Directory { store: state.directory.new, new: None };
+        Ok(())
+    }
+
+    fn discard(&self) -> io::Result<()> {
+        self.alive()?.directory.new = None;
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Self::sync(self, None)
+    }
+}
+
+impl StorageBackend for DiskFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.disk.alive()?.files[self.n].bytes.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let at = usize::try_from(offset).unwrap();
+        let state = self.disk.alive()?;
+        let bytes = state.files[self.n].bytes.get(at..at + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        out.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let len = usize::try_from(len).unwrap();
+        let contents = &mut self.disk.alive()?.files[self.n];
+        contents.bytes.resize(len, 0);
+        contents.writes.push(Write::Length(len));
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.disk.sync(Some(self.n))
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let at = usize::try_from(offset).unwrap();
-        let mut state = self.alive()?;
-        state.bytes.get_mut(at..at + data.len()).ok_or(io::ErrorKind::UnexpectedEof)?.copy_from_slice(data);
+        let mut state = self.disk.alive()?;
+        if state.fault == Fault::NoRoom && state.directory.new == Some(self.n) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let contents = &mut state.files[self.n];
+        contents.bytes.get_mut(at..at + data.len()).ok_or(io::ErrorKind::UnexpectedEof)?.copy_from_slice(data);
         for (n, sector) in data.chunks(SECTOR_BYTES).enumerate() {
-            state.writes.push(Write::Sector(at + n * SECTOR_BYTES, sector.to_vec()));
+            contents.writes.push(Write::Sector(at + n * SECTOR_BYTES, sector.to_vec()));
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ mod entry;
 mod files;
 mod life;
 mod model;
-mod scrub;
+mod rewrite;
 
 use crate::clock::Timestamp;
 use crate::id::{AgentId, ChannelType, EntryId, OpaqueId, SessionKey, TenantId};

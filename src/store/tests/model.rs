@@ -167,7 +167,7 @@ impl Model {
             created_at: at,
             last_active_at: at,
         });
-        row.last_active_at = at;
+        row.last_active_at = row.last_active_at.max(at);
         row.user_name = message.user_name.clone();
         Filed::New
     }
