@@ -163,8 +163,8 @@ impl Gateway {
                 let deliveries = news.into_iter().chain(answers.into_iter().map(|text| batch.delivery(text))).collect();
                 let (answered, agent) = (batch.seqs(), agent.name.clone());
                 let (notes, files) = kept(changes);
-                let (episode, at) = (row.episode, self.now());
-                let turn = Turn { episode, answered, agent, text, deliveries, notes, files, at };
+                let (episode, first_line, at) = (row.episode, row.first_line, self.now());
+                let turn = Turn { episode, first_line, answered, agent, text, deliveries, notes, files, at };
                 match self.commit(&session, turn).await? {
                     Some(deliveries) => self.deliver_all(deliveries),
                     None => {

@@ -133,14 +133,14 @@ async fn run(store: &Store, op: Op, n: &mut usize) {
             let seqs = session.waiting(99).unwrap().into_iter().map(|waiting| waiting.seq).collect();
             *n += 1;
             let text = words(*n, n_bytes);
-            let episode = session.row().unwrap().unwrap().episode;
+            let SessionRow { episode, first_line, .. } = session.row().unwrap().unwrap();
             // A note more, and one of three files written anew.
             let number = session.context(episode).notes().unwrap().last().map_or(0, |note| note.number) + 1;
             let notes = vec![NoteChange { number, was: None, text: Some(words(*n + 1, n_bytes)) }];
             let name = FileName::new(&format!("{}.txt", *n % 3)).unwrap();
             let files = vec![FileChange { name, text: Some(words(*n + 2, n_bytes)) }];
             *n += 2;
-            let said = Turn { episode, notes, files, ..turn(seqs, &text, vec![reply("m", &text)], at.0) };
+            let said = Turn { episode, first_line, notes, files, ..turn(seqs, &text, vec![reply("m", &text)], at.0) };
             session.commit_turn(said).await.unwrap();
         }
         Op::File { key: key_text, n_bytes } => {
