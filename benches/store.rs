@@ -100,7 +100,7 @@ fn answer(inbound: &Inbound, n: u64) -> Turn {
     };
     let agent = AgentId::new("reception").expect("a name");
     let (deliveries, notes, files) = (vec![delivery], Vec::new(), Vec::new());
-    Turn { episode: 1, answered: vec![n], agent, text, deliveries, notes, files, at: Timestamp(n) }
+    Turn { episode: 1, first_line: 1, answered: vec![n], agent, text, deliveries, notes, files, at: Timestamp(n) }
 }
 
 /// What this process has sent to disks, `proc_pid_io(5)`; zero where the system does not say.

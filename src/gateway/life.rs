@@ -161,7 +161,10 @@ impl Gateway {
         session_key: &SessionKey,
         episode: Option<u64>,
     ) -> Result<Restored, store::Error> {
-        self.0.store.tenant(tenant).session(session_key).restore(episode, self.now()).await
+        let restored = self.0.store.tenant(tenant).session(session_key).restore(episode, self.now()).await?;
+        // It knows nothing of what came back.
+        self.interrupt((tenant.cloned(), session_key.clone()));
+        Ok(restored)
     }
 
     /// Removes all that is under a key, or one archived conversation of it. Nothing of it is sent afterwards, unless it

@@ -163,13 +163,13 @@ impl Gateway {
                 let deliveries = news.into_iter().chain(answers.into_iter().map(|text| batch.delivery(text))).collect();
                 let (answered, agent) = (batch.seqs(), agent.name.clone());
                 let (notes, files) = kept(changes);
-                let (episode, at) = (row.episode, self.now());
-                let turn = Turn { episode, answered, agent, text, deliveries, notes, files, at };
+                let (episode, first_line, at) = (row.episode, row.first_line, self.now());
+                let turn = Turn { episode, first_line, answered, agent, text, deliveries, notes, files, at };
                 match self.commit(&session, turn).await? {
                     Some(deliveries) => self.deliver_all(deliveries),
                     None => {
                         let left = session.undelivered()?;
-                        let is_answered = left.iter().any(|reply| reply.content.in_reply_to == last.inbound.message_id);
+                        let is_answered = left.iter().any(|reply| batch.is_answered_by(&reply.content));
                         self.deliver_all(left);
                         if !is_answered {
                             return self.take_back(&session, &batch, &target);
@@ -428,6 +428,11 @@ impl Batch {
         self.waiting().map(|waiting| waiting.seq).collect()
     }
 
+    /// A notice names the message too, and answers nothing.
+    fn is_answered_by(&self, reply: &NewDelivery) -> bool {
+        reply.answers.contains(&self.last().inbound.message_id)
+    }
+
     /// A word on the side: it answers none of the messages.
     fn notice(&self, text: &str) -> NewDelivery {
         NewDelivery { answers: Vec::new(), ..self.delivery(text.to_owned()) }
@@ -536,6 +541,21 @@ mod tests {
     fn a_turn_does_not_grow_without_end() {
         let long = "x".repeat(MAX_COLLECTED_BYTES);
         check_batch(vec![waiting(1, "a", &long), waiting(2, "a", "y")], 1);
+    }
+
+    #[test]
+    fn a_notice_is_no_answer() {
+        let batch = Batch::of(vec![waiting(1, "a", "x"), waiting(2, "a", "y")]).unwrap();
+        let other = Batch::of(vec![waiting(3, "a", "z")]).unwrap();
+        let cases = [
+            (batch.delivery("to y".to_owned()), true),
+            (batch.notice(agent::PATIENCE), false),
+            (batch.notice(agent::NEWS), false),
+            (other.delivery("to z".to_owned()), false),
+        ];
+        for (reply, expected) in cases {
+            assert_eq!(batch.is_answered_by(&reply), expected, "{}", reply.text);
+        }
     }
 
     fn check_split(text: &str, max_chars: usize, expected: &[&str]) {

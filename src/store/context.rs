@@ -77,8 +77,8 @@ impl ContextStore {
     }
 }
 
-/// What a turn changes in them. A note that is not any more what the turn saw spoils the whole turn: the
-/// conversation was joined with an older one meanwhile, and numbers mean other notes.
+/// What a turn changes in them. A note that is not any more what the turn saw spoils the whole turn: numbers mean
+/// other notes by now.
 pub(super) fn changes(
     tables: &Tables<'_>,
     scope: &Scope,

@@ -288,6 +288,8 @@ pub struct Delivery {
 pub struct Turn {
     /// [`SessionRow::episode`] of the row that it began with.
     pub episode: u64,
+    /// [`SessionRow::first_line`] of it: an archived conversation may have come back in front.
+    pub first_line: u64,
     /// The messages that it answers, by [`Waiting::seq`].
     pub answered: Vec<u64>,
     /// Who answered.

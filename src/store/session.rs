@@ -110,7 +110,8 @@ impl SessionStore {
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`], [`Error::Closed`]; [`Error::Gone`] when one of the messages
     /// does not wait any more, or none is named, the conversation is another one than
-    /// [`Turn::episode`], or a note is not what the turn found. On an error nothing has happened.
+    /// [`Turn::episode`] or begins elsewhere than with [`Turn::first_line`], or a note is not what the turn found. On
+    /// an error nothing has happened.
     pub async fn commit_turn(&self, turn: Turn) -> Result<Vec<Delivery>, Error> {
         self.shared.writer.write(CommitTurn { scope: self.scope.clone(), turn }).await
     }

@@ -24,7 +24,7 @@ impl Operation for CommitTurn {
     fn plan(self, tables: &Tables<'_>) -> Result<(Vec<Delivery>, Changes), Error> {
         let Self { scope, turn } = self;
         let mut session = session(tables, &scope)?;
-        if turn.episode != session.episode {
+        if (turn.episode, turn.first_line) != (session.episode, session.first_line) {
             return Err(Error::Gone { what: "conversation" });
         }
         let was_active_at = session.last_active_at;

@@ -219,6 +219,22 @@ async fn an_archive_in_the_middle_of_a_turn_runs_it_again_in_the_next_conversati
 }
 
 #[tokio::test]
+async fn a_turn_in_whose_middle_an_old_conversation_comes_back_is_run_again_with_it() {
+    let mut desk = Desk::open("").await;
+    desk.exchange("one").await;
+    desk.post("archive?key=webhook:u1").await;
+    desk.hook.accepted(&desk.gateway, &direct("u1", "two")).await;
+    let cut_off = desk.model.asked().await;
+    assert_eq!(cut_off.said, ["user: two"]);
+    desk.post("restore?key=webhook:u1").await;
+    let again = desk.model.asked().await;
+    assert_eq!(again.said, ["user: one", "assistant: to one", "user: two"]);
+    cut_off.answer("nobody hears this");
+    again.answer("to two");
+    desk.hook.hears("to two", &["two"]).await;
+}
+
+#[tokio::test]
 async fn of_what_is_erased_in_the_middle_of_a_turn_nobody_hears() {
     let mut desk = Desk::open("").await;
     desk.exchange("one").await;

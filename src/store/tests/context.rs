@@ -39,8 +39,8 @@ async fn answer(
     conversations.file(&key(key_text), &message, FOR_EVER).await.unwrap();
     let session = session(store, tenant_id, key_text);
     let answered = session.waiting(9).unwrap().into_iter().map(|waiting| waiting.seq).collect();
-    let episode = session.row().unwrap().unwrap().episode;
-    session.commit_turn(Turn { episode, notes, files, ..turn(answered, "hi", vec![], at) }).await
+    let SessionRow { episode, first_line, .. } = session.row().unwrap().unwrap();
+    session.commit_turn(Turn { episode, first_line, notes, files, ..turn(answered, "hi", vec![], at) }).await
 }
 
 /// Notes by number, files by name.

@@ -70,12 +70,12 @@ async fn run(store: &Store, step: Step) -> Result<(), Error> {
         Step::Turn { key, seqs } => {
             let replies = vec![reply("m1", "one"), reply("m1", "two")];
             let (session, number) = (session(key), seqs[0]);
-            let episode = session.row()?.map_or(0, |row| row.episode);
+            let (episode, first_line) = session.row()?.map_or((0, 0), |row| (row.episode, row.first_line));
             let was = session.context(episode).notes()?.into_iter().find(|note| note.number == number);
             let text = Some("Has a dog.".to_owned());
             let notes = vec![NoteChange { number, was: was.map(|note| note.text), text }];
             let files = vec![FileChange { name: FileName::new("a.txt").unwrap(), text: Some("dog".repeat(3000)) }];
-            let answer = Turn { episode, notes, files, ..turn(seqs.to_vec(), "one two", replies, 8) };
+            let answer = Turn { episode, first_line, notes, files, ..turn(seqs.to_vec(), "one two", replies, 8) };
             session.commit_turn(answer).await.map(drop)
         }
         Step::Postpone { key, seq } => {

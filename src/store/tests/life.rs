@@ -24,9 +24,9 @@ async fn say(store: &Store, key_text: &str, message_id: &str, at: u64) {
 
 async fn answer(store: &Store, key_text: &str, message_id: &str, at: u64) {
     let session = owners(store, key_text);
-    let episode = session.row().unwrap().unwrap().episode;
+    let SessionRow { episode, first_line, .. } = session.row().unwrap().unwrap();
     let waiting = session.waiting(1).unwrap();
-    let turn = Turn { episode, ..turn(vec![waiting[0].seq], &format!("re {message_id}"), vec![], at) };
+    let turn = Turn { episode, first_line, ..turn(vec![waiting[0].seq], &format!("re {message_id}"), vec![], at) };
     session.commit_turn(turn).await.unwrap();
 }
 
@@ -152,8 +152,22 @@ async fn an_answer_to_a_conversation_that_ended_meanwhile_is_not_committed() {
     check(&store, "a", &[], &[(1, &["m1", "re m1"])]);
     assert_eq!(session.tell(vec![2], reply("m2", "wait"), Timestamp(5)).await.unwrap().len(), 1);
     session.postpone(vec![2], None, Timestamp(6)).await.unwrap();
-    session.commit_turn(Turn { episode: 2, ..late }).await.unwrap();
+    session.commit_turn(Turn { episode: 2, first_line: 3, ..late }).await.unwrap();
     check(&store, "a", &["m2", "re m2"], &[(1, &["m1", "re m1"])]);
+}
+
+#[tokio::test]
+async fn an_answer_that_knows_nothing_of_what_came_back_meanwhile_is_not_committed() {
+    let store = Disk::default().open().unwrap();
+    say(&store, "a", "m1", 1).await;
+    let session = owners(&store, "a");
+    session.archive(Timestamp(2)).await.unwrap();
+    file(&store, "a", "m2", 3, FOR_EVER).await;
+    let late = Turn { episode: 2, first_line: 3, ..turn(vec![2], "re m2", vec![], 5) };
+    session.restore(None, Timestamp(4)).await.unwrap();
+    assert!(matches!(session.commit_turn(late.clone()).await, Err(Error::Gone { what: "conversation" })));
+    session.commit_turn(Turn { first_line: 1, ..late }).await.unwrap();
+    check(&store, "a", &["m1", "re m1", "m2", "re m2"], &[]);
 }
 
 #[tokio::test]
@@ -238,7 +252,7 @@ async fn an_erased_conversation_leaves_nothing_and_is_not_mistaken_for_the_next(
     session.park(vec![3], "why".into(), Some(reply("m3", "sorry")), Timestamp(5)).await.unwrap();
     file(&store, "a", "m4", 6, FOR_EVER).await;
     say(&store, "b", "kept", 7).await;
-    let late = Turn { episode: 2, ..turn(vec![4], "re m4", vec![], 8) };
+    let late = Turn { episode: 2, first_line: 3, ..turn(vec![4], "re m4", vec![], 8) };
 
     let erased = session.erase(None).await.unwrap();
     let counts = (erased.n_lines, erased.n_messages, erased.n_replies, erased.n_archives);
@@ -267,7 +281,7 @@ async fn who_spoke_in_an_erased_episode_only_is_forgotten() {
         conversations.file(&key("a"), &inbound("", user, user, n), FOR_EVER).await.unwrap();
         conversations.file(&key("a"), &inbound("", "w", &n.to_string(), n), FOR_EVER).await.unwrap();
         let seqs = session.waiting(9).unwrap().iter().map(|waiting| waiting.seq).collect();
-        session.commit_turn(Turn { episode: n, ..turn(seqs, "hi", vec![], n) }).await.unwrap();
+        session.commit_turn(Turn { episode: n, first_line: 3 * n - 2, ..turn(seqs, "hi", vec![], n) }).await.unwrap();
         session.archive(Timestamp(n)).await.unwrap();
     }
     session.erase(Some(1)).await.unwrap();

@@ -77,6 +77,7 @@ fn turn(answered: Vec<u64>, text: &str, deliveries: Vec<NewDelivery>, at: u64) -
     let agent = AgentId::new("reception").unwrap();
     Turn {
         episode: 1,
+        first_line: 1,
         answered,
         agent,
         text: text.to_owned(),

@@ -255,8 +255,9 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
         }
         Op::Turn { place, seqs, n_replies, at } => {
             let replies: Vec<_> = (0..n_replies).map(|n| reply("m", &n.to_string())).collect();
-            let episode = session(place).row().unwrap().map_or(0, |row| row.episode);
-            let answer = Turn { episode, ..turn(seqs.clone(), "answer", replies.clone(), at) };
+            let row = session(place).row().unwrap();
+            let (episode, first_line) = row.map_or((0, 0), |row| (row.episode, row.first_line));
+            let answer = Turn { episode, first_line, ..turn(seqs.clone(), "answer", replies.clone(), at) };
             let committed = session(place).commit_turn(answer).await;
             let Some(known) = model.waiting(place, &seqs).filter(|_| !seqs.is_empty()) else {
                 return assert!(matches!(committed, Err(Error::Gone { .. })), "{committed:?}");
