@@ -206,17 +206,18 @@ impl Revisions {
         let name = Revision::name(number, is_good, syntax);
         let path = self.directory.join(&name);
         write_whole(&path, text, 0o600).map_err(|source| RevisionError::Disk { path, source })?;
-        // A text that comes back is the newest again, and not there twice: what went before stays longer.
-        for again in revisions.iter().filter(|old| old.is_good <= is_good && old.syntax == syntax) {
-            if again.content().is_ok_and(|content| content == text) {
-                fs::remove_file(&again.path)
-                    .map_err(|source| RevisionError::Disk { path: again.path.clone(), source })?;
-            }
-        }
-        let revisions = self.list()?;
+        let mut revisions = revisions;
+        revisions.extend(Revision::named(&self.directory, &name));
         let last_good = revisions.iter().rfind(|revision| revision.is_good).map(|revision| revision.number);
+        let digests: Vec<_> = revisions.iter().map(|revision| revision.digest().ok()).collect();
+        let comes_again =
+            |n: usize| digests.get(n).is_some_and(|digest| digests.iter().skip(n + 1).any(|later| later == digest));
+        // First those whose text is there once more: going back and forth must not push out what went before.
+        let mut old: Vec<(usize, &Revision)> = revisions.iter().enumerate().collect();
+        old.sort_by_key(|(n, _)| (!comes_again(*n), *n));
         let n_surplus = revisions.len().saturating_sub(MAX_REVISIONS);
-        let old = revisions.iter().filter(|revision| Some(revision.number) != last_good).take(n_surplus);
+        let old = old.into_iter().map(|(_, revision)| revision).filter(|revision| Some(revision.number) != last_good);
+        let old: Vec<&Revision> = old.take(n_surplus).collect();
         for revision in old {
             fs::remove_file(&revision.path)
                 .map_err(|source| RevisionError::Disk { path: revision.path.clone(), source })?;

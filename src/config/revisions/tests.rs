@@ -83,6 +83,21 @@ fn undo_goes_back_to_the_last_good_one_that_differs_and_can_be_undone() {
 }
 
 #[test]
+fn going_back_and_forth_pushes_nothing_out() {
+    let texts: Vec<String> = (1..=4).map(|port| format!("[gateway]\nport = {port}\n")).collect();
+    let home = home(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+    for _ in 0..12 {
+        undo(home.path(), None);
+        let located = file::locate(home.path()).unwrap().unwrap();
+        Revisions::of(home.path()).keep_used(&located.path, &Secret::new(located.read().unwrap())).unwrap();
+    }
+    let kept = Revisions::of(home.path()).list().unwrap();
+    assert_eq!(kept.len(), MAX_REVISIONS);
+    let kept: std::collections::BTreeSet<_> = kept.iter().map(|revision| revision.content().unwrap()).collect();
+    assert_eq!(kept.len(), texts.len());
+}
+
+#[test]
 fn what_undo_replaces_is_kept_also_when_it_is_broken() {
     let home = home(&[A]);
     write(home.path(), "config.toml", BAD);

@@ -272,7 +272,7 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
             let agent = AgentId::new("reception").unwrap();
             known.say(Timestamp(at), Speaker::Agent(agent.clone()), "answer".into(), address);
             let row = known.view.row.as_mut().unwrap();
-            (row.agent, row.last_active_at, row.is_news) = (Some(agent), Timestamp(at), false);
+            (row.agent, row.last_active_at, row.is_news) = (Some(agent), row.last_active_at.max(Timestamp(at)), false);
             known.sent(place, committed.unwrap(), replies, at);
         }
         Op::Postpone { place, seqs, notices, at } => {

@@ -8,7 +8,7 @@ use proptest::sample::select;
 use super::disk::{Disk, Fault};
 use super::*;
 use crate::id::FileName;
-use crate::store::{Erased, Error, FileChange, NoteChange, Rewritten};
+use crate::store::{Erased, Error, FileChange, NoteChange, Rewritten, SessionRow};
 
 /// They name groups, which are to be forgotten too.
 const KEYS: [&str; 4] = ["canary900001x", "canary900002x", "canary900003x", "canary900004x"];
@@ -132,7 +132,7 @@ async fn run(store: &Store, op: Op, n: &mut usize) {
             futures_util::future::join_all(messages.iter().map(|m| conversations.file(&key, m, FOR_EVER))).await;
             let seqs = session.waiting(99).unwrap().into_iter().map(|waiting| waiting.seq).collect();
             let text = words(n, n_bytes);
-            let episode = session.row().unwrap().unwrap().episode;
+            let SessionRow { episode, first_line, .. } = session.row().unwrap().unwrap();
             // A note more, a file more, and one written anew.
             let number = session.context(episode).notes().unwrap().last().map_or(0, |note| note.number) + 1;
             let notes = vec![NoteChange { number, was: None, text: Some(words(n, n_bytes)) }];
@@ -142,7 +142,7 @@ async fn run(store: &Store, op: Op, n: &mut usize) {
             };
             let files = vec![file("same".to_owned()), file(format!("canary{:06}x", 800_000 + at.0))];
             let reply = reply(messages[0].message_id.as_str(), &text);
-            let said = Turn { episode, notes, files, ..turn(seqs, &text, vec![reply], at.0) };
+            let said = Turn { episode, first_line, notes, files, ..turn(seqs, &text, vec![reply], at.0) };
             session.commit_turn(said).await.unwrap();
         }
         Op::File { key: key_text, n_bytes } => {
@@ -228,9 +228,10 @@ async fn say(store: &Store, first: usize, end: usize) {
         let key = key(&format!("k{n}"));
         conversations.file(&key, &inbound("", &format!("u{n}"), &format!("m{n}"), 1), FOR_EVER).await.unwrap();
         let session = conversations.session(&key);
-        let (episode, seq) = (session.row().unwrap().unwrap().episode, session.waiting(1).unwrap()[0].seq);
+        let SessionRow { episode, first_line, .. } = session.row().unwrap().unwrap();
+        let seq = session.waiting(1).unwrap()[0].seq;
         let answer = turn(vec![seq], &"word ".repeat(500), vec![reply("m", "hi")], 2);
-        session.commit_turn(Turn { episode, ..answer }).await.unwrap();
+        session.commit_turn(Turn { episode, first_line, ..answer }).await.unwrap();
     }
 }
 
