@@ -466,7 +466,7 @@ async fn prune_marks(gateway: Gateway) {
             _ = hourly.tick() => {}
         }
         gateway.sweep_rates();
-        let before = Timestamp(gateway.now().0.saturating_sub(MARKS_KEPT_MS));
-        while let Ok(true) = gateway.0.store.prune_marks(before).await {}
+        let (before, spare) = gateway.older_than(MARKS_KEPT_MS);
+        while let Ok(true) = gateway.0.store.prune_marks(before, spare).await {}
     }
 }

@@ -158,7 +158,7 @@ impl Gateway {
         }
         let store = self.0.store.clone();
         let write = || async move {
-            let written = store.prune_marks(Timestamp(0)).await;
+            let written = store.prune_marks(Timestamp(0), None).await;
             written.inspect_err(|error| tracing::warn!(%error, "the store takes nothing")).is_ok()
         };
         if probe.ask(write).await { Ok(()) } else { Err("the store takes nothing: see the log") }

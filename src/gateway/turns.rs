@@ -115,10 +115,9 @@ impl Gateway {
         let Some(row) = session.row()? else { return Ok(Next::Idle) };
         let Some(batch) = Batch::of(session.waiting(MAX_COLLECTED)?) else { return Ok(Next::Idle) };
         let last = batch.last();
-        let now = self.now();
-        if now.since_ms(last.inbound.received_at) > MAX_AGE_MS {
+        if self.age_ms(last.inbound.received_at) > MAX_AGE_MS {
             let reason = "it waited for more than a day".to_owned();
-            session.park(batch.seqs(), reason, None, now).await?;
+            session.park(batch.seqs(), reason, None, self.now()).await?;
             return Ok(Next::Again);
         }
         if let Some(Command::New { first }) = Command::of(&last.inbound) {

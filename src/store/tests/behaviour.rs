@@ -370,11 +370,16 @@ async fn pruned_marks_are_forgotten_and_others_kept() {
         let a = key("a");
         join_all(part.iter().map(|message| conversations.file(&a, message, FOR_EVER))).await;
     }
-    assert!(store.prune_marks(Timestamp(1400)).await.unwrap());
-    assert!(!store.prune_marks(Timestamp(1400)).await.unwrap());
-    assert!(!store.prune_marks(Timestamp(1400)).await.unwrap());
+    assert!(store.prune_marks(Timestamp(1400), None).await.unwrap());
+    assert!(!store.prune_marks(Timestamp(1400), None).await.unwrap());
+    assert!(!store.prune_marks(Timestamp(1400), None).await.unwrap());
     assert_eq!(conversations.file(&key("a"), &messages[1400], FOR_EVER).await.unwrap(), Filed::Duplicate);
     assert_eq!(conversations.file(&key("a"), &messages[1399], FOR_EVER).await.unwrap(), Filed::New);
+    let spare = Some((Timestamp(1410), Timestamp(1420)));
+    assert!(!store.prune_marks(Timestamp(1450), spare).await.unwrap());
+    for (n, expected) in [(1409, Filed::New), (1410, Filed::Duplicate), (1420, Filed::Duplicate), (1421, Filed::New)] {
+        assert_eq!(conversations.file(&key("a"), &messages[n], FOR_EVER).await.unwrap(), expected, "{n}");
+    }
 }
 
 #[tokio::test]

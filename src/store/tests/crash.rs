@@ -93,7 +93,7 @@ async fn run(store: &Store, step: Step) -> Result<(), Error> {
         Step::Expire => store.expire(Timestamp(9), Timestamp(23), None).await.map(drop),
         Step::Move { from, to } => conversations.move_session(&key(from), &key(to), Timestamp(24)).await.map(drop),
         Step::Erase { key } => session(key).erase(None).await.map(drop),
-        Step::PruneAll => store.prune_marks(Timestamp(4)).await.map(drop),
+        Step::PruneAll => store.prune_marks(Timestamp(4), None).await.map(drop),
     }
 }
 

@@ -311,6 +311,18 @@ async fn expiry_reads_only_what_is_due() {
 }
 
 #[tokio::test]
+async fn expiry_reads_around_what_is_spared() {
+    let store = Disk::default().open().unwrap();
+    for n in 0..40_u64 {
+        say(&store, &format!("k{n}"), &n.to_string(), n * HOUR).await;
+    }
+    let spare = Some((Timestamp(3 * HOUR), Timestamp(30 * HOUR)));
+    let expired = store.expire(Timestamp(35 * HOUR), Timestamp(40 * HOUR), spare).await.unwrap();
+    assert_eq!(expired, Expired { n_archived: 3 + 4, n_read: 4 + 6, has_more: false });
+    assert_eq!(store.counts().unwrap().sessions, 33);
+}
+
+#[tokio::test]
 async fn expiry_goes_on_where_a_step_ended() {
     let store = Disk::default().open().unwrap();
     for n in 0..250 {
@@ -329,15 +341,17 @@ async fn a_clock_that_is_wrong_archives_nothing() {
     assert_eq!(store.latest_seen().unwrap(), None);
     let expired = store.expire(Timestamp(1), Timestamp(500 * HOUR), None).await.unwrap();
     assert_eq!((expired.n_archived, store.latest_seen().unwrap()), (0, Some(Timestamp(500 * HOUR))));
-    for (before, seen, spare_since, expected) in [
+    for (before, seen, spare, expected) in [
         // Behind what was seen before.
         (100 * HOUR, 499 * HOUR, None, 0),
         // Ahead, but active since the process started.
-        (900 * HOUR, 1000 * HOUR, Some(HOUR), 0),
-        (900 * HOUR, 1000 * HOUR, Some(HOUR + 1), 1),
+        (900 * HOUR, 1000 * HOUR, Some((HOUR, HOUR)), 0),
+        (900 * HOUR, 1000 * HOUR, Some((0, 50 * HOUR)), 0),
+        (900 * HOUR, 1000 * HOUR, Some((HOUR + 1, 50 * HOUR)), 1),
     ] {
-        let expired = store.expire(Timestamp(before), Timestamp(seen), spare_since.map(Timestamp)).await.unwrap();
-        assert_eq!(expired.n_archived, expected, "{before} {seen} {spare_since:?}");
+        let spare = spare.map(|(first, last)| (Timestamp(first), Timestamp(last)));
+        let expired = store.expire(Timestamp(before), Timestamp(seen), spare).await.unwrap();
+        assert_eq!(expired.n_archived, expected, "{before} {seen} {spare:?}");
     }
     assert_eq!(store.latest_seen().unwrap(), Some(Timestamp(1000 * HOUR)));
 }
