@@ -243,9 +243,14 @@ impl Gateway {
         if is_inline || is_told || target.has_words.load(Ordering::Relaxed) {
             return Ok(());
         }
+        let (gateway, session, seqs) = (self.clone(), session.clone(), batch.seqs());
         let notice = batch.notice(agent::PATIENCE);
-        self.deliver_all(session.tell(batch.seqs(), notice, self.now()).await?);
-        Ok(())
+        // In a task of its own: what is committed must be sent, also when the turn is interrupted.
+        let telling = self.0.tasks.spawn(async move {
+            gateway.deliver_all(session.tell(seqs, notice, gateway.now()).await?);
+            Ok(())
+        });
+        telling.await.unwrap_or(Err(store::Error::Closed))
     }
 
     /// A bug of ours must not end the lane: its messages count a failed try and are set aside after some.
