@@ -159,7 +159,7 @@ impl Gateway {
     async fn attempt(&self, session: &SessionStore, delivery: &mut Delivery) -> Result<Attempt, store::Error> {
         let address = &delivery.content.address;
         // Erased meanwhile: nobody may hear it.
-        if !session.undelivered()?.iter().any(|waiting| waiting.id == delivery.id) {
+        if !session.has_delivery(&delivery.id)? {
             return Ok(Attempt::Done);
         }
         if self.age_ms(delivery.created_at) > max_age_ms(delivery) {

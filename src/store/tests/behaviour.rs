@@ -414,3 +414,17 @@ async fn a_full_queue_refuses_messages_and_makes_turns_wait() {
         assert_eq!(filed.unwrap(), Filed::New);
     }
 }
+
+#[tokio::test]
+async fn a_reply_is_there_until_it_is_settled_and_under_its_key_only() {
+    let store = Disk::default().open().unwrap();
+    let conversations = store.tenant(None);
+    let (a, b) = (conversations.session(&key("a")), conversations.session(&key("b")));
+    conversations.file(&key("a"), &inbound("", "u", "m1", 1), FOR_EVER).await.unwrap();
+    let replies = vec![reply("m1", "one"), reply("m1", "two")];
+    let sent = a.commit_turn(turn(vec![1], "one two", replies, 2)).await.unwrap();
+    let has = |session: &SessionStore, id: &str| session.has_delivery(id).unwrap();
+    assert_eq!((has(&a, &sent[0].id), has(&b, &sent[0].id), has(&a, "dlv_1")), (true, false, false));
+    a.settle_delivery(&sent[0].id).await.unwrap();
+    assert_eq!((has(&a, &sent[0].id), has(&a, &sent[1].id)), (false, true));
+}
