@@ -274,6 +274,18 @@ async fn an_erased_conversation_leaves_nothing_and_is_not_mistaken_for_the_next(
 }
 
 #[tokio::test]
+async fn an_answer_is_erased_with_its_conversation_although_the_clock_went_back() {
+    let store = Disk::default().open().unwrap();
+    let session = owners(&store, "a");
+    file(&store, "a", "m1", 9, FOR_EVER).await;
+    session.commit_turn(turn(vec![1], "re m1", vec![reply("m1", "re m1")], 9)).await.unwrap();
+    say(&store, "a", "m2", 5).await;
+    session.archive(Timestamp(6)).await.unwrap();
+    assert_eq!(session.erase(Some(1)).await.unwrap().n_replies, 1);
+    assert_eq!(session.undelivered().unwrap(), []);
+}
+
+#[tokio::test]
 async fn who_spoke_in_an_erased_episode_only_is_forgotten() {
     let store = Disk::default().open().unwrap();
     let (conversations, session) = (store.tenant(None), owners(&store, "a"));
