@@ -1,7 +1,6 @@
 //! From an identity bundle to a message that waits for its turn.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -203,17 +202,19 @@ impl Gateway {
     /// Under `main` all who write directly share one conversation: said once, when the second one is admitted.
     fn warn_of_main(&self, session_key: &SessionKey, identity: &Identity) {
         let (live, tenant) = (self.0.live.load(), identity.tenant.as_ref());
-        let is_main = live.resolver.main_key(tenant).is_some_and(|main| main == *session_key);
-        if !is_main || self.0.warned_of_main.load(Ordering::Relaxed) {
+        let main = live.resolver.main_key(tenant, identity.workspace.as_ref());
+        let warned = || self.0.warned_of_main.lock().unwrap_or_else(PoisonError::into_inner);
+        if main.as_ref() != Some(session_key) || warned().contains(session_key) {
             return;
         }
-        // Looking who shares it visits all who wrote to this tenant, so not for the one who began it.
+        // Looking who shares it visits all who wrote to it, so not for the one who began it.
         let began = self.0.store.tenant(tenant).session(session_key).row().ok().flatten();
         if began.is_some_and(|row| row.channel == identity.channel && row.user == identity.user) {
             return;
         }
-        for warning in self.shared_main(&live).unwrap_or_default() {
-            self.0.warned_of_main.store(true, Ordering::Relaxed);
+        if let Ok(Some(warning)) = self.shared_main(&live, tenant, session_key)
+            && warned().insert(session_key.clone())
+        {
             tracing::warn!("{warning}");
         }
     }

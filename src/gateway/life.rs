@@ -36,8 +36,8 @@ pub(super) struct Clocks {
 pub(super) struct Bounds {
     /// Those that were last active before this …
     pub(super) before: Timestamp,
-    /// … and not since then.
-    pub(super) spare_since: Option<Timestamp>,
+    /// … and not from the first of these to the second.
+    pub(super) spare: Option<(Timestamp, Timestamp)>,
     /// What it is to remember as the latest time.
     pub(super) seen: Timestamp,
 }
@@ -49,6 +49,29 @@ impl Clocks {
         if jump > TOLERANCE_MS { jump } else { 0 }
     }
 
+    /// The time it would be if nobody had set the wall clock.
+    fn counted(self) -> Timestamp {
+        self.started_at.plus_ms(self.elapsed_ms)
+    }
+
+    /// Was this stamped since the start and before the wall clock was set forward? What came later is as old as that
+    /// clock says.
+    fn is_before_jump(self, at: Timestamp) -> bool {
+        self.jump_ms() > 0 && (self.started_at..=self.counted()).contains(&at)
+    }
+
+    /// How long ago this was stamped.
+    fn age_ms(self, at: Timestamp) -> u64 {
+        if self.is_before_jump(at) { self.counted() } else { self.now }.since_ms(at)
+    }
+
+    /// What is not as old as the wall clock says and must be left although it seems older than `kept_ms`.
+    fn spare(self, kept_ms: u64) -> Option<(Timestamp, Timestamp)> {
+        let counted = self.counted();
+        let first = Timestamp(counted.0.saturating_sub(kept_ms)).max(self.started_at);
+        (self.jump_ms() > 0).then_some((first, counted))
+    }
+
     /// What to archive; `None`: nothing, whatever lies there.
     pub(super) fn bounds(self, ttl_ms: Option<u64>) -> Option<Bounds> {
         let ttl_ms = ttl_ms?;
@@ -57,23 +80,18 @@ impl Clocks {
             return None;
         }
         let before = Timestamp(self.now.0.saturating_sub(ttl_ms));
-        let (spare_since, seen) = match self.jump_ms() {
-            0 => (None, self.now),
-            _ => {
-                let counted = self.started_at.plus_ms(self.elapsed_ms);
-                // What was active since the start has its time as the other clock counts it. And a time that may be
-                // wrong is not kept as the latest: nothing would be archived until it has come.
-                let spare_since = Timestamp(counted.0.saturating_sub(ttl_ms)).max(self.started_at);
-                (Some(spare_since), self.latest_seen.map_or(counted, |seen| seen.max(counted)))
-            }
+        // A time that may be wrong is not kept as the latest: nothing would be archived until it has come.
+        let seen = match self.jump_ms() {
+            0 => self.now,
+            _ => self.latest_seen.map_or(self.counted(), |seen| seen.max(self.counted())),
         };
-        Some(Bounds { before, spare_since, seen })
+        Some(Bounds { before, spare: self.spare(ttl_ms), seen })
     }
 
     /// The time to live of a conversation that was last active at `last_active_at`.
     pub(super) fn ttl_ms(self, ttl_ms: Option<u64>, last_active_at: Option<Timestamp>) -> Option<u64> {
-        let saw_it = last_active_at.is_some_and(|at| at >= self.started_at);
-        ttl_ms.map(|ttl_ms| ttl_ms.saturating_add(if saw_it { self.jump_ms() } else { 0 }))
+        let seems_older = last_active_at.is_some_and(|at| self.is_before_jump(at));
+        ttl_ms.map(|ttl_ms| ttl_ms.saturating_add(if seems_older { self.jump_ms() } else { 0 }))
     }
 }
 
@@ -106,6 +124,17 @@ impl Gateway {
         }
     }
 
+    /// How long ago something was stamped, also when the wall clock was set forward since.
+    pub(super) fn age_ms(&self, at: Timestamp) -> u64 {
+        self.clocks(None).age_ms(at)
+    }
+
+    /// Up to which time a stamp is older than `kept_ms`, and which stamps are not although they seem so.
+    pub(super) fn older_than(&self, kept_ms: u64) -> (Timestamp, Option<(Timestamp, Timestamp)>) {
+        let clocks = self.clocks(None);
+        (Timestamp(clocks.now.0.saturating_sub(kept_ms)), clocks.spare(kept_ms))
+    }
+
     /// Archives what is over: at the start, after every reload, and every hour.
     pub(super) async fn sweep(self) {
         // What an erasure left over; a failure is in the log and in the status.
@@ -129,10 +158,10 @@ impl Gateway {
         let mut n_archived = 0;
         loop {
             let latest_seen = self.0.store.latest_seen()?;
-            let Some(Bounds { before, spare_since, seen }) = self.clocks(latest_seen).bounds(self.ttl_ms()) else {
+            let Some(Bounds { before, spare, seen }) = self.clocks(latest_seen).bounds(self.ttl_ms()) else {
                 return Ok(n_archived);
             };
-            let expired = self.0.store.expire(before, seen, spare_since).await?;
+            let expired = self.0.store.expire(before, seen, spare).await?;
             n_archived += expired.n_archived;
             if !expired.has_more || self.0.stop.is_cancelled() {
                 return Ok(n_archived);
@@ -217,11 +246,15 @@ mod tests {
         Clocks { now: at(now), started_at: at(0), elapsed_ms: elapsed * DAY_MS, latest_seen: latest_seen.map(at) }
     }
 
-    /// Also in days after the start: archived before, spared since, seen.
-    fn check(clocks: Clocks, expected: Option<(i64, Option<i64>, i64)>) {
+    /// In days after the start: archived before, spared from and to, seen.
+    type InDays = (i64, Option<(i64, i64)>, i64);
+
+    fn check(clocks: Clocks, expected: Option<InDays>) {
         let days = |at: Timestamp| (at.0.cast_signed() - START.cast_signed()) / 86_400_000;
         let bounds = clocks.bounds(Some(TTL));
-        let found = bounds.map(|bounds| (days(bounds.before), bounds.spare_since.map(days), days(bounds.seen)));
+        let found = bounds.map(|Bounds { before, spare, seen }| {
+            (days(before), spare.map(|(first, last)| (days(first), days(last))), days(seen))
+        });
         assert_eq!(found, expected, "{clocks:?}");
     }
 
@@ -241,10 +274,10 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_jumps_forward_spares_what_was_active_since_the_start() {
-        check(clocks(700, 1, Some(0)), Some((670, Some(0), 1)));
-        check(clocks(700, 40, Some(0)), Some((670, Some(10), 40)));
-        check(clocks(700, 1, Some(600)), Some((670, Some(0), 600)));
+    fn a_clock_that_jumps_forward_spares_what_was_active_between_the_start_and_the_jump() {
+        check(clocks(700, 1, Some(0)), Some((670, Some((0, 1)), 1)));
+        check(clocks(700, 40, Some(0)), Some((670, Some((10, 40)), 40)));
+        check(clocks(700, 1, Some(600)), Some((670, Some((0, 1)), 600)));
     }
 
     #[test]
@@ -254,13 +287,30 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_is_added_to_the_time_of_what_was_active_since_the_start() {
+    fn a_jump_is_added_to_the_time_of_what_was_active_between_the_start_and_the_jump() {
         let check = |clocks: Clocks, last_active_at: Option<u64>, expected: u64| {
             assert_eq!(clocks.ttl_ms(Some(TTL), last_active_at.map(Timestamp)), Some(expected), "{clocks:?}");
         };
         check(clocks(700, 1, None), Some(START), TTL + 699 * DAY_MS);
+        check(clocks(700, 1, None), Some(START + DAY_MS), TTL + 699 * DAY_MS);
         check(clocks(700, 1, None), Some(START - 1), TTL);
+        check(clocks(740, 40, None), Some(START + 701 * DAY_MS), TTL);
         check(clocks(700, 1, None), None, TTL);
         check(clocks(700, 700, None), Some(START), TTL);
+    }
+
+    #[test]
+    fn a_jump_makes_nothing_older_that_was_stamped_before_it() {
+        let check = |clocks: Clocks, at: i64, expected: u64| {
+            let at = Timestamp(START.saturating_add_signed(at * 86_400_000));
+            assert_eq!(clocks.age_ms(at), expected * DAY_MS, "{clocks:?} {at}");
+        };
+        check(clocks(5, 5, None), 1, 4);
+        check(clocks(5, 5, None), -1, 6);
+        check(clocks(701, 1, None), 0, 1);
+        check(clocks(701, 1, None), 1, 0);
+        check(clocks(701, 1, None), -1, 702);
+        check(clocks(740, 40, None), 701, 39);
+        check(clocks(-60, 40, None), 0, 0);
     }
 }

@@ -23,10 +23,10 @@ mod server;
 mod status;
 mod turns;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +39,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::document::{Problem, Secret, Variables};
+use crate::id::SessionKey;
 use crate::session::lane::Lanes;
 use crate::store::{self, Resume, Store};
 
@@ -187,8 +188,9 @@ struct Inner {
     tenant_rates: rates::Rates,
     /// How fast codes are tried.
     guesses: rates::Rates,
-    /// Has it been said that strangers share a conversation under `main`?
-    warned_of_main: AtomicBool,
+    /// Of which conversations under `main` it has been said that several people share them: one for each tenant and
+    /// workspace that entries have.
+    warned_of_main: Mutex<BTreeSet<SessionKey>>,
 }
 
 impl fmt::Debug for Inner {
@@ -260,7 +262,7 @@ impl Gateway {
             revision_trouble: Mutex::new(None),
             tenant_rates: rates::Rates::default(),
             guesses: rates::Rates::default(),
-            warned_of_main: AtomicBool::new(false),
+            warned_of_main: Mutex::default(),
         }));
         let live = gateway.0.live.load_full();
         // What waits must not be answered by whatever stands in for the configuration that is wrong. Read before
@@ -466,7 +468,7 @@ async fn prune_marks(gateway: Gateway) {
             _ = hourly.tick() => {}
         }
         gateway.sweep_rates();
-        let before = Timestamp(gateway.now().0.saturating_sub(MARKS_KEPT_MS));
-        while let Ok(true) = gateway.0.store.prune_marks(before).await {}
+        let (before, spare) = gateway.older_than(MARKS_KEPT_MS);
+        while let Ok(true) = gateway.0.store.prune_marks(before, spare).await {}
     }
 }

@@ -144,7 +144,7 @@ impl Gateway {
                 }
             };
             // Whatever a vendor asks for, after a day the reply is set aside and the next one has its turn.
-            let left = max_age_ms(&delivery).saturating_sub(self.now().since_ms(delivery.created_at)) + 1;
+            let left = max_age_ms(&delivery).saturating_sub(self.age_ms(delivery.created_at)) + 1;
             let pause = jitter(wait).max(asked.unwrap_or_default()).min(Duration::from_millis(left));
             wait = (wait * 2).min(LONGEST_WAIT);
             tokio::select! {
@@ -159,10 +159,10 @@ impl Gateway {
     async fn attempt(&self, session: &SessionStore, delivery: &mut Delivery) -> Result<Attempt, store::Error> {
         let address = &delivery.content.address;
         // Erased meanwhile: nobody may hear it.
-        if !session.undelivered()?.iter().any(|waiting| waiting.id == delivery.id) {
+        if !session.has_delivery(&delivery.id)? {
             return Ok(Attempt::Done);
         }
-        if self.now().since_ms(delivery.created_at) > max_age_ms(delivery) {
+        if self.age_ms(delivery.created_at) > max_age_ms(delivery) {
             return self.set_aside(session, delivery, "it could not be delivered in time".to_owned()).await;
         }
         if address.entry().as_str() == crate::id::API_ENTRY {

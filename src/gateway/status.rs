@@ -10,10 +10,9 @@ use futures_util::future::{BoxFuture, Shared};
 use tokio::time::Instant;
 
 use super::Gateway;
-use super::live::LiveEntry;
+use super::live::{Live, LiveEntry};
 use crate::clock::Timestamp;
-use crate::id::{API_ENTRY, ChannelType, OpaqueId};
-use crate::session::DmScope;
+use crate::id::{API_ENTRY, ChannelType, OpaqueId, SessionKey, TenantId};
 use crate::store::{self, Counts};
 
 /// How long an answer of the store's writer counts: whoever asks `/readyz` without end must not fill its queue.
@@ -135,7 +134,7 @@ impl Gateway {
                 warnings.push(format!("replies wait for the channel entry {entry}, which is not configured; add it again, or they are set aside after a day"));
             }
         }
-        warnings.extend(self.shared_main(&live)?);
+        warnings.extend(self.shared_mains(&live)?);
         Ok(Status {
             port: address.map(|address| address.port()),
             address: address.map(|address| address.to_string()).unwrap_or_default(),
@@ -165,35 +164,42 @@ impl Gateway {
         }
         let store = self.0.store.clone();
         let write = || async move {
-            let written = store.prune_marks(Timestamp(0)).await;
+            let written = store.prune_marks(Timestamp(0), None).await;
             written.inspect_err(|error| tracing::warn!(%error, "the store takes nothing")).is_ok()
         };
         if probe.ask(write).await { Ok(()) } else { Err("the store takes nothing: see the log") }
     }
 
-    /// Under `main` all direct messages of a tenant are one conversation: fine for one person, a leak for two.
-    pub(super) fn shared_main(&self, live: &super::live::Live) -> Result<Vec<String>, store::Error> {
-        if live.settings.session.dm_scope != DmScope::Main {
-            return Ok(Vec::new());
-        }
-        let owners = &live.settings.session.owners;
+    /// Under `main` all direct messages of a tenant's workspace are one conversation: fine for one person, a leak for two.
+    fn shared_mains(&self, live: &Live) -> Result<Vec<String>, store::Error> {
+        let owners: BTreeSet<_> = live.entries.values().map(|entry| (&entry.tenant, &entry.workspace)).collect();
         let mut warnings = Vec::new();
-        let tenants: BTreeSet<_> = live.entries.values().map(|entry| entry.tenant.clone()).collect();
-        for tenant in tenants {
-            let Some(key) = live.resolver.main_key(tenant.as_ref()) else { continue };
-            let peers = self.0.store.tenant(tenant.as_ref()).peers_of(&key, 100)?;
-            // All ids on the owners' list are taken for one person.
-            let is_owner = |(channel, user): &&(ChannelType, OpaqueId)| owners.contains(&format!("{channel}:{user}"));
-            let n_owners = peers.iter().filter(is_owner).count();
-            let n_people = peers.len() - n_owners + n_owners.min(1);
-            if n_people > 1 {
-                warnings.push(format!(
-                    "{n_people} peers share the conversation {key}, and the agent tells each what the others said; \
-                     set session.dm_scope = \"per-channel-peer\""
-                ));
-            }
+        for (tenant, workspace) in owners {
+            let Some(key) = live.resolver.main_key(tenant.as_ref(), workspace.as_ref()) else { continue };
+            warnings.extend(self.shared_main(live, tenant.as_ref(), &key)?);
         }
         Ok(warnings)
+    }
+
+    /// What is wrong with this one, if several people share it.
+    pub(super) fn shared_main(
+        &self,
+        live: &Live,
+        tenant: Option<&TenantId>,
+        key: &SessionKey,
+    ) -> Result<Option<String>, store::Error> {
+        let owners = &live.settings.session.owners;
+        let peers = self.0.store.tenant(tenant).peers_of(key, 100)?;
+        // All ids on the owners' list are taken for one person.
+        let is_owner = |(channel, user): &&(ChannelType, OpaqueId)| owners.contains(&format!("{channel}:{user}"));
+        let n_owners = peers.iter().filter(is_owner).count();
+        let n_people = peers.len() - n_owners + n_owners.min(1);
+        Ok((n_people > 1).then(|| {
+            format!(
+                "{n_people} peers share the conversation {key}, and the agent tells each what the others said; \
+                 set session.dm_scope = \"per-channel-peer\""
+            )
+        }))
     }
 }
 

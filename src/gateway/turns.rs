@@ -115,10 +115,9 @@ impl Gateway {
         let Some(row) = session.row()? else { return Ok(Next::Idle) };
         let Some(batch) = Batch::of(session.waiting(MAX_COLLECTED)?) else { return Ok(Next::Idle) };
         let last = batch.last();
-        let now = self.now();
-        if now.since_ms(last.inbound.received_at) > MAX_AGE_MS {
+        if self.age_ms(last.inbound.received_at) > MAX_AGE_MS {
             let reason = "it waited for more than a day".to_owned();
-            session.park(batch.seqs(), reason, None, now).await?;
+            session.park(batch.seqs(), reason, None, self.now()).await?;
             return Ok(Next::Again);
         }
         if let Some(Command::New { first }) = Command::of(&last.inbound) {
@@ -244,9 +243,14 @@ impl Gateway {
         if is_inline || is_told || target.has_words.load(Ordering::Relaxed) {
             return Ok(());
         }
+        let (gateway, session, seqs) = (self.clone(), session.clone(), batch.seqs());
         let notice = batch.notice(agent::PATIENCE);
-        self.deliver_all(session.tell(batch.seqs(), notice, self.now()).await?);
-        Ok(())
+        // In a task of its own: what is committed must be sent, also when the turn is interrupted.
+        let telling = self.0.tasks.spawn(async move {
+            gateway.deliver_all(session.tell(seqs, notice, gateway.now()).await?);
+            Ok(())
+        });
+        telling.await.unwrap_or(Err(store::Error::Closed))
     }
 
     /// A bug of ours must not end the lane: its messages count a failed try and are set aside after some.

@@ -142,20 +142,20 @@ impl Resolver {
         Ok(Resolved { session_key: SessionKey::from_resolver(key), rule })
     }
 
-    /// The conversation of all direct messages of a tenant, under `dmScope: main`.
+    /// The conversation of all direct messages of a tenant's workspace, under `dmScope: main`.
     #[must_use]
-    pub fn main_key(&self, tenant: Option<&TenantId>) -> Option<SessionKey> {
+    pub fn main_key(&self, tenant: Option<&TenantId>, workspace: Option<&OpaqueId>) -> Option<SessionKey> {
         if self.scope != DmScope::Main {
             return None;
         }
         let mut key = String::new();
-        self.push_tenant(&mut key, tenant);
+        self.push_prefix(&mut key, tenant, workspace);
         key.push_str("main");
         Some(SessionKey::from_resolver(key))
     }
 
     fn push_key(&self, key: &mut impl Out, identity: &Identity) -> Result<Rule, ResolveError> {
-        self.push_prefix(key, identity);
+        self.push_prefix(key, identity.tenant.as_ref(), identity.workspace.as_ref());
         let rule = match identity.parent {
             ChatKind::Direct => self.push_direct(key, identity)?,
             ChatKind::Group | ChatKind::Thread => {
@@ -180,9 +180,9 @@ impl Resolver {
         key.push(b'-');
     }
 
-    fn push_prefix(&self, key: &mut impl Out, identity: &Identity) {
-        self.push_tenant(key, identity.tenant.as_ref());
-        if let Some(workspace) = &identity.workspace {
+    fn push_prefix(&self, key: &mut impl Out, tenant: Option<&TenantId>, workspace: Option<&OpaqueId>) {
+        self.push_tenant(key, tenant);
+        if let Some(workspace) = workspace {
             key.push_str("workspace=");
             push_id(key, workspace.as_str(), Reserved::default());
             key.push(b':');

@@ -155,6 +155,19 @@ fn a_workspace_is_a_segment_behind_the_tenant() {
 }
 
 #[test]
+fn the_main_conversation_is_known_without_a_message() {
+    let mut direct = identity("slack", ChatKind::Direct, ["T1", "D1", "", "U1"]);
+    let main = resolver(DmScope::Main, FORMATS[0]);
+    for (tenant, workspace) in [(None, None), (Some("42"), None), (None, Some("w-1")), (Some("42"), Some("w-1"))] {
+        direct.tenant = tenant.map(|tenant| TenantId::new(tenant).unwrap());
+        direct.workspace = workspace.map(|workspace| OpaqueId::new(workspace).unwrap());
+        let key = main.resolve(&direct).unwrap().session_key;
+        assert_eq!(main.main_key(direct.tenant.as_ref(), direct.workspace.as_ref()), Some(key));
+    }
+    assert_eq!(resolver(DmScope::PerPeer, FORMATS[0]).main_key(None, None), None);
+}
+
+#[test]
 fn linked_people_share_one_conversation_under_per_peer() {
     let ids = vec!["slack:U07DEF456".to_owned(), "wa:+15551234567".to_owned()];
     let identity_links = vec![IdentityLink { name: "alice".into(), ids }];

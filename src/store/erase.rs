@@ -118,8 +118,8 @@ impl Found<'_> {
         }
         let is_of_it = |delivery: &disk::Delivery| {
             (session.first_line..=session.n_lines).contains(&delivery.line)
-                // A notice after the end names the last line before it.
-                && delivery.created_at <= session.last_active_at
+                // A notice after the end names the last line before it. The clock may have been set back since an answer.
+                && (!delivery.answers.is_empty() || delivery.created_at <= session.last_active_at)
         };
         for row in self.tables.outbox.range(tables::deliveries(self.scope))? {
             let (id, delivery) = row?;

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 
 use super::record::Expired;
 use super::scope::Scope;
-use super::tables::{Change, Changes, Number, Tables, hour};
+use super::tables::{Change, Changes, Number, Tables, around, hour};
 use super::writer::Operation;
 use super::{Error, episodes};
 
@@ -22,22 +22,26 @@ const MAX_BEHIND_MS: u64 = 60 * 1000;
 pub(super) struct Expire {
     pub(super) before: Timestamp,
     pub(super) seen: Timestamp,
-    pub(super) spare_since: Option<Timestamp>,
+    /// From, up to and including.
+    pub(super) spare: Option<(Timestamp, Timestamp)>,
 }
 
 impl Operation for Expire {
     type Outcome = Expired;
 
     fn plan(self, tables: &Tables<'_>) -> Result<(Expired, Changes), Error> {
-        let Self { before, seen, spare_since } = self;
+        let Self { before, seen, spare } = self;
         let latest = episodes::number(tables, Number::LatestSeen)?;
         let mut expired = Expired::default();
         if seen.0.saturating_add(MAX_BEHIND_MS) < latest {
             return Ok((expired, Changes::None));
         }
-        let before = before.min(spare_since.unwrap_or(before));
         let mut changes = Vec::new();
-        for row in tables.activity.range(..(hour(before.0) + 1, "", ""))? {
+        // Hours that are spared whole are not read.
+        let hours = spare.map(|(first, last)| hour(first.0) + 1..hour(last.0));
+        let (older, newer) = around(hour(before.0) + 1, hours);
+        let older = tables.activity.range(..(older.end, "", ""))?;
+        for row in older.chain(tables.activity.range((newer.start, "", "")..(newer.end, "", ""))?) {
             if expired.n_archived == MAX_ARCHIVED {
                 expired.has_more = true;
                 break;
@@ -51,7 +55,9 @@ impl Operation for Expire {
             let scope = Scope::restore(tenant, key)?;
             expired.n_read += 1;
             let Some(session) = episodes::live(tables, &scope)? else { continue };
-            if session.last_active_at >= before.0 || episodes::waits(tables, &scope)? {
+            let at = Timestamp(session.last_active_at);
+            let is_spared = spare.is_some_and(|(first, last)| (first..=last).contains(&at));
+            if at >= before || is_spared || episodes::waits(tables, &scope)? {
                 continue;
             }
             let from = Some(session.last_active_at);

@@ -7,7 +7,7 @@ use crate::message::Inbound;
 
 use super::record::{Filed, Life};
 use super::scope::Scope;
-use super::tables::{Change, Changes, OwnedMark, Tables};
+use super::tables::{Change, Changes, OwnedMark, Tables, around};
 use super::versioned::Versioned;
 use super::writer::Operation;
 use super::{Error, disk, episodes};
@@ -95,6 +95,8 @@ impl Life {
 #[derive(Debug)]
 pub(super) struct PruneMarks {
     pub(super) before: Timestamp,
+    /// From, up to and including.
+    pub(super) spare: Option<(Timestamp, Timestamp)>,
 }
 
 impl Operation for PruneMarks {
@@ -103,7 +105,10 @@ impl Operation for PruneMarks {
 
     fn plan(self, tables: &Tables<'_>) -> Result<(bool, Changes), Error> {
         let mut marks = Vec::new();
-        for row in tables.marks_by_time.range(..(self.before.0, "", "", ""))? {
+        let spare = self.spare.map(|(first, last)| first.0..last.0.saturating_add(1));
+        let (older, newer) = around(self.before.0, spare);
+        let older = tables.marks_by_time.range(..(older.end, "", "", ""))?;
+        for row in older.chain(tables.marks_by_time.range((newer.start, "", "", "")..(newer.end, "", "", ""))?) {
             if marks.len() == MAX_PRUNED {
                 return Ok((true, Changes::ForgetMarks(marks)));
             }

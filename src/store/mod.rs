@@ -179,8 +179,8 @@ impl Store {
     }
 
     /// One step of archiving the live conversations that were last active before `before`, by an index: a bounded
-    /// number. Spares those that were active at `spare_since` or later, and those with a message that waits. Keeps
-    /// `seen`, the time it is, as the latest one; when a later one was seen before, does nothing.
+    /// number. Spares those that were last active from the first time of `spare` to its second, and those with a message
+    /// that waits. Keeps `seen`, the time it is, as the latest one; when a later one was seen before, does nothing.
     ///
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`], [`Error::Closed`].
@@ -188,9 +188,9 @@ impl Store {
         &self,
         before: Timestamp,
         seen: Timestamp,
-        spare_since: Option<Timestamp>,
+        spare: Option<(Timestamp, Timestamp)>,
     ) -> Result<Expired, Error> {
-        self.shared.writer.write(Expire { before, seen, spare_since }).await
+        self.shared.writer.write(Expire { before, seen, spare }).await
     }
 
     /// The latest time that [`Self::expire`] was ever told.
@@ -220,12 +220,13 @@ impl Store {
         rewrite::is_pending(&self.shared.database)
     }
 
-    /// Forgets dedupe marks made before `before`, a bounded number per call. True when more are left.
+    /// Forgets dedupe marks made before `before`, a bounded number per call, but none made from the first time of
+    /// `spare` to its second. True when more are left.
     ///
     /// # Errors
     /// [`Error::Storage`], [`Error::Closed`].
-    pub async fn prune_marks(&self, before: Timestamp) -> Result<bool, Error> {
-        self.shared.writer.write(PruneMarks { before }).await
+    pub async fn prune_marks(&self, before: Timestamp, spare: Option<(Timestamp, Timestamp)>) -> Result<bool, Error> {
+        self.shared.writer.write(PruneMarks { before, spare }).await
     }
 }
 

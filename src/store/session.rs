@@ -17,7 +17,7 @@ use super::scope::Scope;
 use super::tables::{self, ARCHIVE, Bytes, INBOX, OUTBOX, PARKED, Pending, Position, SESSIONS, TRANSCRIPT};
 use super::turn::{CommitTurn, Park, Postpone};
 use super::versioned::Versioned;
-use super::{Error, Shared, disk, tenant};
+use super::{Error, Shared, delivery_id, disk, tenant};
 
 /// One conversation of one tenant.
 #[derive(Debug, Clone)]
@@ -248,6 +248,18 @@ impl SessionStore {
         let view = self.shared.database.read()?;
         let outbox = view.open_table(OUTBOX)?;
         outbox.range(tables::deliveries(&self.scope))?.map(delivery).collect()
+    }
+
+    /// Is this reply not settled yet?
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn has_delivery(&self, id: &str) -> Result<bool, Error> {
+        let Some(id) = delivery_id::parse(id) else { return Ok(false) };
+        let view = self.shared.database.read()?;
+        let outbox = view.open_table(OUTBOX)?;
+        let (tenant, key) = self.scope.parts();
+        Ok(outbox.get((tenant, key, id))?.is_some())
     }
 
     /// Notes, before an attempt on a channel without idempotency, that it starts.

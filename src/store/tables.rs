@@ -4,7 +4,7 @@
 //! compare element by element: the rows of a tenant, and of a session in it, lie side by side, and no
 //! text can be crafted that sorts into another's range. Values are `versioned`.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive, RangeTo};
 
 use redb::{Table, TableDefinition, WriteTransaction};
 
@@ -346,6 +346,14 @@ impl Number {
 /// Hours since 1970.
 pub(super) fn hour(at_ms: u64) -> u64 {
     at_ms / (60 * 60 * 1000)
+}
+
+/// `..end` without `spare`, which may lie anywhere: up to where it begins, and from where it ends.
+pub(super) fn around(end: u64, spare: Option<Range<u64>>) -> (RangeTo<u64>, Range<u64>) {
+    let Range { start, end: after } = spare.unwrap_or(end..end);
+    let first = end.min(start);
+    let second = after.max(first);
+    (..first, second..end.max(second))
 }
 
 /// All positions of one conversation.

@@ -239,6 +239,22 @@ async fn under_main_a_stranger_gets_a_code_and_a_second_peer_a_warning() {
 }
 
 #[tokio::test]
+async fn a_workspace_whose_peers_share_main_gets_a_warning_too() {
+    let (mut model, hook) = (Model::start().await, Hook::start("hook").await);
+    let keys = "workspace_id = \"w\"\ndm_policy = \"open\"\n";
+    let config = ["[session]\ndm_scope = \"main\"\n", &model.provider("m"), &hook.entry(), keys].concat();
+    let gateway = TestGateway::start(&config).await;
+    for user in ["u1", "u2"] {
+        let key = hook.accepted(&gateway, &direct(user, user)).await;
+        assert_eq!(key, "workspace=w:main");
+        model.asked().await.answer("so");
+    }
+    let (_, status) = gateway.admin(Method::GET, "/api/v1/status").await;
+    let warnings = status["warnings"].to_string();
+    assert!(warnings.contains("2 peers share the conversation workspace=w:main"), "{warnings}");
+}
+
+#[tokio::test]
 async fn whoever_writes_too_fast_is_told_once_and_heard_later() {
     let (gateway, mut model, mut hook) = desk("messages_per_minute = 3\n").await;
     for text in ["one", "two", "three"] {

@@ -139,6 +139,49 @@ async fn a_clock_that_is_set_while_the_gateway_runs_ends_no_conversation() {
 }
 
 #[tokio::test]
+async fn what_is_said_after_the_clock_was_set_is_over_in_its_time() {
+    let mut desk = Desk::open("").await;
+    desk.exchange("one").await;
+    desk.clock.advance_ms(DAY_MS);
+    desk.clock.set(START.plus_ms(701 * DAY_MS));
+    assert_eq!(desk.exchange("two").await.len(), 3);
+    desk.clock.advance_ms(39 * DAY_MS);
+    desk.hook.accepted(&desk.gateway, &direct("u1", "three")).await;
+    let question = desk.model.asked().await;
+    assert_eq!(question.said, ["user: three"]);
+    question.answer("to three");
+    desk.news().await;
+    desk.hook.hears("to three", &["three"]).await;
+    desk.gateway.settled().await;
+    desk.clock.advance_ms(39 * DAY_MS);
+    desk.set("ttl_days = 30\n").await;
+    assert_eq!(desk.gateway.archived(2).await, ["webhook:u1"; 2]);
+}
+
+#[tokio::test]
+async fn what_waits_while_the_clock_is_set_is_answered_and_sent() {
+    let mut desk = Desk::open("").await;
+    desk.hook.answer_replies_with(StatusCode::SERVICE_UNAVAILABLE);
+    desk.hook.accepted(&desk.gateway, &direct("u1", "one")).await;
+    let first = desk.model.asked().await;
+    desk.hook.accepted(&desk.gateway, &direct("u1", "two")).await;
+    first.answer("to one");
+    let second = desk.model.asked().await;
+    desk.hook.accepted(&desk.gateway, &direct("u1", "three")).await;
+    desk.hook.hears("to one", &["one"]).await;
+    desk.clock.set(START.plus_ms(700 * DAY_MS));
+    desk.hook.forget_replies();
+    desk.hook.answer_replies_with(StatusCode::OK);
+    // The next attempt need not wait for its timer.
+    desk.gateway.reload().await.unwrap();
+    desk.hook.hears("to one", &["one"]).await;
+    second.answer("to two");
+    desk.hook.hears("to two", &["two"]).await;
+    desk.model.asked().await.answer("to three");
+    desk.hook.hears("to three", &["three"]).await;
+}
+
+#[tokio::test]
 async fn an_order_for_a_new_conversation_waits_for_what_came_before_it() {
     let mut desk = Desk::open("").await;
     desk.hook.accepted(&desk.gateway, &direct("u1", "one")).await;

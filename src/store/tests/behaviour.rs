@@ -370,11 +370,16 @@ async fn pruned_marks_are_forgotten_and_others_kept() {
         let a = key("a");
         join_all(part.iter().map(|message| conversations.file(&a, message, FOR_EVER))).await;
     }
-    assert!(store.prune_marks(Timestamp(1400)).await.unwrap());
-    assert!(!store.prune_marks(Timestamp(1400)).await.unwrap());
-    assert!(!store.prune_marks(Timestamp(1400)).await.unwrap());
+    assert!(store.prune_marks(Timestamp(1400), None).await.unwrap());
+    assert!(!store.prune_marks(Timestamp(1400), None).await.unwrap());
+    assert!(!store.prune_marks(Timestamp(1400), None).await.unwrap());
     assert_eq!(conversations.file(&key("a"), &messages[1400], FOR_EVER).await.unwrap(), Filed::Duplicate);
     assert_eq!(conversations.file(&key("a"), &messages[1399], FOR_EVER).await.unwrap(), Filed::New);
+    let spare = Some((Timestamp(1410), Timestamp(1420)));
+    assert!(!store.prune_marks(Timestamp(1450), spare).await.unwrap());
+    for (n, expected) in [(1409, Filed::New), (1410, Filed::Duplicate), (1420, Filed::Duplicate), (1421, Filed::New)] {
+        assert_eq!(conversations.file(&key("a"), &messages[n], FOR_EVER).await.unwrap(), expected, "{n}");
+    }
 }
 
 #[tokio::test]
@@ -408,4 +413,18 @@ async fn a_full_queue_refuses_messages_and_makes_turns_wait() {
     for filed in join_all(accepted).await {
         assert_eq!(filed.unwrap(), Filed::New);
     }
+}
+
+#[tokio::test]
+async fn a_reply_is_there_until_it_is_settled_and_under_its_key_only() {
+    let store = Disk::default().open().unwrap();
+    let conversations = store.tenant(None);
+    let (a, b) = (conversations.session(&key("a")), conversations.session(&key("b")));
+    conversations.file(&key("a"), &inbound("", "u", "m1", 1), FOR_EVER).await.unwrap();
+    let replies = vec![reply("m1", "one"), reply("m1", "two")];
+    let sent = a.commit_turn(turn(vec![1], "one two", replies, 2)).await.unwrap();
+    let has = |session: &SessionStore, id: &str| session.has_delivery(id).unwrap();
+    assert_eq!((has(&a, &sent[0].id), has(&b, &sent[0].id), has(&a, "dlv_1")), (true, false, false));
+    a.settle_delivery(&sent[0].id).await.unwrap();
+    assert_eq!((has(&a, &sent[0].id), has(&a, &sent[1].id)), (false, true));
 }

@@ -96,7 +96,7 @@ async fn run(store: &Store, step: Step) -> Result<(), Error> {
             session(key).erase(None).await?;
             store.rewrite().await.map(drop)
         }
-        Step::PruneAll => store.prune_marks(Timestamp(4)).await.map(drop),
+        Step::PruneAll => store.prune_marks(Timestamp(4), None).await.map(drop),
     }
 }
 

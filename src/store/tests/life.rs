@@ -274,6 +274,18 @@ async fn an_erased_conversation_leaves_nothing_and_is_not_mistaken_for_the_next(
 }
 
 #[tokio::test]
+async fn an_answer_is_erased_with_its_conversation_although_the_clock_went_back() {
+    let store = Disk::default().open().unwrap();
+    let session = owners(&store, "a");
+    file(&store, "a", "m1", 9, FOR_EVER).await;
+    session.commit_turn(turn(vec![1], "re m1", vec![reply("m1", "re m1")], 9)).await.unwrap();
+    say(&store, "a", "m2", 5).await;
+    session.archive(Timestamp(6)).await.unwrap();
+    assert_eq!(session.erase(Some(1)).await.unwrap().n_replies, 1);
+    assert_eq!(session.undelivered().unwrap(), []);
+}
+
+#[tokio::test]
 async fn who_spoke_in_an_erased_episode_only_is_forgotten() {
     let store = Disk::default().open().unwrap();
     let (conversations, session) = (store.tenant(None), owners(&store, "a"));
@@ -311,6 +323,18 @@ async fn expiry_reads_only_what_is_due() {
 }
 
 #[tokio::test]
+async fn expiry_reads_around_what_is_spared() {
+    let store = Disk::default().open().unwrap();
+    for n in 0..40_u64 {
+        say(&store, &format!("k{n}"), &n.to_string(), n * HOUR).await;
+    }
+    let spare = Some((Timestamp(3 * HOUR), Timestamp(30 * HOUR)));
+    let expired = store.expire(Timestamp(35 * HOUR), Timestamp(40 * HOUR), spare).await.unwrap();
+    assert_eq!(expired, Expired { n_archived: 3 + 4, n_read: 4 + 6, has_more: false });
+    assert_eq!(store.counts().unwrap().sessions, 33);
+}
+
+#[tokio::test]
 async fn expiry_goes_on_where_a_step_ended() {
     let store = Disk::default().open().unwrap();
     for n in 0..250 {
@@ -329,15 +353,17 @@ async fn a_clock_that_is_wrong_archives_nothing() {
     assert_eq!(store.latest_seen().unwrap(), None);
     let expired = store.expire(Timestamp(1), Timestamp(500 * HOUR), None).await.unwrap();
     assert_eq!((expired.n_archived, store.latest_seen().unwrap()), (0, Some(Timestamp(500 * HOUR))));
-    for (before, seen, spare_since, expected) in [
+    for (before, seen, spare, expected) in [
         // Behind what was seen before.
         (100 * HOUR, 499 * HOUR, None, 0),
         // Ahead, but active since the process started.
-        (900 * HOUR, 1000 * HOUR, Some(HOUR), 0),
-        (900 * HOUR, 1000 * HOUR, Some(HOUR + 1), 1),
+        (900 * HOUR, 1000 * HOUR, Some((HOUR, HOUR)), 0),
+        (900 * HOUR, 1000 * HOUR, Some((0, 50 * HOUR)), 0),
+        (900 * HOUR, 1000 * HOUR, Some((HOUR + 1, 50 * HOUR)), 1),
     ] {
-        let expired = store.expire(Timestamp(before), Timestamp(seen), spare_since.map(Timestamp)).await.unwrap();
-        assert_eq!(expired.n_archived, expected, "{before} {seen} {spare_since:?}");
+        let spare = spare.map(|(first, last)| (Timestamp(first), Timestamp(last)));
+        let expired = store.expire(Timestamp(before), Timestamp(seen), spare).await.unwrap();
+        assert_eq!(expired.n_archived, expected, "{before} {seen} {spare:?}");
     }
     assert_eq!(store.latest_seen().unwrap(), Some(Timestamp(1000 * HOUR)));
 }

@@ -70,7 +70,7 @@ enum Op {
     Expire {
         before: u64,
         seen: u64,
-        spare_since: Option<u64>,
+        spare: Option<(u64, u64)>,
     },
     Erase {
         place: Place,
@@ -328,7 +328,7 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
             }
         }
         Op::Prune { before } => {
-            assert!(!store.prune_marks(Timestamp(before)).await.unwrap());
+            assert!(!store.prune_marks(Timestamp(before), None).await.unwrap());
             model.marks.retain(|_, at| *at >= before);
         }
         Op::Archive { place, at } => {
@@ -394,13 +394,13 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
             });
             assert_eq!(Some(restored.unwrap().row), known.view.row);
         }
-        Op::Expire { before, seen, spare_since } => {
-            let spare = spare_since.map(Timestamp);
-            let expired = store.expire(Timestamp(before), Timestamp(seen), spare).await.unwrap();
-            let before = before.min(spare_since.unwrap_or(before));
+        Op::Expire { before, seen, spare } => {
+            let times = spare.map(|(first, last)| (Timestamp(first), Timestamp(last)));
+            let expired = store.expire(Timestamp(before), Timestamp(seen), times).await.unwrap();
+            let is_over = |at: u64| at < before && spare.is_none_or(|(first, last)| at < first || at > last);
             let is_due = |session: &&mut Session| {
                 session.view.waiting.is_empty()
-                    && session.view.row.as_ref().is_some_and(|row| row.last_active_at.0 < before)
+                    && session.view.row.as_ref().is_some_and(|row| is_over(row.last_active_at.0))
             };
             let due = model.sessions.values_mut().filter(is_due).map(|session| session.end(Timestamp(seen), true));
             assert_eq!(expired.n_archived, due.count() as u64);
@@ -524,8 +524,8 @@ fn any_op() -> impl Strategy<Value = Op> {
             .prop_map(|(place, seq, keeps_rest, at)| Op::BeginAnew { place, seq, keeps_rest, at }),
         2 => (place(), proptest::option::of(1..4_u64), at())
             .prop_map(|(place, episode, at)| Op::Restore { place, episode, at }),
-        1 => (at(), at(), proptest::option::of(at()))
-            .prop_map(|(before, seen, spare_since)| Op::Expire { before, seen, spare_since }),
+        1 => (at(), at(), proptest::option::of((at(), at())))
+            .prop_map(|(before, seen, spare)| Op::Expire { before, seen, spare }),
         1 => place().prop_map(|place| Op::Erase { place }),
         1 => (select(&TENANTS[..]), select(&KEYS[..]), select(&KEYS[..]))
             .prop_map(|(tenant, from, to)| Op::Move { tenant, from, to }),
