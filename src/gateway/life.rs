@@ -245,7 +245,9 @@ mod tests {
     }
 
     /// Also in days after the start: archived before, spared from and to, seen.
-    fn check(clocks: Clocks, expected: Option<(i64, Option<(i64, i64)>, i64)>) {
+    type Days = (i64, Option<(i64, i64)>, i64);
+
+    fn check(clocks: Clocks, expected: Option<Days>) {
         let days = |at: Timestamp| (at.0.cast_signed() - START.cast_signed()) / 86_400_000;
         let bounds = clocks.bounds(Some(TTL));
         let found = bounds.map(|Bounds { before, spare, seen }| {
