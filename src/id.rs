@@ -140,7 +140,7 @@ pub struct SessionKeyError {
 impl SessionKey {
     /// Is this byte written as it is?
     #[must_use]
-    pub fn is_safe(byte: u8) -> bool {
+    pub const fn is_safe(byte: u8) -> bool {
         byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'+' | b'!' | b'@')
     }
 

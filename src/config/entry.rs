@@ -26,7 +26,7 @@ pub struct Entry {
     pub policy: Policy,
     /// The settings of its type.
     pub settings: Box<dyn ChannelSettings>,
-    /// Equal for equal entries: their connections survive a reload.
+    /// Equal for entries that are equal but for their policy: their connections survive a reload.
     pub fingerprint: [u8; 32],
     pub(super) place: Option<Place>,
 }
@@ -55,7 +55,7 @@ impl Entry {
             let message = format!("the id {:?} is taken", id.as_str());
             section.problem(Severity::Error, "id", message, Some("give each channel an id of its own".to_owned()));
         }
-        let fingerprint = section.fingerprint();
+        let fingerprint = section.fingerprint_without(&Policy::KEYS);
         let place = Some(section.place(""));
         Some(Self {
             id,

@@ -14,9 +14,10 @@ pub(super) trait Meaning {
 }
 
 /// SHA-256 over a prefix-free encoding: a tag byte per value, and lengths before everything that varies.
-pub(super) fn fingerprint(table: &Table, meaning: &dyn Meaning) -> [u8; 32] {
+/// The keys of `without`, in snake case, do not count in this table.
+pub(super) fn fingerprint(table: &Table, without: &[&str], meaning: &dyn Meaning) -> [u8; 32] {
     let mut digest = Digest { context: Context::new(&SHA256), meaning };
-    digest.table(table);
+    digest.table(table, without);
     let mut bytes = [0; 32];
     bytes.iter_mut().zip(digest.context.finish().as_ref()).for_each(|(to, from)| *to = *from);
     bytes
@@ -28,12 +29,13 @@ struct Digest<'m> {
 }
 
 impl Digest<'_> {
-    fn table(&mut self, table: &Table) {
+    fn table(&mut self, table: &Table, without: &[&str]) {
         let has_own_keys = self.meaning.has_own_keys(table);
         let mut entries: Vec<(String, &Node)> = table
             .entries
             .iter()
             .map(|entry| (if has_own_keys { entry.key.clone() } else { snake_case(&entry.key) }, &entry.node))
+            .filter(|(key, _)| !without.contains(&key.as_str()))
             .collect();
         entries.sort_by(|(left, _), (right, _)| left.cmp(right));
         self.tag(b't');
@@ -69,7 +71,7 @@ impl Digest<'_> {
                 self.length(nodes.len());
                 nodes.iter().for_each(|node| self.node(node));
             }
-            Value::Table(table) => self.table(table),
+            Value::Table(table) => self.table(table, &[]),
         }
     }
 

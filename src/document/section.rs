@@ -220,7 +220,13 @@ impl<'d> Section<'d> {
     /// only then are the names of [`Section::take_lists_by_name`] known to be the operator's own.
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 32] {
-        fingerprint(self.table, &*self.reading)
+        self.fingerprint_without(&[])
+    }
+
+    /// The same without what these keys say, given in snake case.
+    #[must_use]
+    pub fn fingerprint_without(&self, keys: &[&str]) -> [u8; 32] {
+        fingerprint(self.table, keys, &*self.reading)
     }
 
     /// Ends reading: every key that nobody took is a problem that names the nearest key somebody asked for.

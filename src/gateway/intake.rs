@@ -43,7 +43,7 @@ impl Gateway {
             Ok(known) => known,
             Err(error) => return self.unavailable(&error),
         };
-        match identity::admit(&entry.policy, &live.settings.session.owners, &inbound, known) {
+        match identity::admit(&entry.policy.load(), &live.settings.session.owners, &inbound, known) {
             Verdict::Admit => {}
             Verdict::Ignore(reason) => {
                 tracing::debug!(channel.name = %entry.id, reason, "message ignored");
@@ -92,7 +92,7 @@ impl Gateway {
             Some(key) if identity.kind == ChatKind::Thread => conversations.has_session(key)?,
             _ => false,
         };
-        let approval = match entry.policy.asks_approval(identity) {
+        let approval = match entry.policy.load().asks_approval(identity) {
             Some(subject) => conversations.entry(&entry.id).is_approved(&subject, entry.stamp)?,
             None => false,
         };
@@ -118,7 +118,7 @@ impl Gateway {
 
     /// How long the peer or the tenant must wait; `None`: the message may be filed.
     fn limit(&self, live: &Live, entry: &LiveEntry, inbound: &Inbound) -> Option<Duration> {
-        let of_peer = entry.policy.per_minute;
+        let of_peer = entry.policy.load().per_minute;
         let of_tenant = live.settings.tenant_limit(entry.tenant.as_ref());
         if of_peer.is_none() && of_tenant.is_none() {
             return None;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
 use tokio_util::sync::CancellationToken;
 
@@ -38,7 +39,7 @@ pub(super) struct Live {
     pub(super) safe_mode: Option<String>,
 }
 
-/// A channel entry in use. Survives a reload that does not change it.
+/// A channel entry in use. Survives a reload that changes no more than its policy.
 #[derive(Debug)]
 pub(super) struct LiveEntry {
     pub(super) id: EntryId,
@@ -46,7 +47,8 @@ pub(super) struct LiveEntry {
     pub(super) account: Option<OpaqueId>,
     pub(super) tenant: Option<TenantId>,
     pub(super) workspace: Option<OpaqueId>,
-    pub(super) policy: Policy,
+    /// A reload may change it and nothing else.
+    pub(super) policy: ArcSwap<Policy>,
     pub(super) channel: Arc<dyn Channel>,
     /// Tells whose entry this is: entries come and go, and their ids are used again.
     pub(super) stamp: u64,
@@ -164,7 +166,7 @@ impl LiveEntry {
             account: entry.account,
             tenant: entry.tenant,
             workspace: entry.workspace,
-            policy: entry.policy,
+            policy: ArcSwap::from_pointee(entry.policy),
             channel,
             stamp,
             health: Health::default(),
@@ -186,15 +188,21 @@ impl LiveEntry {
 }
 
 impl Live {
-    /// Opens what the settings name. Entries that `old` has with the same settings are taken over.
+    /// Opens what the settings name. Entries that `old` has with the same settings are taken over, and get their policies.
     pub(super) fn new(loaded: Loaded, old: Option<&Self>, home: &Home, http: &reqwest::Client) -> Self {
         let Loaded { mut settings, file, warnings, text, .. } = loaded;
         let resolver = settings.resolver();
         let entries = std::mem::take(&mut settings.channels).into_iter().map(|entry| {
-            let kept = old.and_then(|old| old.entries.get(&entry.id)).filter(|old| {
-                old.fingerprint == entry.fingerprint && old.policy == entry.policy && old.channel_type == entry.channel
-            });
-            let live = kept.cloned().unwrap_or_else(|| Arc::new(LiveEntry::open(entry, home, http)));
+            let kept = old
+                .and_then(|old| old.entries.get(&entry.id))
+                .filter(|old| old.fingerprint == entry.fingerprint && old.channel_type == entry.channel);
+            let live = match kept {
+                Some(kept) => {
+                    kept.policy.store(Arc::new(entry.policy));
+                    kept.clone()
+                }
+                None => Arc::new(LiveEntry::open(entry, home, http)),
+            };
             (live.id.clone(), live)
         });
         let entries = entries.collect();

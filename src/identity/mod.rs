@@ -56,6 +56,10 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The keys that it is read from: no adapter has one of them.
+    pub const KEYS: [&str; 6] =
+        ["dm_policy", "group_policy", "require_mention", "allow", "allow_groups", "messages_per_minute"];
+
     /// Takes an entry's keys. Under `main` every direct message shares one conversation, so strangers stay out
     /// unless the entry lets them in. `per_minute` is the usual limit of such a channel.
     pub fn read(section: &mut Section<'_>, scope: DmScope, per_minute: Option<NonZeroU32>) -> Self {

@@ -101,18 +101,41 @@ pub(super) fn push_tag(key: &mut impl Out, tag: &str, mut reserved: Reserved) {
 }
 
 fn push_escaping_first(key: &mut impl Out, id: &str, reserved: Reserved, mut escape_next: bool) {
-    for byte in id.bytes() {
-        if SessionKey::is_safe(byte) && !reserved.has(byte) && !escape_next {
-            key.push(byte);
-        } else {
-            key.push(b'%');
-            for digit in [byte >> 4, byte & 15] {
-                key.push(if digit < 10 { b'0' + digit } else { b'A' + (digit - 10) });
-            }
+    let plain = Reserved(SAFE & !reserved.0);
+    let mut rest = id;
+    while !rest.is_empty() {
+        let n_plain = if escape_next { 0 } else { rest.bytes().take_while(|byte| plain.has(*byte)).count() };
+        let (shown, hidden) = rest.split_at_checked(n_plain).unwrap_or((rest, ""));
+        key.push_str(shown);
+        let mut letters = hidden.chars();
+        if let Some(letter) = letters.next() {
+            push_escaped(key, letter);
         }
+        rest = letters.as_str();
         escape_next = false;
     }
 }
+
+fn push_escaped(key: &mut impl Out, letter: char) {
+    for byte in letter.encode_utf8(&mut [0; 4]).bytes() {
+        key.push(b'%');
+        for digit in [byte >> 4, byte & 15] {
+            key.push(if digit < 10 { b'0' + digit } else { b'A' + (digit - 10) });
+        }
+    }
+}
+
+/// The safe bytes, all of them ASCII, as bits.
+const SAFE: u128 = {
+    let (mut bits, mut byte) = (0_u128, 0_u8);
+    while byte < 128 {
+        if SessionKey::is_safe(byte) {
+            bits |= 1 << byte;
+        }
+        byte += 1;
+    }
+    bits
+};
 
 /// Does the id say of itself that it is a user's, as Matrix's `@…`, Slack's `U…` and `W…` and our `user_…` do?
 pub(super) fn names_a_user(id: &str) -> bool {

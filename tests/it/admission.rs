@@ -239,6 +239,28 @@ async fn under_main_a_stranger_gets_a_code_and_a_second_peer_a_warning() {
 }
 
 #[tokio::test]
+async fn a_policy_changes_without_its_channel() {
+    let (gateway, mut model, hook) = desk("").await;
+    hook.accepted(&gateway, &direct("u1", "one")).await;
+    model.asked().await.answer("to one");
+    let open = ["[session]\ndm_scope = \"main\"\n", &model.provider("m"), &hook.entry()].concat();
+    let listed = "allow = [\"u1\"]\ndmPolicy = \"allowlist\"\n";
+    for (text, keys, expected) in
+        [("two", "dm_policy = \"off\"\n", StatusCode::FORBIDDEN), ("three", listed, StatusCode::ACCEPTED)]
+    {
+        gateway.configure(&config(&model, &hook, keys));
+        let reloaded = gateway.reload().await.unwrap();
+        assert_eq!((reloaded.kept, reloaded.started), (vec!["hook".to_owned()], vec![]), "{keys}");
+        let (status, said) = hook.say(&gateway, &direct("u1", text)).await;
+        assert_eq!(status, expected, "{said}");
+    }
+    // The scope alone makes another policy of an entry that names none.
+    gateway.configure(&open);
+    assert_eq!(gateway.reload().await.unwrap().kept, ["hook"]);
+    assert_eq!(hook.say(&gateway, &direct("u2", "four")).await.0, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
 async fn a_workspace_whose_peers_share_main_gets_a_warning_too() {
     let (mut model, hook) = (Model::start().await, Hook::start("hook").await);
     let keys = "workspace_id = \"w\"\ndm_policy = \"open\"\n";
