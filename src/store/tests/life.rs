@@ -281,6 +281,7 @@ async fn an_answer_is_erased_with_its_conversation_although_the_clock_went_back(
     session.commit_turn(turn(vec![1], "re m1", vec![reply("m1", "re m1")], 9)).await.unwrap();
     say(&store, "a", "m2", 5).await;
     session.archive(Timestamp(6)).await.unwrap();
+    say(&store, "a", "m3", 7).await;
     assert_eq!(session.erase(Some(1)).await.unwrap().n_replies, 1);
     assert_eq!(session.undelivered().unwrap(), []);
 }
