@@ -97,15 +97,12 @@ impl Route {
 
     fn matches(&self, address: &Address) -> bool {
         let text = match &self.tenants {
-            Tenants::Any => address.plain(),
-            Tenants::One(prefix) if **prefix == *address.tenant_prefix() => address.plain(),
+            Tenants::Any => address.plain_bytes(),
+            Tenants::One(prefix) if *prefix.as_bytes() == *address.tenant_prefix_bytes() => address.plain_bytes(),
             Tenants::One(_) => return false,
-            Tenants::Like => address.qualified(),
+            Tenants::Like => address.qualified_bytes(),
         };
-        match (
-            self.pattern.as_bytes().split_at_checked(self.n_literal),
-            text.as_bytes().split_at_checked(self.n_literal),
-        ) {
+        match (self.pattern.as_bytes().split_at_checked(self.n_literal), text.split_at_checked(self.n_literal)) {
             (Some((literal, pattern)), Some((front, rest))) => literal == front && glob(pattern, rest),
             _ => false,
         }

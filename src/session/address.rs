@@ -1,13 +1,20 @@
 //! The address of a message, which routes are matched against.
 
-use super::encode::{Length, Out, Reserved, push_id, push_segment, push_tag};
+use std::fmt;
+
+use smallvec::SmallVec;
+
+use super::encode::{Out, Reserved, push_id, push_segment, push_tag};
 use crate::id::{ChannelType, OpaqueId, SessionKey, TenantId};
 use crate::message::{ChatKind, Identity};
 
 /// `channel:server:room[:thread]:user`, with ids written as in keys; what is absent drops out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// It lives for the routing of one message, so it is on the stack unless somebody chose very long ids.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Address {
-    text: String,
+    /// ASCII.
+    text: SmallVec<[u8; 160]>,
     n_tenant: usize,
 }
 
@@ -15,7 +22,7 @@ impl Address {
     /// What the addresses of all messages of a channel begin with: there is no id in it.
     #[must_use]
     pub fn front(tenant: Option<&TenantId>, channel: &ChannelType) -> Self {
-        let mut text = String::with_capacity(96);
+        let mut text = SmallVec::new();
         push_tenant(&mut text, tenant);
         let n_tenant = text.len();
         push_tag(&mut text, channel.as_str(), Reserved::default());
@@ -25,10 +32,7 @@ impl Address {
     /// The address of a message.
     #[must_use]
     pub fn of(identity: &Identity) -> Self {
-        let mut length = Length::default();
-        push_tenant(&mut length, identity.tenant.as_ref());
-        push_chat(&mut length, identity);
-        let mut text = String::with_capacity(length.0);
+        let mut text = SmallVec::new();
         push_tenant(&mut text, identity.tenant.as_ref());
         let n_tenant = text.len();
         push_chat(&mut text, identity);
@@ -38,31 +42,46 @@ impl Address {
     /// An address that somebody typed. `None` for characters that ids escape.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let text = SessionKey::parse(text).ok()?.to_string();
+        SessionKey::parse(text).ok()?;
         let head = text.split(':').next().unwrap_or_default();
         let n_tenant = match head.strip_prefix("tenant-") {
             // The tag of a channel has no `-`; a tenant's id may.
             Some(rest) => rest.rfind('-').map_or(0, |at| "tenant-".len() + at + 1),
             None => 0,
         };
-        Some(Self { text, n_tenant })
+        Some(Self { text: text.as_bytes().into(), n_tenant })
     }
 
     /// With the tenant in front, if there is one.
     #[must_use]
     pub fn qualified(&self) -> &str {
+        shown(&self.text)
+    }
+
+    /// The same, to be compared with many patterns.
+    pub(crate) fn qualified_bytes(&self) -> &[u8] {
         &self.text
     }
 
     /// Without the tenant.
     #[must_use]
     pub fn plain(&self) -> &str {
+        shown(self.plain_bytes())
+    }
+
+    /// The same, to be compared with many patterns.
+    pub(crate) fn plain_bytes(&self) -> &[u8] {
         self.text.get(self.n_tenant..).unwrap_or_default()
     }
 
     /// `tenant-<id>-`, with the id as keys write it; empty without a tenant.
     #[must_use]
     pub fn tenant_prefix(&self) -> &str {
+        shown(self.tenant_prefix_bytes())
+    }
+
+    /// The same, to be compared with many patterns.
+    pub(crate) fn tenant_prefix_bytes(&self) -> &[u8] {
         self.text.get(..self.n_tenant).unwrap_or_default()
     }
 
@@ -97,6 +116,17 @@ impl Address {
         let head = self.tenant_prefix();
         super::encode::decode(head.strip_prefix("tenant-")?.strip_suffix('-')?)
     }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.qualified())
+    }
+}
+
+/// What is written is ASCII.
+fn shown(text: &[u8]) -> &str {
+    std::str::from_utf8(text).unwrap_or_default()
 }
 
 /// A group as addresses write it: `server:room`, or `room` where the channel has no servers.

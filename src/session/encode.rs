@@ -1,5 +1,7 @@
 //! How an id is written inside a session key.
 
+use smallvec::SmallVec;
+
 use crate::id::SessionKey;
 
 /// The segment that marks a group; an id that is this word is escaped.
@@ -49,6 +51,12 @@ impl Out for String {
 
     fn push(&mut self, ascii: u8) {
         Self::push(self, char::from(ascii));
+    }
+}
+
+impl Out for SmallVec<[u8; 160]> {
+    fn push_str(&mut self, text: &str) {
+        self.extend_from_slice(text.as_bytes());
     }
 }
 
