@@ -14,6 +14,8 @@ use crate::store::{self, Erased, Life, Restored};
 
 /// How often expired conversations are looked for.
 const SWEEP: Duration = Duration::from_secs(60 * 60);
+/// How soon it is noticed that somebody has set the clock.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(10);
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// How far the two clocks may be apart before one is not believed.
 const TOLERANCE_MS: u64 = 60 * 1000;
@@ -135,14 +137,31 @@ impl Gateway {
         (Timestamp(clocks.now.0.saturating_sub(kept_ms)), clocks.spare(kept_ms))
     }
 
+    /// What was stamped before the clock was set forward is not as old as it looks. While this process runs it knows; for
+    /// the next one the stamps are moved on.
+    pub(super) async fn redate(&self) {
+        let clocks = self.clocks(None);
+        // A clock that is set by less than the process has run is set by little.
+        if clocks.jump_ms() <= clocks.elapsed_ms {
+            return;
+        }
+        if let Err(error) = self.0.store.redate(clocks.started_at, clocks.counted(), clocks.jump_ms()).await {
+            tracing::error!(%error, "conversations from before the clock was set look older than they are");
+        }
+    }
+
     /// Archives what is over: at the start, after every reload, and every hour.
     pub(super) async fn sweep(self) {
         // What an erasure left over; a failure is in the log and in the status.
         drop(self.0.store.rewrite().await);
-        let mut hourly = tokio::time::interval(SWEEP);
+        let (mut hourly, mut often) = (tokio::time::interval(SWEEP), tokio::time::interval(LOOK_AT_CLOCK));
         loop {
             tokio::select! {
-                () = self.0.stop.cancelled() => return,
+                () = self.0.stop.cancelled() => return self.redate().await,
+                _ = often.tick() => {
+                    self.redate().await;
+                    continue;
+                }
                 _ = hourly.tick() => {}
                 () = self.0.sweep_now.notified() => {}
             }

@@ -28,6 +28,7 @@ mod outbox;
 mod pairing;
 mod place;
 mod record;
+mod redate;
 mod rewrite;
 mod scope;
 mod search;
@@ -70,6 +71,7 @@ use database::Database;
 use expire::Expire;
 use filing::PruneMarks;
 use place::InDirectory;
+use redate::Redate;
 use scope::Scope;
 use tables::{ARCHIVE, INBOX, NUMBERS, Number, OUTBOX, PARKED, SESSIONS};
 use writer::Writer;
@@ -191,6 +193,16 @@ impl Store {
         spare: Option<(Timestamp, Timestamp)>,
     ) -> Result<Expired, Error> {
         self.shared.writer.write(Expire { before, seen, spare }).await
+    }
+
+    /// Moves on, by `by_ms`, the last activity of live conversations that were last active from `first` to `last`: they
+    /// were stamped before the clock was set forward. Does nothing unless all of them end up behind `last`.
+    ///
+    /// # Errors
+    /// As [`Self::expire`].
+    pub async fn redate(&self, first: Timestamp, last: Timestamp, by_ms: u64) -> Result<(), Error> {
+        while self.shared.writer.write(Redate { first, last, by_ms }).await? {}
+        Ok(())
     }
 
     /// The latest time that [`Self::expire`] was ever told.

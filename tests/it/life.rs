@@ -139,6 +139,21 @@ async fn a_clock_that_is_set_while_the_gateway_runs_ends_no_conversation() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_ends_no_conversation_at_the_next_start_either() {
+    let mut desk = Desk::open("").await;
+    desk.exchange("one").await;
+    desk.gateway.settled().await;
+    desk.clock.set(START.plus_ms(40 * DAY_MS));
+    desk.gateway.stop().await;
+    desk.gateway.power_off().await;
+    desk.gateway.power_on().await;
+    assert_eq!(desk.exchange("two").await, ["user: one", "assistant: to one", "user: two"]);
+    desk.clock.advance_ms(31 * DAY_MS);
+    desk.set("ttl_days = 30\n").await;
+    assert_eq!(desk.gateway.archived(1).await, ["webhook:u1"]);
+}
+
+#[tokio::test]
 async fn what_is_said_after_the_clock_was_set_is_over_in_its_time() {
     let mut desk = Desk::open("").await;
     desk.exchange("one").await;
