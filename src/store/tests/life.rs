@@ -348,6 +348,28 @@ async fn expiry_goes_on_where_a_step_ended() {
 }
 
 #[tokio::test]
+async fn what_was_stamped_before_the_clock_was_set_is_moved_on_once() {
+    let store = Disk::default().open().unwrap();
+    for n in 0..250_u64 {
+        file(&store, &format!("k{n}"), &n.to_string(), n, FOR_EVER).await;
+    }
+    for _ in 0..2 {
+        store.redate(Timestamp(10), Timestamp(239), 500 * HOUR).await.unwrap();
+    }
+    // By less than the range is long: nobody could tell what was moved already.
+    store.redate(Timestamp(0), Timestamp(9), 9).await.unwrap();
+    for (n, expected) in [(9, 9), (10, 500 * HOUR + 10), (239, 500 * HOUR + 239), (240, 240)] {
+        let row = owners(&store, &format!("k{n}")).row().unwrap().unwrap();
+        assert_eq!(row.last_active_at, Timestamp(expected), "k{n}");
+    }
+    for n in 0..250 {
+        owners(&store, &format!("k{n}")).park(vec![1], "why".into(), None, Timestamp(1)).await.unwrap();
+    }
+    let expired = store.expire(Timestamp(HOUR), Timestamp(501 * HOUR), None).await.unwrap();
+    assert_eq!(expired, Expired { n_archived: 20, n_read: 20, has_more: false });
+}
+
+#[tokio::test]
 async fn a_clock_that_is_wrong_archives_nothing() {
     let store = Disk::default().open().unwrap();
     say(&store, "a", "m1", HOUR).await;
