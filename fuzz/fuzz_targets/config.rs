@@ -32,6 +32,10 @@ impl Variables for Everything {
 /// Loads a text as it is, and with an API key behind it. `with_key` is how that is written in this syntax.
 pub fn check(name: &str, data: &[u8], with_key: &str) {
     let Ok(text) = str::from_utf8(data) else { return };
+    // A secret that the text itself spells out where anything may stand is none.
+    if [VALUE, KEY].into_iter().flat_map(pieces).any(|piece| text.contains(piece)) {
+        return;
+    }
     check_text(name, text);
     let text = format!("{text}\n{}", with_key.replace("KEY", KEY));
     check_text(name, &text);
@@ -100,9 +104,12 @@ fn check_loaded(loaded: &Loaded) {
 fn check_hides(said: &str, text: &str) {
     for secret in [VALUE, KEY] {
         let n_written = if secret == KEY { 1 } else { 0 };
-        let pieces = (0..=secret.len() - N_PIECE).map(|at| &secret[at..at + N_PIECE]);
-        for piece in pieces {
+        for piece in pieces(secret) {
             assert!(!said.contains(piece) || text.matches(piece).count() > n_written, "a secret is shown: {said}");
         }
     }
+}
+
+fn pieces(secret: &'static str) -> impl Iterator<Item = &'static str> {
+    (0..=secret.len() - N_PIECE).map(|at| &secret[at..at + N_PIECE])
 }

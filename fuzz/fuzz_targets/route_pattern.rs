@@ -66,7 +66,9 @@ impl Pattern {
                 assert_eq!(route.agent().as_str(), "a");
                 let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~+!@:*%".contains(&byte);
                 let escape = |byte| if keep(byte) { char::from(byte).into() } else { format!("%{byte:02X}") };
-                Some(Self { route, escaped: pattern.trim().bytes().map(escape).collect() })
+                let escaped: String = pattern.trim().bytes().map(escape).collect();
+                // In addresses `-` is never escaped; in keys a tenant's may be.
+                Some(Self { route, escaped: escaped.replace("%2D", "-") })
             }
             Err(error) => {
                 assert!(pattern.trim().is_empty(), "{pattern:?}: {error}");

@@ -159,7 +159,7 @@ impl Resolver {
         let rule = match identity.parent {
             ChatKind::Direct => self.push_direct(key, identity)?,
             ChatKind::Group | ChatKind::Thread => {
-                self.push_format(key, identity);
+                self.push_format(key, identity)?;
                 Rule::Group
             }
         };
@@ -196,7 +196,7 @@ impl Resolver {
                 Ok(Rule::Main)
             }
             DmScope::Main | DmScope::PerChannelPeer => {
-                self.push_format(key, identity);
+                self.push_format(key, identity)?;
                 Ok(Rule::PerChannelPeer)
             }
             DmScope::PerPeer => {
@@ -216,7 +216,7 @@ impl Resolver {
         }
     }
 
-    fn push_format(&self, key: &mut impl Out, identity: &Identity) {
+    fn push_format(&self, key: &mut impl Out, identity: &Identity) -> Result<(), ResolveError> {
         let format = &self.format;
         let is_group = identity.parent != ChatKind::Direct;
         let positional = Positional::new(format, identity);
@@ -244,7 +244,13 @@ impl Resolver {
             let is_written = slot.map_or(!is_group, |n| positional.id(n, field, identity).is_some());
             if !is_written && let Some(id) = id_of(identity, field) {
                 push_named(key, short_name(field), id, format.reserved);
+                is_first = false;
             }
+        }
+        // A name without any id would be everybody's.
+        match format.slots.first() {
+            Some(slot) if is_first => Err(ResolveError::Missing { kind: identity.kind, field: slot.field }),
+            _ => Ok(()),
         }
     }
 }

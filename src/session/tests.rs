@@ -130,6 +130,20 @@ fn main_does_not_merge_those_who_come_by() {
 }
 
 #[test]
+fn a_format_of_ids_that_are_not_there_names_nobody() {
+    let stranger = identity("webhook", ChatKind::Direct, ["", "", "", "u1"]);
+    for format in ["{channel_id}", "desk-{channel_id}", "{server_id}:{channel_id}"] {
+        let resolved = resolver(DmScope::PerChannelPeer, format).resolve(&stranger);
+        assert!(matches!(resolved, Err(ResolveError::Missing { .. })), "{format}: {resolved:?}");
+    }
+    let with_room = Identity { room: OpaqueId::new("D1").ok(), ..stranger };
+    assert_eq!(
+        resolver(DmScope::PerChannelPeer, "{channel_id}").resolve(&with_room).unwrap().session_key.as_str(),
+        "D1"
+    );
+}
+
+#[test]
 fn a_tenant_is_always_in_front() {
     let tenant = Some(TenantId::new("42").unwrap());
     let direct = Identity { tenant, ..identity("slack", ChatKind::Direct, ["T09ABC", "C04XYZ", "", "U07DEF"]) };
