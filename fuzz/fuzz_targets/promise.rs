@@ -62,7 +62,12 @@ pub fn promise(scope: DmScope, format: &KeyFormat, identity: &Identity) -> Optio
             let channel = Some(identity.channel.as_str().to_owned());
             let all = FIELDS.into_iter().zip([channel, own(&identity.account), own(&identity.server), room, user]);
             let told = all.filter(|(field, _)| is_told(*field)).filter_map(|(field, id)| Some((field.name(), id?)));
-            Told::Chat { is_group, ids: told.collect() }
+            let ids: Vec<_> = told.collect();
+            // A key without any id would be everybody's.
+            if ids.is_empty() {
+                return None;
+            }
+            Told::Chat { is_group, ids }
         }
     };
     Some(Promise { tenant, workspace: own(&identity.workspace), thread: own(&identity.thread), body })

@@ -63,7 +63,7 @@ impl Field {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
     /// A name that is no placeholder.
-    #[error("{{{name}}} is not a placeholder; did you mean {{{nearest}}}? There are {}", Placeholders)]
+    #[error("{{{}}} is not a placeholder; did you mean {{{nearest}}}? There are {}", name.escape_debug(), Placeholders)]
     UnknownPlaceholder {
         /// As written.
         name: String,

@@ -221,10 +221,11 @@ impl Resolver {
         let is_group = identity.parent != ChatKind::Direct;
         let positional = Positional::new(format, identity);
         key.push_str(&format.prefix);
-        let mut is_first = true;
+        let (mut is_first, mut is_somebodys) = (true, false);
         for (n, slot) in format.slots.iter().enumerate() {
             let Some(id) = positional.id(n, slot.field, identity) else { continue };
             let is_first = std::mem::take(&mut is_first);
+            is_somebodys |= !matches!(slot.field, Field::Tenant | Field::Workspace);
             if !is_first {
                 key.push_str(&slot.separator);
             }
@@ -244,12 +245,12 @@ impl Resolver {
             let is_written = slot.map_or(!is_group, |n| positional.id(n, field, identity).is_some());
             if !is_written && let Some(id) = id_of(identity, field) {
                 push_named(key, short_name(field), id, format.reserved);
-                is_first = false;
+                is_somebodys = true;
             }
         }
         // A name without any id would be everybody's.
         match format.slots.first() {
-            Some(slot) if is_first => Err(ResolveError::Missing { kind: identity.kind, field: slot.field }),
+            Some(slot) if !is_somebodys => Err(ResolveError::Missing { kind: identity.kind, field: slot.field }),
             _ => Ok(()),
         }
     }
