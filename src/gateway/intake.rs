@@ -1,5 +1,6 @@
 //! From an identity bundle to a message that waits for its turn.
 
+use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::live::{Live, LiveEntry};
 use super::rates::Holder;
 use crate::channel::{Admitted, Sender};
 use crate::id::{OpaqueId, SessionKey, TenantId};
-use crate::identity::{self, Known, Verdict};
+use crate::identity::{self, Known, Policy, Verdict};
 use crate::message::{ChatKind, Identity, Inbound};
 use crate::store::{self, EntryStore, Filed, NewDelivery};
 
@@ -39,11 +40,14 @@ impl Gateway {
         if let Ok(resolved) = &resolved {
             tracing::debug!(channel.name = %entry.id, session.key = %resolved.session_key, rule = %resolved.rule, "session resolved");
         }
-        let known = match self.known(entry, &inbound.identity, resolved.as_ref().ok().map(|r| &r.session_key)) {
+        // One policy for all that is asked of it: a reload may swap it meanwhile.
+        let policy = entry.policy.load_full();
+        let session_key = resolved.as_ref().ok().map(|resolved| &resolved.session_key);
+        let known = match self.known(entry, &policy, &inbound.identity, session_key) {
             Ok(known) => known,
             Err(error) => return self.unavailable(&error),
         };
-        match identity::admit(&entry.policy.load(), &live.settings.session.owners, &inbound, known) {
+        match identity::admit(&policy, &live.settings.session.owners, &inbound, known) {
             Verdict::Admit => {}
             Verdict::Ignore(reason) => {
                 tracing::debug!(channel.name = %entry.id, reason, "message ignored");
@@ -66,7 +70,7 @@ impl Gateway {
             Ok(resolved) => resolved.session_key,
             Err(error) => return self.set_unresolvable_aside(entry, inbound, error).await,
         };
-        if let Some(retry_after) = self.limit(&live, entry, &inbound) {
+        if let Some(retry_after) = self.limit(&live, entry, policy.per_minute, &inbound) {
             tracing::debug!(channel.name = %entry.id, "message over the limit");
             entry.health.message_limited();
             self.tell_limit(entry, &inbound).await;
@@ -83,6 +87,7 @@ impl Gateway {
     fn known(
         &self,
         entry: &LiveEntry,
+        policy: &Policy,
         identity: &Identity,
         session_key: Option<&SessionKey>,
     ) -> Result<Known, store::Error> {
@@ -92,7 +97,7 @@ impl Gateway {
             Some(key) if identity.kind == ChatKind::Thread => conversations.has_session(key)?,
             _ => false,
         };
-        let approval = match entry.policy.load().asks_approval(identity) {
+        let approval = match policy.asks_approval(identity) {
             Some(subject) => conversations.entry(&entry.id).is_approved(&subject, entry.stamp)?,
             None => false,
         };
@@ -104,21 +109,23 @@ impl Gateway {
         tracing::warn!(channel.name = %entry.id, error, "a message has no session key and was not filed");
         entry.health.trouble(format!("a message could not be filed: {error}"));
         if entry.descriptor().sender == Sender::Vendor {
-            let kept = self.kept(entry);
-            let reason = error.clone();
-            let parking = self.0.tasks.spawn(async move { kept.park(inbound, reason).await });
-            match parking.await {
-                Ok(Ok(_)) => self.note_store(None),
-                Ok(Err(error)) => return self.unavailable(&error),
-                Err(_) => return Admitted::Unavailable { retry_after: RETRY_AFTER },
+            let (kept, reason) = (self.kept(entry), error.clone());
+            match self.to_its_end(async move { kept.park(inbound, reason).await }).await {
+                Ok(_) => self.note_store(None),
+                Err(error) => return self.unavailable(&error),
             }
         }
         Admitted::Unresolvable(error)
     }
 
     /// How long the peer or the tenant must wait; `None`: the message may be filed.
-    fn limit(&self, live: &Live, entry: &LiveEntry, inbound: &Inbound) -> Option<Duration> {
-        let of_peer = entry.policy.load().per_minute;
+    fn limit(
+        &self,
+        live: &Live,
+        entry: &LiveEntry,
+        of_peer: Option<NonZeroU32>,
+        inbound: &Inbound,
+    ) -> Option<Duration> {
         let of_tenant = live.settings.tenant_limit(entry.tenant.as_ref());
         if of_peer.is_none() && of_tenant.is_none() {
             return None;
@@ -142,13 +149,11 @@ impl Gateway {
             return;
         }
         let (gateway, kept, line) = (self.clone(), self.kept(entry), notice(inbound, identity::TOO_FAST));
-        // In a task of its own: what is committed must be sent, also when the client has hung up.
-        let telling = self.0.tasks.spawn(async move {
-            let deliveries = kept.say(line, gateway.now()).await?;
-            gateway.deliver_all(deliveries);
-            Ok::<_, store::Error>(())
-        });
-        if let Ok(Err(error)) = telling.await {
+        let telling = async move {
+            gateway.deliver_all(kept.say(line, gateway.now()).await?);
+            Ok(())
+        };
+        if let Err(error) = self.to_its_end(telling).await {
             tracing::warn!(channel.name = %entry.id, %error, "a peer could not be told of the limit");
         }
     }
@@ -191,11 +196,7 @@ impl Gateway {
                 self.wake((tenant, session_key));
                 Admitted::Duplicate
             }
-            Err(store::Error::Busy) => Admitted::Unavailable { retry_after: RETRY_AFTER },
-            Err(error) => {
-                self.note_store(Some(&error));
-                Admitted::Unavailable { retry_after: RETRY_AFTER }
-            }
+            Err(error) => self.unavailable(&error),
         }
     }
 

@@ -229,8 +229,7 @@ impl Gateway {
     ) -> Result<Erased, store::Error> {
         let lane: LaneId = (tenant.cloned(), session_key.clone());
         let (gateway, erased) = (self.clone(), lane.clone());
-        // In a task of its own: a client that hangs up ends its request, and half of the work would be left.
-        let task = self.0.tasks.spawn(async move {
+        let erasing = async move {
             let session = gateway.0.store.tenant(erased.0.as_ref()).session(&erased.1);
             let outcome = session.erase(episode).await;
             if episode.is_none() {
@@ -241,8 +240,8 @@ impl Gateway {
             let erased = outcome?;
             gateway.0.store.rewrite().await?;
             Ok(erased)
-        });
-        task.await.unwrap_or(Err(store::Error::Closed))
+        };
+        self.to_its_end(erasing).await
     }
 
     /// Ends the turn that runs in this conversation, if one does, and has its worker look again.

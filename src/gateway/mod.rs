@@ -392,6 +392,15 @@ impl Gateway {
         *noted = trouble;
     }
 
+    /// Does it in a task of its own, which ends also when whoever asked for it goes away: what is committed must be
+    /// answered, sent and told.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = Result<T, store::Error>> + Send + 'static,
+    ) -> Result<T, store::Error> {
+        self.0.tasks.spawn(task).await.unwrap_or(Err(store::Error::Closed))
+    }
+
     /// Starts a task that the shutdown waits for.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.0.tasks.spawn(task);

@@ -86,8 +86,7 @@ impl Gateway {
             line: notice(inbound, code.line()),
         };
         let (gateway, entry) = (self.clone(), entry.clone());
-        // In a task of its own: what is committed must be sent, also when the client has hung up.
-        let offering = self.0.tasks.spawn(async move {
+        let offering = async move {
             match kept.offer(offer, now).await? {
                 Offered::New(deliveries) => {
                     tracing::info!(channel.name = %entry.id, "a stranger got a pairing code; see `pairing list`");
@@ -97,8 +96,8 @@ impl Gateway {
                 Offered::Full => entry.health.stranger_turned_away(),
             }
             Ok(())
-        });
-        offering.await.unwrap_or(Err(store::Error::Closed))
+        };
+        self.to_its_end(offering).await
     }
 
     /// Who waits for approval, by channel; on one, if it is named.
@@ -125,14 +124,13 @@ impl Gateway {
     pub async fn approve(&self, channel: &str, code: &str) -> Result<(String, Pending), PairingError> {
         let (entry, pending) = self.with_code(channel, code)?;
         let (gateway, approving, stranger) = (self.clone(), entry.clone(), pending.clone());
-        // In a task of its own: whoever hangs up must not leave a stranger approved and untold.
-        let approved = self.0.tasks.spawn(async move {
+        let approval = async move {
             let kept = gateway.kept(&approving);
             let told = kept.approve(approving.stamp, &stranger, APPROVED, gateway.now()).await?;
             gateway.deliver_all(told);
             Ok(())
-        });
-        approved.await.unwrap_or(Err(store::Error::Closed)).map_err(|error| decided(&entry, error))?;
+        };
+        self.to_its_end(approval).await.map_err(|error| decided(&entry, error))?;
         tracing::info!(channel.name = %entry.id, kind = pending.subject.kind(), "a stranger was approved");
         Ok((entry.id.to_string(), pending))
     }

@@ -245,12 +245,11 @@ impl Gateway {
         }
         let (gateway, session, seqs) = (self.clone(), session.clone(), batch.seqs());
         let notice = batch.notice(agent::PATIENCE);
-        // In a task of its own: what is committed must be sent, also when the turn is interrupted.
-        let telling = self.0.tasks.spawn(async move {
+        let telling = async move {
             gateway.deliver_all(session.tell(seqs, notice, gateway.now()).await?);
             Ok(())
-        });
-        telling.await.unwrap_or(Err(store::Error::Closed))
+        };
+        self.to_its_end(telling).await
     }
 
     /// A bug of ours must not end the lane: its messages count a failed try and are set aside after some.
