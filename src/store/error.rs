@@ -31,6 +31,9 @@ pub enum Error {
     /// A stored value is not what this program writes.
     #[error("a stored {what} cannot be read")]
     Value { what: &'static str },
+    /// A data key was wrapped on another device, or is damaged: put the device key of this store back, or restore a backup.
+    #[error("a data key of the store cannot be opened with this device key")]
+    DataKey,
     /// What the write is about has been answered, set aside or settled before, or never was there.
     /// Whoever did that has the last word: drop the attempt.
     #[error("the {what} is not there any more")]

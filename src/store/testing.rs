@@ -1,9 +1,12 @@
-//! Fills a store as if long ago, for benchmarks: many conversations in one transaction.
+//! For benchmarks: fills a store as if long ago, many conversations in one transaction; seals values without a store.
+
+use std::sync::Arc;
 
 use crate::id::SessionKey;
 use crate::message::Inbound;
 
 use super::scope::Scope;
+use super::seal::{Keyring, Row, Seal};
 use super::tables::{Change, Changes, Tables};
 use super::writer::Operation;
 use super::{Error, Store, disk};
@@ -36,5 +39,36 @@ impl Operation for Load {
             Changes::Session(scope, changes)
         };
         Ok(((), Changes::All(self.0.into_iter().map(one).collect())))
+    }
+}
+
+/// Seals and opens values as a store does, each in a row of its own.
+#[derive(Debug)]
+pub struct Sealing(Arc<Seal>);
+
+impl Sealing {
+    /// With random keys.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn new(tenant: &str) -> Result<Self, Error> {
+        let keyring = Keyring::new(&[0; 32])?;
+        Ok(Self(keyring.open(tenant, &keyring.create(tenant)?)?))
+    }
+
+    /// As it is stored.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn seal(&self, key: &[u8], plain: &[u8]) -> Result<Vec<u8>, Error> {
+        self.0.seal(Row { table: 0, key }, plain)
+    }
+
+    /// As it was.
+    ///
+    /// # Errors
+    /// [`Error::Value`].
+    pub fn open(&self, key: &[u8], stored: &[u8]) -> Result<Vec<u8>, Error> {
+        self.0.open(Row { table: 0, key }, stored)
     }
 }
