@@ -9,6 +9,7 @@ mod context;
 mod doctor;
 mod gateway;
 mod import;
+mod keys;
 mod log;
 mod output;
 mod pairing;
@@ -67,6 +68,9 @@ enum Command {
     /// Take over what another gateway kept
     #[command(subcommand)]
     Import(import::Import),
+    /// Look after the key that everything kept here is sealed with
+    #[command(subcommand)]
+    Keys(keys::Keys),
 }
 
 /// What every command gets.
@@ -167,6 +171,7 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Config(command) => config::run(&context, command),
         Command::Doctor => doctor::run(&context),
         Command::Import(command) => import::run(&context, command),
+        Command::Keys(command) => keys::run(&context, command),
     }
 }
 
