@@ -26,7 +26,7 @@ pub use key_file::Kdf;
 use key_file::KeyFile;
 
 /// The file in the home.
-const FILE: &str = "device.key";
+pub const FILE: &str = "device.key";
 const CREDENTIAL: &str = "frontdesk.device-key";
 const PASSPHRASE_CREDENTIAL: &str = "frontdesk.passphrase";
 /// The environment variable with the passphrase.
