@@ -12,13 +12,13 @@ const ROW_TIME: Duration = Duration::from_secs(1);
 const KEY: &[u8] = b"42\0\0tenant-42-slack:T09ABC123:C04XYZ789:U07DEF456\0\0\0\0\0\0\0\0\x01";
 
 fn main() {
-    let sealing = Sealing::new("42").expect("random numbers");
+    let sealing = Sealing::new().expect("random numbers");
     println!("{:>8}  {:>8}  {:>8}  {:>8}", "bytes", "seal ns", "open ns", "more");
     for n_bytes in [200, 1024, 4096] {
         let plain: Vec<u8> = (0..=u8::MAX).cycle().take(n_bytes).collect();
-        let stored = sealing.seal(KEY, &plain).expect("random numbers");
-        let seal = time(|| sealing.seal(KEY, black_box(&plain)).expect("random numbers"));
-        let open = time(|| sealing.open(KEY, black_box(&stored)).expect("the same value"));
+        let stored = sealing.seal("42", KEY, &plain).expect("random numbers");
+        let seal = time(|| sealing.seal("42", KEY, black_box(&plain)).expect("random numbers"));
+        let open = time(|| sealing.open("42", KEY, black_box(&stored)).expect("the same value"));
         println!("{n_bytes:>8}  {seal:>8}  {open:>8}  {:>8}", stored.len() - plain.len());
     }
 }

@@ -15,6 +15,7 @@ mod output;
 mod pairing;
 mod route;
 mod sessions;
+mod tenants;
 mod unresolved;
 
 use std::collections::BTreeMap;
@@ -54,6 +55,9 @@ enum Command {
     /// Look at conversations
     #[command(subcommand)]
     Sessions(sessions::Sessions),
+    /// Look at tenants, or erase one
+    #[command(subcommand)]
+    Tenants(tenants::Tenants),
     /// Let strangers write, or not
     #[command(subcommand)]
     Pairing(pairing::Pairing),
@@ -166,6 +170,7 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
     match arguments.command.unwrap_or(Command::Gateway(gateway::Gateway::Run)) {
         Command::Gateway(command) => gateway::run(&context, command),
         Command::Sessions(command) => sessions::run(&context, command),
+        Command::Tenants(command) => tenants::run(&context, command),
         Command::Pairing(command) => pairing::run(&context, command),
         Command::Route(command) => route::run(&context, command),
         Command::Config(command) => config::run(&context, command),

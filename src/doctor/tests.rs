@@ -97,7 +97,12 @@ fn the_disk_is_looked_at() {
 fn a_device_key_without_a_passphrase_is_hinted_at() {
     let home = tempfile::tempdir().unwrap();
     let check = |expected: &[&str]| {
-        let disk = Disk { free_bytes: None, files: Vec::new(), ..Disk::look(home.path(), &home.path().join("store")) };
+        let disk = Disk {
+            home: None,
+            free_bytes: None,
+            files: Vec::new(),
+            ..Disk::look(home.path(), &home.path().join("store"))
+        };
         assert_eq!(heads(&disk.findings(NOW)), expected);
     };
     check(&[]);

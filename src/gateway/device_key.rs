@@ -199,6 +199,12 @@ impl DeviceKey {
         }
     }
 
+    /// What the data keys in the store are wrapped with.
+    #[must_use]
+    pub fn wrapping_key(&self) -> [u8; 32] {
+        self.key_for("data keys")
+    }
+
     /// A key for one purpose; the same at every start.
     #[must_use]
     pub fn key_for(&self, purpose: &str) -> [u8; 32] {

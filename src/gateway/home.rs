@@ -90,6 +90,12 @@ impl Home {
         &self.token
     }
 
+    /// What opens its store.
+    #[must_use]
+    pub fn wrapping_key(&self) -> [u8; 32] {
+        self.device_key.wrapping_key()
+    }
+
     /// A key for one purpose; the same at every start.
     #[must_use]
     pub fn key_for(&self, purpose: &str) -> [u8; 32] {

@@ -223,7 +223,7 @@ impl Gateway {
         };
         let store_file = home::store_file(&home, session, variables.get("HOME").as_deref());
         let home = Home::open(home, &device_key, &store_file)?;
-        let store = Store::open(&store_file, STORE_CACHE_BYTES)?;
+        let store = Store::open(&store_file, STORE_CACHE_BYTES, &home.wrapping_key())?;
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(10))
             // A redirect would carry words, and often a key, to wherever it points.
@@ -269,6 +269,7 @@ impl Gateway {
             warned_of_main: Mutex::default(),
         }));
         let live = gateway.0.live.load_full();
+        gateway.finish_erasing().await;
         // What waits must not be answered by whatever stands in for the configuration that is wrong. Read before
         // anything runs: when it cannot be read, nothing is left running.
         let left = if live.safe_mode.is_none() { gateway.0.store.resume()? } else { Resume::default() };

@@ -1,12 +1,10 @@
 //! For benchmarks: fills a store as if long ago, many conversations in one transaction; seals values without a store.
 
-use std::sync::Arc;
-
 use crate::id::SessionKey;
 use crate::message::Inbound;
 
 use super::scope::Scope;
-use super::seal::{Keyring, Row, Seal};
+use super::seal::Keyring;
 use super::tables::{Change, Changes, Tables};
 use super::writer::Operation;
 use super::{Error, Store, disk};
@@ -44,31 +42,30 @@ impl Operation for Load {
 
 /// Seals and opens values as a store does, each in a row of its own.
 #[derive(Debug)]
-pub struct Sealing(Arc<Seal>);
+pub struct Sealing(Keyring);
 
 impl Sealing {
-    /// With random keys.
+    /// With a random key.
     ///
     /// # Errors
     /// [`Error::Storage`].
-    pub fn new(tenant: &str) -> Result<Self, Error> {
-        let keyring = Keyring::new(&[0; 32])?;
-        Ok(Self(keyring.open(tenant, &keyring.create(tenant)?)?))
+    pub fn new() -> Result<Self, Error> {
+        Keyring::new(&[0; 32]).map(Self)
     }
 
     /// As it is stored.
     ///
     /// # Errors
     /// [`Error::Storage`].
-    pub fn seal(&self, key: &[u8], plain: &[u8]) -> Result<Vec<u8>, Error> {
-        self.0.seal(Row { table: 0, key }, plain)
+    pub fn seal(&self, tenant: &str, key: &[u8], plain: &[u8]) -> Result<Vec<u8>, Error> {
+        self.0.seal(tenant, (0, key), plain)
     }
 
     /// As it was.
     ///
     /// # Errors
     /// [`Error::Value`].
-    pub fn open(&self, key: &[u8], stored: &[u8]) -> Result<Vec<u8>, Error> {
-        self.0.open(Row { table: 0, key }, stored)
+    pub fn open(&self, tenant: &str, key: &[u8], stored: &[u8]) -> Result<Vec<u8>, Error> {
+        self.0.open(tenant, (0, key), stored).or(Err(Error::Value { what: "value" }))
     }
 }

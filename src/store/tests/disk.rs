@@ -7,6 +7,7 @@ use redb::{Builder, DatabaseError, StorageBackend};
 
 use super::Store;
 use crate::store::place::{Place, empty_if_unfinished};
+use crate::store::seal::Keyring;
 
 /// Clones are the same disk.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +35,8 @@ struct State {
 struct Directory {
     store: Option<usize>,
     new: Option<usize>,
+    journal: Option<usize>,
+    kept: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -92,8 +95,18 @@ impl Disk {
         disk
     }
 
+    /// With values as they are, so that words can be looked for in what is written.
     pub(super) fn open(&self) -> Result<Store, crate::store::Error> {
-        Store::open_at(self.clone())
+        self.open_with(Keyring::plain())
+    }
+
+    /// As a gateway does.
+    pub(super) fn open_sealed(&self) -> Result<Store, crate::store::Error> {
+        self.open_with(Keyring::new(&[7; 32])?)
+    }
+
+    pub(super) fn open_with(&self, keyring: Keyring) -> Result<Store, crate::store::Error> {
+        Store::open_at(self.clone(), keyring)
     }
 
     /// The disk after power came back.
@@ -127,7 +140,8 @@ impl Disk {
     /// Do these bytes stand in a file that has a name?
     pub(super) fn holds(&self, words: &str) -> bool {
         let state = self.state();
-        let named = [state.directory.store, state.directory.new];
+        let Directory { store, new, journal, kept } = state.directory;
+        let named = [store, new, journal, kept];
         let mut files = named.into_iter().flatten().map(|n| &state.files[n].bytes);
         files.any(|bytes| bytes.windows(words.len()).any(|window| window == words.as_bytes()))
     }
@@ -226,6 +240,26 @@ impl Place for Disk {
         redb.create_with_backend(self.store()?)
     }
 
+    fn keep(&self, _format: u32) -> io::Result<()> {
+        let mut state = self.alive()?;
+        state.directory.kept = state.directory.store;
+        Ok(())
+    }
+
+    fn journal(&self) -> io::Result<Box<dyn StorageBackend>> {
+        let mut state = self.alive()?;
+        let n = state.directory.journal.unwrap_or(state.files.len());
+        if n == state.files.len() {
+            state.files.push(Contents::default());
+            state.directory.journal = Some(n);
+        }
+        Ok(Box::new(self.file(n)))
+    }
+
+    fn journal_bytes(&self) -> usize {
+        64 * 1024
+    }
+
     fn is_in_place(&self) -> io::Result<bool> {
         Ok(true)
     }
@@ -250,7 +284,7 @@ impl Place for Disk {
 
     fn replace(&self) -> io::Result<()> {
         let mut state = self.alive()?;
-        state.directory = Directory { store: state.directory.new, new: None };
+        state.directory = Directory { store: state.directory.new, new: None, ..state.directory };
         Ok(())
     }
 

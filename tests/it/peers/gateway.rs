@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::http::{Method, Request, StatusCode, header};
 use frontdesk::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use frontdesk::document::Variables;
-use frontdesk::gateway::device_key::Sources;
+use frontdesk::gateway::device_key::{DeviceKey, Sources};
 use frontdesk::gateway::{Gateway, Options, ReloadError, Reloaded, socket};
 use frontdesk::store::Store;
 use http_body_util::{BodyExt as _, Full};
@@ -109,6 +109,12 @@ impl TestGateway {
     /// What its clock says.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// What opens its store.
+    pub(crate) fn wrapping_key(&self) -> [u8; 32] {
+        let store = self.home.path().join("frontdesk.redb");
+        DeviceKey::load(self.home.path(), &Sources::default(), &store).unwrap().wrapping_key()
     }
 
     /// Starts over what is in the home.
