@@ -214,7 +214,8 @@ fn blocks(n_bytes: usize) -> usize {
 }
 
 fn zero(file: &dyn StorageBackend, from: usize, to: usize) -> io::Result<()> {
-    let zeros = [0; 16 * BLOCK_BYTES];
+    // By the block: what is written at once the system may keep as one, and then counts as written as one.
+    let zeros = [0; BLOCK_BYTES];
     let mut at = from;
     while at < to {
         let chunk = zeros.get(..zeros.len().min(to - at)).unwrap_or_default();

@@ -124,6 +124,8 @@ impl Place for InDirectory {
 
     fn journal(&self) -> io::Result<Box<dyn StorageBackend>> {
         let file = for_the_owner().create(true).truncate(false).open(self.beside(".journal"))?;
+        // It is read once. What is read ahead in large pieces would be written in such, by the system's count.
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random)?;
         Ok(Box::new(FileBackend::new(file).map_err(io::Error::other)?))
     }
 
