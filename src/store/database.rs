@@ -1,5 +1,6 @@
 //! The redb database and the journal before it: how they are opened, and opened again after the disk failed.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::ops::Deref;
@@ -7,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use redb::{
-    DatabaseError, Durability, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, StorageError, Value,
-    WriteTransaction,
+    DatabaseError, Durability, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, StorageError,
+    Value, WriteTransaction,
 };
 
 use super::Error;
@@ -17,7 +18,7 @@ use super::log;
 use super::place::{Place, Room};
 use super::rewrite;
 use super::seal::Keyring;
-use super::tables::{FORMAT, META, NUMBERS, Number, Tables};
+use super::tables::{ERASING, FORMAT, KEYS, META, NUMBERS, Number, Tables};
 use super::values::{Bytes, PlainTable, RowKey, ValueTable, Values};
 use super::versioned::Versioned;
 
@@ -63,10 +64,9 @@ pub(super) enum Durable {
 }
 
 impl Database {
-    /// Opens or creates what lies there.
-    pub(super) fn open(place: impl Place + 'static, cache_bytes: usize) -> Result<Self, Error> {
+    /// Opens or creates what lies there. What `keyring` held before does not count.
+    pub(super) fn open(place: impl Place + 'static, cache_bytes: usize, keyring: Keyring) -> Result<Self, Error> {
         let (current, journal, n_syncs) = (RwLock::new(None), Mutex::new(None), AtomicU64::new(0));
-        let keyring = Keyring;
         let database = Self { place: Box::new(place), cache_bytes, keyring, current, journal, n_syncs };
         database.reopen()?;
         Ok(database)
@@ -110,6 +110,7 @@ impl Database {
             drop(tables);
             return transaction.abort().map_err(Failed::database);
         }
+        tables.put_new_keys().map_err(Failed::database)?;
         if journal.is_broken() || !journal.has_room_for(&tables.log) {
             // redb, unlike the journal, is of no use after it failed.
             self.may_grow().map_err(Failed::journal)?;
@@ -205,8 +206,10 @@ impl Database {
         let mut journal = self.journal();
         // First, so that the locks of the files are free.
         (*current, *journal) = (None, None);
+        self.keyring.load(Vec::new(), BTreeSet::new())?;
         let database = open_checked(&*self.place, self.cache_bytes, &self.keyring)?;
         *journal = Some(self.replay(&database)?);
+        load_keys(&self.keyring, &database)?;
         *current = Some(database);
         Ok(())
     }
@@ -286,6 +289,15 @@ fn put_copy<T>(
     Ok((copied, new))
 }
 
+/// What was made and not stored before is forgotten.
+fn load_keys(keyring: &Keyring, database: &redb::Database) -> Result<(), Error> {
+    let transaction = database.begin_read()?;
+    let (keys, erasing) = (transaction.open_table(KEYS.definition)?, transaction.open_table(ERASING.definition)?);
+    let stored = keys.iter()?.map(|row| row.map(|(tenant, key)| (tenant.value().to_owned(), key.value().to_vec())));
+    let erasing = erasing.iter()?.map(|row| row.map(|(tenant, _)| tenant.value().to_owned()));
+    keyring.load(stored.collect::<Result<_, _>>()?, erasing.collect::<Result<_, _>>()?)
+}
+
 /// The database has all records of the epochs before this one.
 fn begin_epoch(tables: &mut Tables<'_>, epoch: u64) -> Result<(), Error> {
     tables.numbers.put(&mut tables.log, &Number::Epoch.name(), Some(&epoch))
@@ -312,6 +324,11 @@ impl View<'_> {
         table: &ValueTable<K, T>,
     ) -> Result<Values<'_, ReadOnlyTable<K, Bytes>, K, T>, Error> {
         Ok(Values::new(self.transaction.open_table(table.definition)?, table, self.keyring))
+    }
+
+    /// What opens values.
+    pub(super) fn keyring(&self) -> &Keyring {
+        self.keyring
     }
 
     pub(super) fn rows<K: Key + 'static, V: Value + 'static>(

@@ -42,6 +42,9 @@ pub enum Error {
     /// A stored value is not what this program writes.
     #[error("a stored {what} cannot be read")]
     Value { what: &'static str },
+    /// A data key was wrapped on another device, or is damaged: put the device key of this store back, or restore a backup.
+    #[error("a data key of the store cannot be opened with this device key")]
+    DataKey,
     /// What the write is about has been answered, set aside or settled before, or never was there.
     /// Whoever did that has the last word: drop the attempt.
     #[error("the {what} is not there any more")]
@@ -60,8 +63,8 @@ pub enum Error {
         reserve_bytes / 1_000_000
     )]
     Full { available_bytes: u64, reserve_bytes: u64 },
-    /// Too many writes wait: say so to whoever sent the message.
-    #[error("the store has too much to write")]
+    /// Too many writes wait, or the tenant is just being erased: say so to whoever sent the message.
+    #[error("the store has too much to do")]
     Busy,
     /// The writer is gone; the process is shutting down.
     #[error("the store is closed")]

@@ -181,7 +181,7 @@ mod tests {
 
     fn store() -> (tempfile::TempDir, Store) {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("s.redb"), 1024 * 1024).unwrap();
+        let store = Store::open(&directory.path().join("s.redb"), 1024 * 1024, &[7; 32]).unwrap();
         (directory, store)
     }
 

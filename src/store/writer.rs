@@ -142,7 +142,11 @@ impl<O: Operation> Pending<O> {
 impl<O: Operation> Job for Pending<O> {
     fn run(&mut self, tables: &mut Tables<'_>) -> Result<(), Error> {
         let Some(operation) = self.operation.take() else { return Ok(()) };
-        match operation.plan(tables) {
+        let planned = operation.plan(tables).and_then(|(outcome, changes)| {
+            tables.admit(&changes)?;
+            Ok((outcome, changes))
+        });
+        match planned {
             Ok((outcome, changes)) => {
                 tables.apply(changes)?;
                 self.outcome = Some(Ok(outcome));

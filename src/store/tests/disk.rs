@@ -7,6 +7,7 @@ use redb::{Builder, DatabaseError, StorageBackend};
 
 use super::Store;
 use crate::store::place::{Place, Room, empty_if_unfinished};
+use crate::store::seal::Keyring;
 
 /// Clones are the same disk.
 #[derive(Debug, Clone, Default)]
@@ -98,8 +99,18 @@ impl Disk {
         disk
     }
 
+    /// With values as they are, so that words can be looked for in what is written.
     pub(super) fn open(&self) -> Result<Store, crate::store::Error> {
-        Store::open_at(self.clone())
+        self.open_with(Keyring::plain())
+    }
+
+    /// As a gateway does.
+    pub(super) fn open_sealed(&self) -> Result<Store, crate::store::Error> {
+        self.open_with(Keyring::new(&[7; 32])?)
+    }
+
+    pub(super) fn open_with(&self, keyring: Keyring) -> Result<Store, crate::store::Error> {
+        Store::open_at(self.clone(), keyring)
     }
 
     /// The disk after power came back.
