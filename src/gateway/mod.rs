@@ -443,8 +443,8 @@ impl Gateway {
             let (n_waiting, n_replies) = (resume.waiting.len(), resume.deliveries.len());
             tracing::info!(n_waiting, n_replies, "taking up what was left");
         }
-        for delivery in resume.deliveries {
-            self.deliver(delivery);
+        for name in resume.deliveries {
+            self.deliver(name);
         }
         for (tenant, session_key) in resume.waiting {
             self.wake((tenant, session_key));

@@ -115,7 +115,7 @@ impl Gateway {
         let Some(row) = session.row()? else { return Ok(Next::Idle) };
         let Some(batch) = Batch::of(session.waiting(MAX_COLLECTED)?) else { return Ok(Next::Idle) };
         let last = batch.last();
-        if self.age_ms(last.inbound.received_at) > MAX_AGE_MS {
+        if self.age_ms(last.unparked_at.unwrap_or(last.inbound.received_at)) > MAX_AGE_MS {
             let reason = "it waited for more than a day".to_owned();
             session.park(batch.seqs(), reason, None, self.now()).await?;
             return Ok(Next::Again);
@@ -516,7 +516,7 @@ mod tests {
     use crate::testing::inbound;
 
     fn waiting(seq: u64, user: &str, text: &str) -> Waiting {
-        Waiting { seq, inbound: inbound("hook", user, text), n_tries: 0, is_told: false }
+        Waiting { seq, inbound: inbound("hook", user, text), n_tries: 0, is_told: false, unparked_at: None }
     }
 
     fn check_batch(waiting: Vec<Waiting>, expected: usize) {

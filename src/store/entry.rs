@@ -220,7 +220,8 @@ impl EntryStore {
         let unresolved = view.open_table(UNRESOLVED)?;
         let mut found = Vec::new();
         for row in unresolved.range(self.scope.positions())?.take(limit) {
-            let parked = disk::Parked::decode(row?.1.value())?.restore(&self.scope.notices());
+            let (key, row) = row?;
+            let parked = disk::Parked::decode(row.value())?.restore(key.value().2, &self.scope.notices());
             found.push(parked.or(Err(Error::Value { what: disk::Parked::WHAT }))?);
         }
         Ok(found)

@@ -161,8 +161,8 @@ impl SessionStore {
         let view = self.shared.database.read()?;
         let parked = view.open_table(PARKED)?;
         let restore = |row: redb::Result<Row<'_, Position>>| {
-            let (_, value) = row?;
-            let parked = disk::Parked::decode(value.value())?.restore(&self.scope);
+            let (key, value) = row?;
+            let parked = disk::Parked::decode(value.value())?.restore(key.value().2, &self.scope);
             parked.or(Err(Error::Value { what: disk::Parked::WHAT }))
         };
         parked.range(tables::positions(&self.scope))?.take(limit).map(restore).collect()
@@ -250,16 +250,18 @@ impl SessionStore {
         outbox.range(tables::deliveries(&self.scope))?.map(delivery).collect()
     }
 
-    /// Is this reply not settled yet?
+    /// This reply as it is now, to send it at once; `None` when it is settled, set aside, dropped or erased.
     ///
     /// # Errors
-    /// [`Error::Storage`].
-    pub fn has_delivery(&self, id: &str) -> Result<bool, Error> {
-        let Some(id) = delivery_id::parse(id) else { return Ok(false) };
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn claim_delivery(&self, id: &str) -> Result<Option<Delivery>, Error> {
+        let Some(id) = delivery_id::parse(id) else { return Ok(None) };
         let view = self.shared.database.read()?;
         let outbox = view.open_table(OUTBOX)?;
         let (tenant, key) = self.scope.parts();
-        Ok(outbox.get((tenant, key, id))?.is_some())
+        let Some(row) = outbox.get((tenant, key, id))? else { return Ok(None) };
+        let delivery = disk::Delivery::decode(row.value())?.restore(id, self.scope.clone());
+        delivery.map(Some).or(Err(Error::Value { what: disk::Delivery::WHAT }))
     }
 
     /// Notes, before an attempt on a channel without idempotency, that it starts.
@@ -292,6 +294,16 @@ impl SessionStore {
     /// As [`Self::start_delivery`].
     pub async fn park_delivery(&self, id: &str, reason: String, at: Timestamp) -> Result<(), Error> {
         self.progress(id, Step::Park { reason, at }).await
+    }
+
+    /// What all handles share.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Whose conversation and which.
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     async fn progress(&self, id: &str, step: Step) -> Result<(), Error> {
