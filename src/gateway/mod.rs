@@ -8,6 +8,7 @@
 //! address of the message that caused it; a turn that began keeps the configuration it began with.
 
 mod api;
+mod deliveries;
 mod home;
 mod host;
 mod import;
@@ -43,6 +44,7 @@ use crate::id::SessionKey;
 use crate::session::lane::Lanes;
 use crate::store::{self, Resume, Store};
 
+pub use deliveries::{DeliveryError, Repeat};
 pub use home::{Home, socket};
 pub use import::{Import, ImportError, check_scope};
 pub use pairing::PairingError;
