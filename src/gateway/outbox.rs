@@ -292,3 +292,42 @@ fn jitter(wait: Duration) -> Duration {
     let _ = aws_lc_rs::rand::fill(&mut byte);
     wait + wait.mul_f64(f64::from(byte.first().copied().unwrap_or(0)) / 1024.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::SessionKey;
+
+    fn name(key: &str, id: &str) -> DeliveryName {
+        let address = ReplyAddress::new(EntryId::new("hook").unwrap(), 0, "u");
+        DeliveryName { id: id.to_owned(), tenant: None, key: SessionKey::parse(key).unwrap(), address }
+    }
+
+    #[test]
+    fn replies_to_one_address_have_one_worker_and_keep_their_order() {
+        let outbox = Outbox::default();
+        let address = name("a", "1").address;
+        assert!(outbox.push(name("a", "1")), "a worker must be started");
+        for (key, id) in [("a", "2"), ("b", "3"), ("a", "2"), ("a", "4")] {
+            assert!(!outbox.push(name(key, id)));
+        }
+        outbox.forget(&(None, SessionKey::parse("b").unwrap()));
+        let next = || outbox.next(&address).map(|name| name.id.to_string());
+        assert_eq!([next(), next(), next()].map(Option::unwrap_or_default), ["1", "2", "4"]);
+        outbox.note_try(&address);
+        assert_eq!((outbox.n_tries(&address, "4"), outbox.n_tries(&address, "2")), (1, 0));
+        assert_eq!(next(), None);
+        assert!(outbox.push(name("a", "5")), "the worker has left");
+    }
+
+    #[test]
+    fn a_reply_that_is_put_back_before_its_worker_has_left_it_is_looked_at_again() {
+        let outbox = Outbox::default();
+        let address = name("a", "1").address;
+        outbox.push(name("a", "1"));
+        let next = || outbox.next(&address).map(|name| name.id.to_string());
+        assert_eq!(next().as_deref(), Some("1"));
+        assert!(!outbox.push(name("a", "1")));
+        assert_eq!((next().as_deref(), next()), (Some("1"), None));
+    }
+}
