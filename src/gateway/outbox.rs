@@ -296,7 +296,9 @@ fn jitter(wait: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::SessionKey;
+    use crate::clock::Timestamp;
+    use crate::id::{OpaqueId, SessionKey};
+    use crate::store::NewDelivery;
 
     fn name(key: &str, id: &str) -> DeliveryName {
         let address = ReplyAddress::new(EntryId::new("hook").unwrap(), 0, "u");
@@ -318,6 +320,32 @@ mod tests {
         assert_eq!((outbox.n_tries(&address, "4"), outbox.n_tries(&address, "2")), (1, 0));
         assert_eq!(next(), None);
         assert!(outbox.push(name("a", "5")), "the worker has left");
+    }
+
+    #[test]
+    fn what_waits_behind_a_dead_address_costs_its_name_and_nothing_of_what_it_says() {
+        let text = "x".repeat(10_000);
+        let delivery = |n: u64| Delivery {
+            id: format!("dlv_{n:026}"),
+            tenant: None,
+            key: SessionKey::parse("webhook:a_peer_with_a_long_name").unwrap(),
+            seq: n,
+            created_at: Timestamp(n),
+            unparked_at: None,
+            is_started: false,
+            content: NewDelivery {
+                address: name("a", "1").address,
+                in_reply_to: OpaqueId::new("m").unwrap(),
+                answers: Vec::new(),
+                text: text.clone(),
+            },
+        };
+        let outbox = Outbox::default();
+        let info = allocation_counter::measure(|| {
+            (0..1000).for_each(|n| assert_eq!(outbox.push(delivery(n).into()), n == 0));
+        });
+        let each = info.bytes_current / 1000;
+        assert!((30..=100).contains(&each), "{each} bytes for each of a thousand replies");
     }
 
     #[test]

@@ -162,8 +162,8 @@ impl Model {
             (session.n_filed, session.n_parked) = (session.n_filed.max(used.0), session.n_parked.max(used.0));
         }
         session.n_filed += 1;
-        let waiting =
-            Waiting { seq: session.n_filed, inbound: message.clone(), n_tries: 0, is_told: false, unparked_at: None };
+        let (seq, inbound) = (session.n_filed, message.clone());
+        let waiting = Waiting { seq, inbound, n_tries: 0, is_told: false, unparked_at };
         session.view.waiting.push(waiting);
         let identity = message.identity.clone();
         let row = session.view.row.get_or_insert_with(|| SessionRow {
@@ -637,11 +637,11 @@ fn any_op() -> impl Strategy<Value = Op> {
             .prop_map(|(place, seqs, n_replies, at)| Op::Turn { place, seqs, n_replies, at }),
         2 => (place(), seqs(), any::<bool>(), at())
             .prop_map(|(place, seqs, notices, at)| Op::Postpone { place, seqs, notices, at }),
-        2 => (place(), seqs(), any::<bool>(), at())
+        4 => (place(), seqs(), any::<bool>(), at())
             .prop_map(|(place, seqs, notices, at)| Op::Park { place, seqs, notices, at }),
         3 => (place(), 0..2_usize, step.clone()).prop_map(|(place, n, step)| Op::Progress { place, from: place, n, step }),
         1 => (place(), place(), 0..2_usize, step).prop_map(|(place, from, n, step)| Op::Progress { place, from, n, step }),
-        3 => (place(), 0..2_usize, at(), proptest::option::of(1..9_u64))
+        5 => (place(), 0..2_usize, at(), proptest::option::of(1..9_u64))
             .prop_map(|(place, n, at, ttl_ms)| Op::Unpark { place, from: place, n, at, ttl_ms }),
         1 => (place(), place(), 0..2_usize, at())
             .prop_map(|(place, from, n, at)| Op::Unpark { place, from, n, at, ttl_ms: None }),
@@ -653,7 +653,7 @@ fn any_op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
     #[test]
     fn the_store_does_what_maps_would_do(ops in proptest::collection::vec(any_op(), 1..60)) {
