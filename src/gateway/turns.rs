@@ -93,7 +93,9 @@ impl Gateway {
                     store_wait = (store_wait * 2).min(LONGEST_WAIT);
                     // What failed may be on the disk all the same, and nobody sends what only the disk knows.
                     let session = self.0.store.tenant(lane.0.as_ref()).session(&lane.1);
-                    self.deliver_all(session.undelivered().unwrap_or_default());
+                    for name in session.undelivered_names().unwrap_or_default() {
+                        self.deliver(name);
+                    }
                 }
             }
         }

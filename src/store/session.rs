@@ -12,7 +12,9 @@ use super::episode::EpisodeStore;
 use super::erase::Erase;
 use super::life::{Archive, BeginAnew, Restore};
 use super::outbox::{Progress, Step};
-use super::record::{ArchivedRow, Delivery, Erased, Line, NewDelivery, Parked, Restored, SessionRow, Turn, Waiting};
+use super::record::{
+    ArchivedRow, Delivery, DeliveryName, Erased, Line, NewDelivery, Parked, Restored, SessionRow, Turn, Waiting,
+};
 use super::scope::Scope;
 use super::tables::{self, ARCHIVE, Bytes, INBOX, OUTBOX, PARKED, Pending, Position, SESSIONS, TRANSCRIPT};
 use super::turn::{CommitTurn, Park, Postpone};
@@ -248,6 +250,16 @@ impl SessionStore {
         let view = self.shared.database.read()?;
         let outbox = view.open_table(OUTBOX)?;
         outbox.range(tables::deliveries(&self.scope))?.map(delivery).collect()
+    }
+
+    /// The same without what they say, which is not in memory all at once.
+    ///
+    /// # Errors
+    /// As [`Self::undelivered`].
+    pub fn undelivered_names(&self) -> Result<Vec<DeliveryName>, Error> {
+        let view = self.shared.database.read()?;
+        let outbox = view.open_table(OUTBOX)?;
+        outbox.range(tables::deliveries(&self.scope))?.map(|row| delivery(row).map(DeliveryName::from)).collect()
     }
 
     /// This reply as it is now, to send it at once; `None` when it is settled, set aside, dropped or erased.
