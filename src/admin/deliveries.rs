@@ -201,8 +201,10 @@ fn waiting(gateway: &Gateway, delivery: &Delivery, with_text: bool) -> Value {
     let more = json!({
         "what": "reply",
         "since": time(since),
+        "reason": null,
         "tries": gateway.n_tries(delivery),
         "started": delivery.is_started,
+        "ambiguous": delivery.is_started,
         "text": with_text.then_some(&delivery.content.text),
     });
     add(&mut row, more, with_text);
@@ -221,6 +223,8 @@ fn parked(tenant: Option<&TenantId>, key: &SessionKey, item: &Parked, with_text:
         "what": what,
         "since": time(item.at),
         "reason": item.reason,
+        "tries": null,
+        "started": null,
         "ambiguous": is_started,
         "text": with_text.then_some(text),
     });
