@@ -28,7 +28,7 @@ async fn main() {
 async fn measure(n_sessions: u64) {
     let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory under target/");
     let store = Store::open(&home.path().join("store.redb"), CACHE_BYTES).expect("a new store");
-    let (n_commits, written_bytes, started) = (store.n_commits(), written_bytes(), Instant::now());
+    let (n_syncs, written_bytes, started) = (store.n_syncs(), written_bytes(), Instant::now());
 
     let mut sessions = tokio::task::JoinSet::new();
     for n in 0..n_sessions {
@@ -37,7 +37,7 @@ async fn measure(n_sessions: u64) {
     let n_turns = count(sessions.join_all().await.into_iter().sum());
 
     let per_second = n_turns / started.elapsed().as_secs_f64();
-    let syncs = count(store.n_commits() - n_commits) / n_turns;
+    let syncs = count(store.n_syncs() - n_syncs) / n_turns;
     let kib = count(self::written_bytes() - written_bytes) / 1024.0 / n_turns;
     println!("{n_sessions:>8}  {per_second:>8.0}  {syncs:>10.2}  {kib:>12.1}");
 }

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use redb::ReadableTable;
-
 use crate::clock::Timestamp;
 use crate::id::FileName;
 
@@ -33,12 +31,11 @@ impl ContextStore {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn notes(&self) -> Result<Vec<Note>, Error> {
         let view = self.shared.database.read()?;
-        let notes = view.open_table(NOTES)?;
+        let notes = view.values(&NOTES)?;
         let (tenant, key) = self.scope.parts();
         let mut found = Vec::new();
         for row in notes.range((tenant, key, self.episode, 0)..=(tenant, key, self.episode, u64::MAX))? {
-            let (id, note) = row?;
-            let disk::Note { at, text } = disk::Note::decode(note.value())?;
+            let (id, disk::Note { at, text }) = row?;
             found.push(Note { number: id.value().3, at: Timestamp(at), text });
         }
         Ok(found)
@@ -50,14 +47,13 @@ impl ContextStore {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn files(&self) -> Result<Vec<FileRow>, Error> {
         let view = self.shared.database.read()?;
-        let files = view.open_table(FILES)?;
+        let files = view.values(&FILES)?;
         let (tenant, key) = self.scope.parts();
         let next = self.episode.checked_add(1).ok_or(Error::Value { what: "episode" })?;
         let mut found = Vec::new();
         for row in files.range((tenant, key, self.episode, "")..(tenant, key, next, ""))? {
-            let (id, file) = row?;
+            let (id, disk::File { at, bytes }) = row?;
             let name = FileName::new(id.value().3).or(Err(Error::Value { what: "file name" }))?;
-            let disk::File { at, bytes } = disk::File::decode(file.value())?;
             found.push(FileRow { name, at: Timestamp(at), size_bytes: bytes.len() });
         }
         Ok(found)
@@ -69,11 +65,10 @@ impl ContextStore {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn file(&self, name: &FileName) -> Result<Option<String>, Error> {
         let view = self.shared.database.read()?;
-        let files = view.open_table(FILES)?;
+        let files = view.values(&FILES)?;
         let (tenant, key) = self.scope.parts();
         let Some(file) = files.get((tenant, key, self.episode, name.as_str()))? else { return Ok(None) };
-        let disk::File { bytes, .. } = disk::File::decode(file.value())?;
-        String::from_utf8(bytes).map(Some).or(Err(Error::Value { what: disk::File::WHAT }))
+        String::from_utf8(file.bytes).map(Some).or(Err(Error::Value { what: disk::File::WHAT }))
     }
 }
 
@@ -91,7 +86,6 @@ pub(super) fn changes(
     let mut changes = Vec::new();
     for NoteChange { number, was, text } in notes {
         let found = tables.notes.get((tenant, key, episode, number))?;
-        let found = found.map(|note| disk::Note::decode(note.value())).transpose()?;
         if found.map(|note| note.text) != was {
             return Err(Error::Gone { what: "note" });
         }

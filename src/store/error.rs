@@ -17,6 +17,17 @@ pub enum Error {
     /// A later version of Frontdesk wrote it.
     #[error("the store {path} was written by a newer version (format {found}, this program knows {known})")]
     TooNew { path: String, found: u32, known: u32 },
+    /// The copy in this version's format could not be made: the file is as it was.
+    #[error(
+        "the store {path} (format {format}) could not be brought to this version's format; it is as it was, and the \
+         version before this one can use it"
+    )]
+    NotUpgraded {
+        path: String,
+        format: u32,
+        #[source]
+        source: Box<Error>,
+    },
     /// The disk failed, is full, or the file is damaged. What was to be written may still turn up after a
     /// restart, when it was the last sync that failed: offer it again, repeats are recognised.
     #[error("the store failed")]
@@ -57,6 +68,12 @@ macro_rules! storage_from {
             }
         })+
     };
+}
+
+impl From<std::io::Error> for Error {
+    fn from(source: std::io::Error) -> Self {
+        Self::Storage(Box::new(source))
+    }
 }
 
 storage_from!(redb::StorageError, redb::TableError, redb::TransactionError, redb::CommitError);

@@ -1,7 +1,5 @@
 //! How a conversation ends, and how it comes back.
 
-use redb::ReadableTable;
-
 use crate::clock::Timestamp;
 use crate::id::FileName;
 
@@ -140,7 +138,7 @@ fn join_memory(tables: &Tables<'_>, scope: &Scope, first: u64, last: u64) -> Res
         let (_, _, episode, old) = id.value();
         if (episode, old) != (last, number) {
             gone.push(Change::Note((episode, old), None));
-            kept.push(Change::Note((last, number), Some(note.value().to_owned())));
+            kept.push(Change::Note((last, number), Some(note.encode()?)));
         }
     }
     let Some(after) = last.checked_add(1) else { return Err(Error::Value { what: disk::Session::WHAT }) };
@@ -155,7 +153,7 @@ fn join_memory(tables: &Tables<'_>, scope: &Scope, first: u64, last: u64) -> Res
         let free = if episode == last { kept_name } else { free.ok_or(Error::Value { what: "file name" })? };
         if episode != last {
             gone.push(Change::File((episode, name.to_owned()), None));
-            kept.push(Change::File((last, free.to_string()), Some(file.value().to_owned())));
+            kept.push(Change::File((last, free.to_string()), Some(file.encode()?)));
         }
         names.push(free);
     }

@@ -22,7 +22,9 @@ mod error;
 mod expire;
 mod filing;
 mod import;
+mod journal;
 mod life;
+mod log;
 mod moving;
 mod outbox;
 mod pairing;
@@ -31,6 +33,7 @@ mod record;
 mod redate;
 mod rewrite;
 mod scope;
+mod seal;
 mod search;
 mod session;
 mod tables;
@@ -40,6 +43,7 @@ mod testing;
 mod turn;
 mod unpark;
 mod unresolved;
+mod values;
 mod versioned;
 mod writer;
 
@@ -63,12 +67,10 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
-use redb::ReadableTableMetadata;
-
 use crate::clock::Timestamp;
 use crate::id::{SessionKey, TenantId};
 
-use database::Database;
+use database::{Database, View};
 use expire::Expire;
 use filing::PruneMarks;
 use place::InDirectory;
@@ -124,14 +126,14 @@ impl Store {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn tenants(&self) -> Result<Vec<Option<TenantId>>, Error> {
         let transaction = self.shared.database.read()?;
-        let (sessions, archive) = (transaction.open_table(SESSIONS)?, transaction.open_table(ARCHIVE)?);
+        let (sessions, archive) = (transaction.values(&SESSIONS)?, transaction.values(&ARCHIVE)?);
         let mut found: Vec<Option<TenantId>> = Vec::new();
         let mut from = String::new();
         loop {
-            let live = sessions.range((from.as_str(), "")..)?.next().transpose()?;
-            let archived = archive.range((from.as_str(), "", 0)..)?.next().transpose()?;
-            let live = live.map(|(key, _)| key.value().0.to_owned());
-            let archived = archived.map(|(key, _)| key.value().0.to_owned());
+            let live = sessions.keys((from.as_str(), "")..)?.next().transpose()?;
+            let archived = archive.keys((from.as_str(), "", 0)..)?.next().transpose()?;
+            let live = live.map(|key| key.value().0.to_owned());
+            let archived = archived.map(|key| key.value().0.to_owned());
             let Some(tenant) = live.into_iter().chain(archived).min() else { return Ok(found) };
             from = tables::after(&tenant);
             let tenant = if tenant.is_empty() { None } else { Some(TenantId::new(tenant)) };
@@ -145,8 +147,8 @@ impl Store {
     /// # Errors
     /// [`Error::Storage`].
     pub fn resume(&self) -> Result<Resume, Error> {
-        let transaction = self.shared.database.read()?;
-        let outbox = transaction.open_table(OUTBOX)?;
+        let view = self.shared.database.read()?;
+        let outbox = view.values(&OUTBOX)?;
         let mut deliveries = Vec::new();
         for row in outbox.range::<(&str, &str, u128)>(..)? {
             match session::delivery(row) {
@@ -158,7 +160,7 @@ impl Store {
         }
         // Ids sort by time, and within a conversation as the replies were committed.
         deliveries.sort_by(|one, other| one.id.cmp(&other.id));
-        Ok(Resume { waiting: waiting(&transaction)?, deliveries })
+        Ok(Resume { waiting: waiting(&view)?, deliveries })
     }
 
     /// Numbers, without reading values.
@@ -166,20 +168,20 @@ impl Store {
     /// # Errors
     /// [`Error::Storage`].
     pub fn counts(&self) -> Result<Counts, Error> {
-        let transaction = self.shared.database.read()?;
+        let view = self.shared.database.read()?;
         Ok(Counts {
-            sessions: transaction.open_table(SESSIONS)?.len()?,
-            archived: transaction.open_table(ARCHIVE)?.len()?,
-            waiting: transaction.open_table(INBOX)?.len()?,
-            undelivered: transaction.open_table(OUTBOX)?.len()?,
-            parked: transaction.open_table(PARKED)?.len()?,
+            sessions: view.values(&SESSIONS)?.len()?,
+            archived: view.values(&ARCHIVE)?.len()?,
+            waiting: view.values(&INBOX)?.len()?,
+            undelivered: view.values(&OUTBOX)?.len()?,
+            parked: view.values(&PARKED)?.len()?,
         })
     }
 
-    /// Transactions committed since the file was opened, each with one sync of the disk.
+    /// Syncs of the disk since the file was opened, each for all that waited for it.
     #[must_use]
-    pub fn n_commits(&self) -> u64 {
-        self.shared.database.n_commits()
+    pub fn n_syncs(&self) -> u64 {
+        self.shared.database.n_syncs()
     }
 
     /// One step of archiving the live conversations that were last active before `before`, by an index: a bounded
@@ -213,7 +215,7 @@ impl Store {
     /// [`Error::Storage`].
     pub fn latest_seen(&self) -> Result<Option<Timestamp>, Error> {
         let view = self.shared.database.read()?;
-        let numbers = view.open_table(NUMBERS)?;
+        let numbers = view.rows(&NUMBERS)?;
         Ok(numbers.get(Number::LatestSeen.name())?.map(|at| Timestamp(at.value())))
     }
 
@@ -245,16 +247,16 @@ impl Store {
 }
 
 /// The conversations that the inbox names: one seek for each, however many messages wait.
-fn waiting(transaction: &redb::ReadTransaction) -> Result<Vec<(Option<TenantId>, SessionKey)>, Error> {
-    let inbox = transaction.open_table(INBOX)?;
+fn waiting(view: &View<'_>) -> Result<Vec<(Option<TenantId>, SessionKey)>, Error> {
+    let inbox = view.values(&INBOX)?;
     let mut found = Vec::new();
-    let mut first = inbox.range::<(&str, &str, u64)>(..)?.next();
-    while let Some(row) = first {
-        let (key, _) = row?;
+    let mut first = inbox.keys::<(&str, &str, u64)>(..)?.next();
+    while let Some(key) = first {
+        let key = key?;
         let (tenant, key, _) = key.value();
         let scope = Scope::restore(tenant, key);
         let past = Bound::Excluded((tenant, key, u64::MAX));
-        first = inbox.range((past, Bound::Unbounded))?.next();
+        first = inbox.keys((past, Bound::Unbounded))?.next();
         match scope {
             Ok(scope) => found.push((scope.tenant, scope.key)),
             Err(error) => tracing::error!(%error, "messages are left in the inbox"),

@@ -3,8 +3,6 @@
 
 use std::ops::Bound;
 
-use redb::ReadableTable;
-
 use crate::clock::Timestamp;
 use crate::id::{SessionKey, TenantId};
 
@@ -32,10 +30,9 @@ impl Operation for Unpark {
     fn plan(self, tables: &Tables<'_>) -> Result<(Unparked, Changes), Error> {
         let Self { scope, position, life, at } = self;
         let (tenant, key) = scope.parts();
-        let row = tables.parked.get((tenant, key, position))?.ok_or(Error::Gone { what: "item" })?;
-        let parked = disk::Parked::decode(row.value())?;
+        let parked = tables.parked.get((tenant, key, position))?.ok_or(Error::Gone { what: "item" })?;
         let mut changes = vec![Change::Parked(position, None)];
-        let unparked = match parked.restore(position, &scope).or(Err(Error::Value { what: disk::Parked::WHAT }))?.what {
+        let unparked = match restore(&scope, position, parked)?.what {
             // Its mark stays: a vendor that repeats it is still told that it is known.
             ParkedItem::Message(inbound) => {
                 changes.extend(filing::put(tables, &scope, &inbound, Some(at), life)?);
@@ -74,7 +71,7 @@ impl Operation for DropParked {
         let mut changes = Vec::new();
         for position in positions {
             // A value that cannot be read can still be dropped.
-            if tables.parked.get((tenant, key, position))?.is_some() {
+            if tables.parked.has((tenant, key, position))? {
                 changes.push(Change::Parked(position, None));
             }
         }
@@ -90,16 +87,15 @@ impl SessionStore {
     /// [`Error::Storage`].
     pub fn find_parked(&self, id: &str) -> Result<Option<Parked>, Error> {
         let view = self.shared().database.read()?;
-        let parked = view.open_table(PARKED)?;
+        let parked = view.values(&PARKED)?;
         let range = match Parked::message_position(id) {
             Some(position) => tables::between(self.scope(), position, position),
             None if delivery_id::parse(id).is_some() => tables::positions(self.scope()),
             None => return Ok(None),
         };
         for row in parked.range(range)? {
-            let (key, value) = row?;
-            let found = readable(restore(self.scope(), key.value().2, value.value()))?;
-            if let Some(found) = found.filter(|found| found.id() == id) {
+            let item = row.and_then(|(key, parked)| restore(self.scope(), key.value().2, parked));
+            if let Some(found) = readable(item)?.filter(|found| found.id() == id) {
                 return Ok(Some(found));
             }
         }
@@ -112,9 +108,9 @@ impl SessionStore {
     /// [`Error::Storage`].
     pub fn parked_positions(&self, limit: usize) -> Result<Vec<u64>, Error> {
         let view = self.shared().database.read()?;
-        let parked = view.open_table(PARKED)?;
-        let rows = parked.range(tables::positions(self.scope()))?.take(limit);
-        rows.map(|row| Ok(row?.0.value().2)).collect()
+        let parked = view.values(&PARKED)?;
+        let keys = parked.keys(tables::positions(self.scope()))?.take(limit);
+        keys.map(|key| Ok(key?.value().2)).collect()
     }
 
     /// Puts back what was set aside at this position. A reply waits to be sent again under the same id, as if no attempt
@@ -149,7 +145,7 @@ impl TenantStore {
         limit: usize,
     ) -> Result<Vec<Delivery>, Error> {
         let view = self.shared().database.read()?;
-        let outbox = view.open_table(OUTBOX)?;
+        let outbox = view.values(&OUTBOX)?;
         let (first, next_tenant) = (key.map_or("", SessionKey::as_str), tables::after(self.part()));
         let start = match after {
             Some((key, id)) => {
@@ -182,7 +178,7 @@ impl TenantStore {
         limit: usize,
     ) -> Result<Vec<(SessionKey, Parked)>, Error> {
         let view = self.shared().database.read()?;
-        let parked = view.open_table(PARKED)?;
+        let parked = view.values(&PARKED)?;
         let (first, next_tenant) = (key.map_or("", SessionKey::as_str), tables::after(self.part()));
         let start = match after {
             Some((key, position)) => Bound::Excluded((self.part(), key.as_str(), position)),
@@ -197,10 +193,11 @@ impl TenantStore {
             if page.len() >= limit {
                 break;
             }
-            let (id, value) = row?;
-            let (tenant, key, position) = id.value();
-            let item = Scope::restore(tenant, key)
-                .and_then(|scope| Ok((scope.key.clone(), restore(&scope, position, value.value())?)));
+            let item = row.and_then(|(id, parked)| {
+                let (tenant, key, position) = id.value();
+                let scope = Scope::restore(tenant, key)?;
+                Ok((scope.key.clone(), restore(&scope, position, parked)?))
+            });
             page.extend(readable(item)?);
         }
         Ok(page)
@@ -214,14 +211,14 @@ impl Store {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn tenants_with_deliveries(&self) -> Result<Vec<Option<TenantId>>, Error> {
         let view = self.shared.database.read()?;
-        let (outbox, parked) = (view.open_table(OUTBOX)?, view.open_table(PARKED)?);
+        let (outbox, parked) = (view.values(&OUTBOX)?, view.values(&PARKED)?);
         let mut found = Vec::new();
         let mut from = String::new();
         loop {
-            let waits = outbox.range((from.as_str(), "", 0)..)?.next().transpose()?;
-            let aside = parked.range((from.as_str(), "", 0)..)?.next().transpose()?;
-            let waits = waits.map(|(key, _)| key.value().0.to_owned());
-            let aside = aside.map(|(key, _)| key.value().0.to_owned());
+            let waits = outbox.keys((from.as_str(), "", 0)..)?.next().transpose()?;
+            let aside = parked.keys((from.as_str(), "", 0)..)?.next().transpose()?;
+            let waits = waits.map(|key| key.value().0.to_owned());
+            let aside = aside.map(|key| key.value().0.to_owned());
             let Some(tenant) = waits.into_iter().chain(aside).min() else { return Ok(found) };
             from = tables::after(&tenant);
             found.push(restore_tenant(&tenant)?);
@@ -241,6 +238,6 @@ fn readable<T>(item: Result<T, Error>) -> Result<Option<T>, Error> {
     }
 }
 
-fn restore(scope: &Scope, position: u64, value: &[u8]) -> Result<Parked, Error> {
-    disk::Parked::decode(value)?.restore(position, scope).or(Err(Error::Value { what: disk::Parked::WHAT }))
+fn restore(scope: &Scope, position: u64, parked: disk::Parked) -> Result<Parked, Error> {
+    parked.restore(position, scope).or(Err(Error::Value { what: disk::Parked::WHAT }))
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::database::Database;
+use super::database::{Database, Durable};
 use super::record::Rewritten;
 use super::tables::{Changes, Tables};
 use super::{Error, rewrite};
@@ -23,6 +23,8 @@ pub(super) const MAX_WAITING: usize = 1024;
 const MAX_BATCH: usize = 256;
 /// Opening reads the whole file; a disk that stays broken must not keep us at it.
 const REOPEN_PAUSE: Duration = Duration::from_secs(5);
+/// What is not urgent is synced after this when nothing urgent takes it along.
+const LONGEST_UNSYNCED: Duration = Duration::from_secs(1);
 
 /// One change of the store.
 pub(super) trait Operation: Send + 'static {
@@ -31,6 +33,12 @@ pub(super) trait Operation: Send + 'static {
 
     /// Reads what it needs and decides; sees what operations before it in the batch did.
     fn plan(self, tables: &Tables<'_>) -> Result<(Self::Outcome, Changes), Error>;
+
+    /// Must it be on the disk before its caller learns of it? Otherwise a power cut may undo it within
+    /// [`LONGEST_UNSYNCED`], though the end of the process does not.
+    fn is_urgent(&self) -> bool {
+        true
+    }
 }
 
 /// Hands operations to the thread. Dropping it finishes what waits and closes the file.
@@ -44,7 +52,8 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn start(database: Arc<Database>) -> std::io::Result<Self> {
         let (queue, jobs) = mpsc::channel(MAX_WAITING);
-        let run = move || Batches { database, jobs, state: State::Sound }.run();
+        let clock = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let run = move || clock.block_on(Batches { database, jobs, state: State::Sound }.run());
         let thread = thread::Builder::new().name("store".to_owned()).spawn(run)?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
@@ -99,17 +108,13 @@ enum Work {
 /// An operation whatever its outcome is.
 trait Job: Send {
     /// Plans it and applies its changes. An error is the disk's: the transaction must be given up.
-    fn run(&mut self, tables: &mut Tables<'_>) -> Result<Wrote, Error>;
+    fn run(&mut self, tables: &mut Tables<'_>) -> Result<(), Error>;
+
+    /// See [`Operation::is_urgent`].
+    fn is_urgent(&self) -> bool;
 
     /// Tells the caller.
     fn answer(self: Box<Self>, committed: Result<(), Error>);
-}
-
-/// Did an operation change the transaction?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wrote {
-    Nothing,
-    Something,
 }
 
 struct Pending<O: Operation> {
@@ -126,21 +131,21 @@ impl<O: Operation> Pending<O> {
 }
 
 impl<O: Operation> Job for Pending<O> {
-    fn run(&mut self, tables: &mut Tables<'_>) -> Result<Wrote, Error> {
-        let Some(operation) = self.operation.take() else { return Ok(Wrote::Nothing) };
+    fn run(&mut self, tables: &mut Tables<'_>) -> Result<(), Error> {
+        let Some(operation) = self.operation.take() else { return Ok(()) };
         match operation.plan(tables) {
             Ok((outcome, changes)) => {
-                let wrote = if matches!(changes, Changes::None) { Wrote::Nothing } else { Wrote::Something };
                 tables.apply(changes)?;
                 self.outcome = Some(Ok(outcome));
-                Ok(wrote)
             }
-            Err(error @ Error::Storage(_)) => Err(error),
-            Err(refused) => {
-                self.outcome = Some(Err(refused));
-                Ok(Wrote::Nothing)
-            }
+            Err(error @ Error::Storage(_)) => return Err(error),
+            Err(refused) => self.outcome = Some(Err(refused)),
         }
+        Ok(())
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.operation.as_ref().is_none_or(Operation::is_urgent)
     }
 
     fn answer(self: Box<Self>, committed: Result<(), Error>) {
@@ -173,9 +178,9 @@ enum State {
 }
 
 impl Batches {
-    fn run(mut self) {
+    async fn run(mut self) {
         let (mut received, mut batch) = (Vec::new(), Vec::new());
-        while self.jobs.blocking_recv_many(&mut received, MAX_BATCH) > 0 {
+        while self.receive(&mut received).await > 0 {
             for work in received.drain(..) {
                 match work {
                     Work::Write(job) => batch.push(job),
@@ -188,6 +193,26 @@ impl Batches {
             }
             self.write(&mut batch);
         }
+        // So that the next start need not read the journal.
+        if let Err(error) = self.database.checkpoint() {
+            tracing::error!(error = %describe(&error), "the store was not brought up to its journal");
+        }
+    }
+
+    /// What waits; none when all handles are gone.
+    async fn receive(&mut self, received: &mut Vec<Work>) -> usize {
+        while !self.database.is_synced() {
+            match tokio::time::timeout(LONGEST_UNSYNCED, self.jobs.recv_many(received, MAX_BATCH)).await {
+                Ok(n_received) => return n_received,
+                Err(_elapsed) => {
+                    if let Err(error) = self.database.sync() {
+                        tracing::error!(error = %describe(&error), "the store's journal could not be synced");
+                        self.recover();
+                    }
+                }
+            }
+        }
+        self.jobs.recv_many(received, MAX_BATCH).await
     }
 
     /// Several erasures that wait for it are served by the first.
@@ -265,19 +290,9 @@ fn answer_all(batch: &mut Vec<Box<dyn Job>>, error: Error) {
 
 /// Runs the batch in one transaction.
 fn write(database: &Database, batch: &mut [Box<dyn Job>]) -> Result<(), Error> {
-    let transaction = database.write()?;
-    let mut tables = Tables::open(&transaction)?;
-    let mut wrote = Wrote::Nothing;
-    for job in batch {
-        if job.run(&mut tables)? == Wrote::Something {
-            wrote = Wrote::Something;
-        }
-    }
-    drop(tables);
-    match wrote {
-        Wrote::Something => database.commit(transaction),
-        Wrote::Nothing => Ok(transaction.abort()?),
-    }
+    let is_urgent = batch.iter().any(|job| job.is_urgent());
+    let when = if is_urgent { Durable::Now } else { Durable::Soon };
+    database.write(when, |tables| batch.iter_mut().try_for_each(|job| job.run(tables)))
 }
 
 /// With its causes; they name files and systems, never what peers wrote.

@@ -220,10 +220,10 @@ async fn a_refused_operation_does_not_spoil_the_others_of_its_batch() {
 async fn a_write_syncs_once_and_a_repeat_not_at_all() {
     let disk = Disk::default();
     let store = disk.open().unwrap();
-    let mut before = (disk.n_syncs(), store.n_commits());
+    let mut before = (disk.n_syncs(), store.n_syncs());
     for (message_id, n_expected) in [("m1", 1), ("m1", 0), ("m2", 1)] {
         file(&store, "a", message_id).await;
-        let after = (disk.n_syncs(), store.n_commits());
+        let after = (disk.n_syncs(), store.n_syncs());
         assert_eq!((after.0 - before.0, after.1 - before.1), (n_expected, n_expected as u64));
         before = after;
     }

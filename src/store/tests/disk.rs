@@ -34,6 +34,8 @@ struct State {
 struct Directory {
     store: Option<usize>,
     new: Option<usize>,
+    journal: Option<usize>,
+    kept: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -127,7 +129,8 @@ impl Disk {
     /// Do these bytes stand in a file that has a name?
     pub(super) fn holds(&self, words: &str) -> bool {
         let state = self.state();
-        let named = [state.directory.store, state.directory.new];
+        let Directory { store, new, journal, kept } = state.directory;
+        let named = [store, new, journal, kept];
         let mut files = named.into_iter().flatten().map(|n| &state.files[n].bytes);
         files.any(|bytes| bytes.windows(words.len()).any(|window| window == words.as_bytes()))
     }
@@ -226,6 +229,26 @@ impl Place for Disk {
         redb.create_with_backend(self.store()?)
     }
 
+    fn keep(&self, _format: u32) -> io::Result<()> {
+        let mut state = self.alive()?;
+        state.directory.kept = state.directory.store;
+        Ok(())
+    }
+
+    fn journal(&self) -> io::Result<Box<dyn StorageBackend>> {
+        let mut state = self.alive()?;
+        let n = state.directory.journal.unwrap_or(state.files.len());
+        if n == state.files.len() {
+            state.files.push(Contents::default());
+            state.directory.journal = Some(n);
+        }
+        Ok(Box::new(self.file(n)))
+    }
+
+    fn journal_bytes(&self) -> usize {
+        64 * 1024
+    }
+
     fn is_in_place(&self) -> io::Result<bool> {
         Ok(true)
     }
@@ -250,7 +273,7 @@ impl Place for Disk {
 
     fn replace(&self) -> io::Result<()> {
         let mut state = self.alive()?;
-        state.directory = Directory { store: state.directory.new, new: None };
+        state.directory = Directory { store: state.directory.new, new: None, ..state.directory };
         Ok(())
     }
 

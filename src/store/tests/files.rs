@@ -79,7 +79,7 @@ fn a_file_of_a_newer_version_is_refused() {
         transaction.open_table(META).unwrap().insert("format", FORMAT + 1).unwrap();
         transaction.commit().unwrap();
     };
-    check(prepare, Err("the store PATH was written by a newer version (format 3, this program knows 2)"));
+    check(prepare, Err("the store PATH was written by a newer version (format 4, this program knows 3)"));
 }
 
 #[tokio::test]
