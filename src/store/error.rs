@@ -55,6 +55,14 @@ pub enum Error {
     /// The message belongs to another tenant than the handle: a mistake of the caller, nothing was written.
     #[error("the message belongs to another tenant")]
     OtherTenant,
+    /// Only the room is left that is kept for answers, for erasing and for the end: nothing new is taken. Make room on
+    /// the disk; it goes on by itself.
+    #[error(
+        "the disk is full: {} MB are left, and new messages are refused below {} MB; make room on it",
+        available_bytes / 1_000_000,
+        reserve_bytes / 1_000_000
+    )]
+    Full { available_bytes: u64, reserve_bytes: u64 },
     /// Too many writes wait, or the tenant is just being erased: say so to whoever sent the message.
     #[error("the store has too much to do")]
     Busy,

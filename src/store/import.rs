@@ -76,6 +76,10 @@ struct Import {
 impl Operation for Import {
     type Outcome = Imported;
 
+    fn is_new(&self) -> bool {
+        true
+    }
+
     fn plan(self, tables: &Tables<'_>) -> Result<(Imported, Changes), Error> {
         let Self { scope, session: ImportedSession { identity, user_name, agent, lines, .. } } = self;
         let (tenant, key) = scope.parts();

@@ -55,6 +55,7 @@ pub use entry::EntryStore;
 pub use episode::EpisodeStore;
 pub use error::Error;
 pub use import::{Imported, ImportedLine, ImportedSession};
+pub use place::Room;
 pub use record::{
     Approval, ArchivedRow, Conversations, Counts, Delivery, Erased, Expired, FileChange, FileRow, Filed, Filter, Found,
     Hit, KeptTenant, Life, Line, Moved, NewDelivery, Note, NoteChange, Offer, Offered, Parked, ParkedItem, Pending,
@@ -186,6 +187,14 @@ impl Store {
             undelivered: view.values(&OUTBOX)?.len()?,
             parked: view.values(&PARKED)?.len()?,
         })
+    }
+
+    /// What is left where the file lies.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn room(&self) -> Result<Room, Error> {
+        self.shared.database.room()
     }
 
     /// Syncs of the disk since the file was opened, each for all that waited for it.
