@@ -42,7 +42,7 @@ mod unresolved;
 mod versioned;
 mod writer;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 mod tests;
 
 pub use context::ContextStore;
@@ -57,6 +57,8 @@ pub use record::{
 };
 pub use session::SessionStore;
 pub use tenant::TenantStore;
+#[cfg(feature = "testing")]
+pub use tests::compare_with_maps;
 
 use std::ops::Bound;
 use std::path::Path;
@@ -100,7 +102,7 @@ impl Store {
     }
 
     /// Like [`Self::open`], where a test has it in its hands.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     fn open_at(place: impl place::Place + 'static) -> Result<Self, Error> {
         Self::start(Database::open(place, 1024 * 1024)?)
     }
