@@ -57,13 +57,21 @@ class SlowHook(Slowly, WebhookPeer):
 
 
 class SlowSlack(Slowly, SlackPeer):
+    def __init__(self, *arguments, **more):
+        self.queues = {f"D0{user}": threading.Lock() for user in SLACK_USERS}
+        super().__init__(*arguments, **more)
+
     def answer(self, exchange):
-        if self.deaf and exchange.path.endswith("chat.postMessage"):
+        if not exchange.path.endswith("chat.postMessage"):
+            return super().answer(exchange)
+        if self.deaf:
             return exchange.send(429, headers={"Retry-After": "1"})
-        self.pause(0.02)
-        if self.moments.random() < 0.5 and has_hung_up(exchange.connection):
-            return exchange.drop()  # it was lost on its way
-        super().answer(exchange)
+        # What came first is posted first, also when whoever sent it is gone by then.
+        with self.queues[json.loads(exchange.body)["channel"]]:
+            self.pause(0.02)
+            if self.moments.random() < 0.5 and has_hung_up(exchange.connection):
+                return exchange.drop()  # it was lost on its way
+            super().answer(exchange)
 
     def call(self, method, fields):
         answer = super().call(method, fields)
@@ -247,7 +255,7 @@ def check(gateway, hook, slack, hook_talkers, slack_talkers, lives, capsys):
         assert deliveries.setdefault(delivery.id, delivery.body) == delivery.body, "one id, two replies"
     for talker in hook_talkers:
         bodies = [body for body in deliveries.values() if body["user_id"] == talker.user]
-        assert [m for body in bodies for m in body["answers"]] == talker.said, "each is answered once, in order"
+        compare([m for body in bodies for m in body["answers"]], talker.said, "answers")
         assert [body["text"] for body in bodies] == transcripts[talker.key]
 
     n_unposted = n_posted = n_listed = 0
@@ -256,7 +264,7 @@ def check(gateway, hook, slack, hook_talkers, slack_talkers, lives, capsys):
         answered = [token for text in posted for token in TOKEN.findall(text)]
         assert len(answered) == len(set(answered)), "a message was answered twice on Slack"
         answers = transcripts[talker.key]
-        assert [token for text in answers for token in TOKEN.findall(text)] == talker.said
+        compare([token for text in answers for token in TOKEN.findall(text)], talker.said, "answers in the transcript")
         assert posted == [text for text in answers if text in set(posted)], "posts keep the order"
         shown = json.loads(gateway.ok("sessions", "show", talker.key, "--json").out)
         parked = [item["text"] for item in shown["parked"]]
@@ -277,10 +285,19 @@ def check(gateway, hook, slack, hook_talkers, slack_talkers, lives, capsys):
         )
 
 
+def compare(found, said, what):
+    """Each that was said, once, in order."""
+    lost = [token for token in said if token not in set(found)]
+    assert lost == [], f"{len(lost)} of {len(said)} {what} are missing"
+    doubled = [token for token, n in Counter(found).items() if n > 1]
+    assert doubled == [], f"{len(doubled)} of {len(said)} {what} are doubled"
+    assert found == said, f"{what} are not in order"
+
+
 def transcript(gateway, talker):
     """What the agent said in this conversation, after a look at the rest of it."""
     out = gateway.ok("sessions", "export", talker.key, "--format", "jsonl", "--all").out
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1)), "positions have no gap"
-    assert [line["text"] for line in lines if line["role"] == "peer"] == talker.said, "all are there, in order"
+    compare([line["text"] for line in lines if line["role"] == "peer"], talker.said, "messages in the transcript")
     return [line["text"] for line in lines if line["role"] == "agent"]
