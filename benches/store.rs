@@ -18,17 +18,14 @@ use proc::{Measured, Times, count, size};
 
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
 /// Long enough for what is done now and then to be in it.
-const ROW_SECS: u64 = 15;
+const ROW_SECS: u64 = 10;
 
 #[tokio::main]
 async fn main() {
     let row_secs = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(ROW_SECS);
-    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory under target/");
-    let syncs_per_sec = proc::syncs_per_sec(home.path()).expect("a disk");
-    println!("4 KiB and fdatasync, over and over: {syncs_per_sec:.0} a second\n");
     println!(
-        "| sessions | turns/s | syncs/s | turns/sync | KiB/turn | KiB/turn, disk | CPU ms/turn | file, p50 / p99 ms \
-         | commit | settle |\n|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
+        "| sessions | disk alone, syncs/s | turns/s | syncs/s | turns/sync | KiB/turn | KiB/turn, disk | CPU ms/turn \
+         | file, p50 / p99 ms | commit | settle |\n|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
     );
     for n_sessions in [1, 16, 64] {
         measure(n_sessions, Duration::from_secs(row_secs)).await;
@@ -37,6 +34,7 @@ async fn main() {
 
 async fn measure(n_sessions: u64, row_time: Duration) {
     let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory under target/");
+    let disk_alone = proc::syncs_per_sec(home.path()).expect("a disk");
     let store = Store::open(&home.path().join("store.redb"), CACHE_BYTES).expect("a new store");
     let measured = Measured::new(std::process::id(), home.path());
     let (n_commits, before, started) = (store.n_commits(), measured.done(), Instant::now());
@@ -57,7 +55,7 @@ async fn measure(n_sessions: u64, row_time: Duration) {
     let [file, commit, settle] = &steps.0;
     let n_turns = settle.n();
     println!(
-        "| {n_sessions} | {:.0} | {:.0} | {:.1} | {:.1} | {:.1} | {:.2} | {file} | {commit} | {settle} |",
+        "| {n_sessions} | {disk_alone:.0} | {:.0} | {:.0} | {:.1} | {:.1} | {:.1} | {:.2} | {file} | {commit} | {settle} |",
         size(n_turns) / elapsed,
         n_syncs / elapsed,
         size(n_turns) / n_syncs,
