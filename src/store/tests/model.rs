@@ -595,6 +595,9 @@ pub fn compare_with_maps(bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -608,5 +611,13 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(live(ops));
         }
+    }
+
+    #[test]
+    fn the_lives_that_the_fuzz_target_begins_with_are_like_those_of_maps() {
+        let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/store_ops");
+        let seeds: Vec<_> = fs::read_dir(seeds).unwrap().map(|seed| fs::read(seed.unwrap().path()).unwrap()).collect();
+        assert!(!seeds.is_empty());
+        seeds.iter().for_each(|seed| compare_with_maps(seed));
     }
 }
