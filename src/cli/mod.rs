@@ -6,14 +6,17 @@
 mod client;
 mod config;
 mod context;
+mod deliveries;
 mod doctor;
 mod gateway;
 mod import;
+mod keys;
 mod log;
 mod output;
 mod pairing;
 mod route;
 mod sessions;
+mod tenants;
 mod unresolved;
 
 use std::collections::BTreeMap;
@@ -53,6 +56,12 @@ enum Command {
     /// Look at conversations
     #[command(subcommand)]
     Sessions(sessions::Sessions),
+    /// Look at tenants, or erase one
+    #[command(subcommand)]
+    Tenants(tenants::Tenants),
+    /// Look at what was not delivered or not answered, and decide on it
+    #[command(subcommand)]
+    Deliveries(deliveries::Deliveries),
     /// Let strangers write, or not
     #[command(subcommand)]
     Pairing(pairing::Pairing),
@@ -67,6 +76,9 @@ enum Command {
     /// Take over what another gateway kept
     #[command(subcommand)]
     Import(import::Import),
+    /// Look after the key that everything kept here is sealed with
+    #[command(subcommand)]
+    Keys(keys::Keys),
 }
 
 /// What every command gets.
@@ -162,11 +174,14 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
     match arguments.command.unwrap_or(Command::Gateway(gateway::Gateway::Run)) {
         Command::Gateway(command) => gateway::run(&context, command),
         Command::Sessions(command) => sessions::run(&context, command),
+        Command::Tenants(command) => tenants::run(&context, command),
+        Command::Deliveries(command) => deliveries::run(&context, command),
         Command::Pairing(command) => pairing::run(&context, command),
         Command::Route(command) => route::run(&context, command),
         Command::Config(command) => config::run(&context, command),
         Command::Doctor => doctor::run(&context),
         Command::Import(command) => import::run(&context, command),
+        Command::Keys(command) => keys::run(&context, command),
     }
 }
 

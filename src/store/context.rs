@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use redb::ReadableTable;
-
 use crate::clock::Timestamp;
 use crate::id::FileName;
 
@@ -33,12 +31,11 @@ impl ContextStore {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn notes(&self) -> Result<Vec<Note>, Error> {
         let view = self.shared.database.read()?;
-        let notes = view.open_table(NOTES)?;
+        let notes = view.values(&NOTES)?;
         let (tenant, key) = self.scope.parts();
         let mut found = Vec::new();
         for row in notes.range((tenant, key, self.episode, 0)..=(tenant, key, self.episode, u64::MAX))? {
-            let (id, note) = row?;
-            let disk::Note { at, text } = disk::Note::decode(note.value())?;
+            let (id, disk::Note { at, text }) = row?;
             found.push(Note { number: id.value().3, at: Timestamp(at), text });
         }
         Ok(found)
@@ -50,16 +47,16 @@ impl ContextStore {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn files(&self) -> Result<Vec<FileRow>, Error> {
         let view = self.shared.database.read()?;
-        let files = view.open_table(FILES)?;
+        let files = view.values(&FILES)?;
         let (tenant, key) = self.scope.parts();
         let next = self.episode.checked_add(1).ok_or(Error::Value { what: "episode" })?;
         let mut found = Vec::new();
         for row in files.range((tenant, key, self.episode, "")..(tenant, key, next, ""))? {
-            let (id, file) = row?;
-            let name = FileName::new(id.value().3).or(Err(Error::Value { what: "file name" }))?;
-            let disk::File { at, bytes } = disk::File::decode(file.value())?;
+            let (_, disk::File { at, name, bytes }) = row?;
+            let name = FileName::new(&name).or(Err(Error::Value { what: "file name" }))?;
             found.push(FileRow { name, at: Timestamp(at), size_bytes: bytes.len() });
         }
+        found.sort_unstable_by(|one, other| one.name.as_str().cmp(other.name.as_str()));
         Ok(found)
     }
 
@@ -69,11 +66,11 @@ impl ContextStore {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn file(&self, name: &FileName) -> Result<Option<String>, Error> {
         let view = self.shared.database.read()?;
-        let files = view.open_table(FILES)?;
+        let files = view.values(&FILES)?;
         let (tenant, key) = self.scope.parts();
-        let Some(file) = files.get((tenant, key, self.episode, name.as_str()))? else { return Ok(None) };
-        let disk::File { bytes, .. } = disk::File::decode(file.value())?;
-        String::from_utf8(bytes).map(Some).or(Err(Error::Value { what: disk::File::WHAT }))
+        let Some(tag) = view.keyring().name_tag(tenant, key, name.as_str()) else { return Ok(None) };
+        let Some(file) = files.get((tenant, key, self.episode, tag.as_str()))? else { return Ok(None) };
+        String::from_utf8(file.bytes).map(Some).or(Err(Error::Value { what: disk::File::WHAT }))
     }
 }
 
@@ -91,7 +88,6 @@ pub(super) fn changes(
     let mut changes = Vec::new();
     for NoteChange { number, was, text } in notes {
         let found = tables.notes.get((tenant, key, episode, number))?;
-        let found = found.map(|note| disk::Note::decode(note.value())).transpose()?;
         if found.map(|note| note.text) != was {
             return Err(Error::Gone { what: "note" });
         }
@@ -99,8 +95,9 @@ pub(super) fn changes(
         changes.push(Change::Note((episode, number), note));
     }
     for FileChange { name, text } in files {
-        let file = text.map(|text| disk::File { at: at.0, bytes: text.into_bytes() }.encode()).transpose()?;
-        changes.push(Change::File((episode, name.to_string()), file));
+        let file = |text: String| disk::File { at: at.0, name: name.to_string(), bytes: text.into_bytes() }.encode();
+        let file = text.map(file).transpose()?;
+        changes.push(Change::File((episode, tables.file_tag(scope, name.as_str())?), file));
     }
     Ok(changes)
 }

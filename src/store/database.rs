@@ -1,35 +1,73 @@
-//! The redb database: how it is opened, and opened again after the disk failed.
+//! The redb database and the journal before it: how they are opened, and opened again after the disk failed.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use redb::{
-    DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable, StorageError, WriteTransaction,
+    DatabaseError, Durability, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, StorageError,
+    Value, WriteTransaction,
 };
 
-use super::place::Place;
-use super::tables::{FORMAT, META, Tables, hour};
+use super::Error;
+use super::journal::{Journal, Unusable};
+use super::log;
+use super::place::{Place, Room};
+use super::rewrite;
+use super::seal::Keyring;
+use super::tables::{ERASING, FORMAT, KEYS, META, NUMBERS, Number, Tables};
+use super::values::{Bytes, PlainTable, RowKey, ValueTable, Values};
 use super::versioned::Versioned;
-use super::{Error, disk};
 
 /// An open database. After a failed write or sync redb refuses everything, as it must; a disk that was
 /// full may have room again, so the writer can ask for a fresh start with [`Self::reopen`].
 pub(super) struct Database {
     place: Box<dyn Place>,
     cache_bytes: usize,
+    keyring: Keyring,
     /// `None` while the disk does not let it be opened.
     current: RwLock<Option<redb::Database>>,
-    n_commits: AtomicU64,
+    /// The writer's.
+    journal: Mutex<Option<Journal>>,
+    n_syncs: AtomicU64,
+}
+
+/// Why nothing was written.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) error: Error,
+    /// redb failed, so the database must be opened again. Otherwise it can be read as before, and written when the
+    /// disk can be.
+    pub(super) must_reopen: bool,
+}
+
+impl Failed {
+    fn database(error: impl Into<Error>) -> Self {
+        Self { error: error.into(), must_reopen: true }
+    }
+
+    fn journal(error: impl Into<Error>) -> Self {
+        Self { error: error.into(), must_reopen: false }
+    }
+}
+
+/// When must a batch be on the disk?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durable {
+    /// Before anybody is told.
+    Now,
+    /// With the next one that must, or after a while: it must only survive the end of the process.
+    Soon,
 }
 
 impl Database {
-    /// Opens or creates what lies there.
-    pub(super) fn open(place: impl Place + 'static, cache_bytes: usize) -> Result<Self, Error> {
-        let (current, n_commits) = (RwLock::new(None), AtomicU64::new(0));
-        let database = Self { place: Box::new(place), cache_bytes, current, n_commits };
+    /// Opens or creates what lies there. What `keyring` held before does not count.
+    pub(super) fn open(place: impl Place + 'static, cache_bytes: usize, keyring: Keyring) -> Result<Self, Error> {
+        let (current, journal, n_syncs) = (RwLock::new(None), Mutex::new(None), AtomicU64::new(0));
+        let database = Self { place: Box::new(place), cache_bytes, keyring, current, journal, n_syncs };
         database.reopen()?;
         Ok(database)
     }
@@ -38,35 +76,171 @@ impl Database {
     pub(super) fn read(&self) -> Result<View<'_>, Error> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         let transaction = current.as_ref().ok_or_else(not_open)?.begin_read()?;
-        Ok(View { transaction, _current: current })
+        Ok(View { transaction, keyring: &self.keyring, _current: current })
     }
 
-    /// The one write transaction.
-    pub(super) fn write(&self) -> Result<WriteTransaction, Error> {
+    /// Runs `plan` in the one write transaction, and commits what it changed, if it changed something. After an
+    /// error nothing has changed, though what was to be written may turn up after a restart.
+    pub(super) fn write(
+        &self,
+        when: Durable,
+        plan: impl FnOnce(&mut Tables<'_>) -> Result<(), Error>,
+    ) -> Result<(), Failed> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        let mut transaction = current.as_ref().ok_or_else(not_open)?.begin_write()?;
-        transaction.set_durability(Durability::Immediate).map_err(|source| Error::Storage(Box::new(source)))?;
-        Ok(transaction)
+        let database = current.as_ref().ok_or_else(not_open).map_err(Failed::database)?;
+        let mut journal = self.journal();
+        let journal = journal.as_mut().ok_or_else(not_open).map_err(Failed::database)?;
+        if journal.is_broken() {
+            journal.probe().map_err(Failed::journal)?;
+        }
+        self.write_in(database, journal, when, plan)
     }
 
-    /// Makes it durable: redb syncs once before it returns.
-    pub(super) fn commit(&self, transaction: WriteTransaction) -> Result<(), Error> {
-        transaction.commit()?;
-        self.n_commits.fetch_add(1, Ordering::Relaxed);
+    fn write_in(
+        &self,
+        database: &redb::Database,
+        journal: &mut Journal,
+        when: Durable,
+        plan: impl FnOnce(&mut Tables<'_>) -> Result<(), Error>,
+    ) -> Result<(), Failed> {
+        let mut transaction = database.begin_write().map_err(Failed::database)?;
+        let mut tables = Tables::open(&transaction, &self.keyring).map_err(Failed::database)?;
+        plan(&mut tables).map_err(Failed::database)?;
+        if tables.log.is_empty() {
+            drop(tables);
+            return transaction.abort().map_err(Failed::database);
+        }
+        tables.put_new_keys().map_err(Failed::database)?;
+        if journal.is_broken() || !journal.has_room_for(&tables.log) {
+            // redb, unlike the journal, is of no use after it failed.
+            self.may_grow().map_err(Failed::journal)?;
+            begin_epoch(&mut tables, journal.next_epoch()).map_err(Failed::database)?;
+            drop(tables);
+            self.commit(transaction).map_err(Failed::database)?;
+            journal.restart();
+            return Ok(());
+        }
+        journal.append(&tables.log).map_err(Failed::journal)?;
+        if when == Durable::Now {
+            self.sync_journal(journal).map_err(Failed::journal)?;
+        }
+        drop(tables);
+        set_durability(&mut transaction, Durability::None).map_err(Failed::database)?;
+        // Nobody reads it before it is where it must be.
+        transaction.commit().map_err(Failed::database)
+    }
+
+    /// Is there room for what a checkpoint writes?
+    fn may_grow(&self) -> Result<(), Error> {
+        let room = self.place.room()?;
+        if room.is_read_only {
+            return Err(Error::Storage("the file system has become read-only".into()));
+        }
+        if room.available_bytes < room.reserve_bytes() / 4 {
+            return Err(room.full());
+        }
         Ok(())
     }
 
-    pub(super) fn n_commits(&self) -> u64 {
-        self.n_commits.load(Ordering::Relaxed)
+    /// How much room is left where the store lies.
+    pub(super) fn room(&self) -> Result<Room, Error> {
+        Ok(self.place.room()?)
+    }
+
+    /// What was to be synced later is on the disk when this returns.
+    pub(super) fn sync(&self) -> Result<(), Error> {
+        match self.journal().as_mut().ok_or_else(not_open)? {
+            journal if journal.is_synced() => Ok(()),
+            journal => self.sync_journal(journal),
+        }
+    }
+
+    /// Is all that was written on the disk?
+    pub(super) fn is_synced(&self) -> bool {
+        self.journal().as_ref().is_none_or(Journal::is_synced)
+    }
+
+    /// Brings the database up to the journal.
+    pub(super) fn checkpoint(&self) -> Result<(), Error> {
+        let mut journal = self.journal();
+        let journal = journal.as_mut().ok_or_else(not_open)?;
+        if journal.is_empty() {
+            return Ok(());
+        }
+        self.may_grow()?;
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let transaction = current.as_ref().ok_or_else(not_open)?.begin_write()?;
+        begin_epoch(&mut Tables::open(&transaction, &self.keyring)?, journal.next_epoch())?;
+        self.commit(transaction)?;
+        journal.restart();
+        Ok(())
+    }
+
+    /// Makes the database itself durable.
+    fn commit(&self, mut transaction: WriteTransaction) -> Result<(), Error> {
+        set_durability(&mut transaction, Durability::Immediate)?;
+        // After a crash redb then need not read the whole file. It syncs twice for it.
+        transaction.set_quick_repair(true);
+        transaction.commit()?;
+        self.n_syncs.fetch_add(2, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn sync_journal(&self, journal: &mut Journal) -> Result<(), Error> {
+        journal.sync()?;
+        self.n_syncs.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Option<Journal>> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn n_syncs(&self) -> u64 {
+        self.n_syncs.load(Ordering::Relaxed)
     }
 
     /// Closes it, opens it and repairs what a failure left.
     pub(super) fn reopen(&self) -> Result<(), Error> {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        // First, so that the lock of the file is free.
-        *current = None;
-        *current = Some(open_checked(&*self.place, self.cache_bytes)?);
+        let mut journal = self.journal();
+        // First, so that the locks of the files are free.
+        (*current, *journal) = (None, None);
+        self.keyring.load(Vec::new(), BTreeSet::new())?;
+        let database = open_checked(&*self.place, self.cache_bytes, &self.keyring)?;
+        *journal = Some(self.replay(&database)?);
+        load_keys(&self.keyring, &database)?;
+        *current = Some(database);
         Ok(())
+    }
+
+    /// Brings the database up to what the journal holds. Nothing of it is written: it is in the journal.
+    fn replay(&self, database: &redb::Database) -> Result<Journal, Error> {
+        let cannot = |source: Unusable| cannot_open(&self.place.name(), source);
+        let file = self.place.journal().map_err(|source| cannot(source.into()))?;
+        let epoch = number(&database.begin_read()?, Number::Epoch)?;
+        let (journal, batches) = Journal::open(file, epoch, self.place.journal_bytes()).map_err(cannot)?;
+        if !batches.is_empty() {
+            let mut transaction = database.begin_write()?;
+            {
+                let mut tables = Tables::open(&transaction, &self.keyring)?;
+                for row in batches.iter().flat_map(|batch| log::rows(batch)) {
+                    tables.replay(row.or(Err(Error::Value { what: "journal" }))?)?;
+                }
+            }
+            set_durability(&mut transaction, Durability::None)?;
+            transaction.commit()?;
+            tracing::info!(n_batches = batches.len(), "what was written last is taken from the store's journal");
+        }
+        // Its name in the directory must survive too.
+        self.place.sync().map_err(|source| cannot(source.into()))?;
+        Ok(journal)
+    }
+
+    /// Nothing can be read or written until it is opened again.
+    pub(super) fn close(&self) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        (*current, *self.journal()) = (None, None);
     }
 
     /// Is it open? Otherwise it must be opened again.
@@ -75,44 +249,94 @@ impl Database {
     }
 
     /// Puts a new database, into which `copy` writes durably, in the place of this one. Nothing may be written
-    /// meanwhile. After an error this one is in use as before, unless the disk failed in the last step.
+    /// meanwhile. After an error this one is in use as before, unless the disk failed in the last step. The journal
+    /// holds nothing of what was before.
     pub(super) fn replace<T>(
         &self,
         copy: impl FnOnce(&ReadTransaction, &redb::Database) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let (copied, new) = self.put_copy(copy).inspect_err(|_| discard(&*self.place))?;
+        self.checkpoint()?;
+        self.journal().as_mut().ok_or_else(not_open)?.wipe()?;
+        let copied = put_copy(&*self.place, self.cache_bytes, |new| copy(&*self.read()?, new));
+        let (copied, new) = copied.inspect_err(|_| discard(&*self.place))?;
         let is_known = self.place.sync();
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         // Without the sync a power cut may bring the old one back: nothing may be acknowledged on the new one.
         let old = std::mem::replace(&mut *current, is_known.is_ok().then_some(new));
         drop(current);
         drop(old);
-        is_known.map_err(|source| Error::Storage(Box::new(source)))?;
+        is_known?;
         Ok(copied)
     }
+}
 
-    fn put_copy<T>(
-        &self,
-        copy: impl FnOnce(&ReadTransaction, &redb::Database) -> Result<T, Error>,
-    ) -> Result<(T, redb::Database), Error> {
-        let name = self.place.name();
-        let redb = builder(&name, self.cache_bytes);
-        let explain = |source| explain(&name, source);
-        let mut new = self.place.begin(&redb).map_err(explain)?;
-        let copied = copy(&*self.read()?, &new)?;
-        // redb leaves room between pages, and cuts off what is free at the end of a file when it is closed.
-        new.compact().map_err(|source| Error::Storage(Box::new(source)))?;
-        new.close().map_err(explain)?;
-        let new = self.place.open_new(&redb).map_err(explain)?;
-        self.place.replace().map_err(|source| Error::Storage(Box::new(source)))?;
-        Ok((copied, new))
-    }
+/// Makes a new database beside the one that is there, and puts it in its place.
+fn put_copy<T>(
+    place: &dyn Place,
+    cache_bytes: usize,
+    copy: impl FnOnce(&redb::Database) -> Result<T, Error>,
+) -> Result<(T, redb::Database), Error> {
+    let name = place.name();
+    let redb = builder(&name, cache_bytes);
+    let explain = |source| explain(&name, source);
+    let mut new = place.begin(&redb).map_err(explain)?;
+    let copied = copy(&new)?;
+    // redb leaves room between pages, and cuts off what is free at the end of a file when it is closed.
+    new.compact().map_err(|source| Error::Storage(Box::new(source)))?;
+    new.close().map_err(explain)?;
+    let new = place.open_new(&redb).map_err(explain)?;
+    place.replace()?;
+    Ok((copied, new))
+}
+
+/// What was made and not stored before is forgotten.
+fn load_keys(keyring: &Keyring, database: &redb::Database) -> Result<(), Error> {
+    let transaction = database.begin_read()?;
+    let (keys, erasing) = (transaction.open_table(KEYS.definition)?, transaction.open_table(ERASING.definition)?);
+    let stored = keys.iter()?.map(|row| row.map(|(tenant, key)| (tenant.value().to_owned(), key.value().to_vec())));
+    let erasing = erasing.iter()?.map(|row| row.map(|(tenant, _)| tenant.value().to_owned()));
+    keyring.load(stored.collect::<Result<_, _>>()?, erasing.collect::<Result<_, _>>()?)
+}
+
+/// The database has all records of the epochs before this one.
+fn begin_epoch(tables: &mut Tables<'_>, epoch: u64) -> Result<(), Error> {
+    tables.numbers.put(&mut tables.log, &Number::Epoch.name(), Some(&epoch))
+}
+
+fn number(view: &ReadTransaction, number: Number) -> Result<u64, Error> {
+    Ok(view.open_table(NUMBERS.definition)?.get(number.name())?.map_or(0, |value| value.value()))
+}
+
+fn set_durability(transaction: &mut WriteTransaction, durability: Durability) -> Result<(), Error> {
+    transaction.set_durability(durability).map_err(|source| Error::Storage(Box::new(source)))
 }
 
 /// What was committed last when it was made. Keep it as long as the tables that were opened from it.
 pub(super) struct View<'d> {
     transaction: ReadTransaction,
+    keyring: &'d Keyring,
     _current: RwLockReadGuard<'d, Option<redb::Database>>,
+}
+
+impl View<'_> {
+    pub(super) fn values<K: RowKey, T: Versioned>(
+        &self,
+        table: &ValueTable<K, T>,
+    ) -> Result<Values<'_, ReadOnlyTable<K, Bytes>, K, T>, Error> {
+        Ok(Values::new(self.transaction.open_table(table.definition)?, table, self.keyring))
+    }
+
+    /// What opens values.
+    pub(super) fn keyring(&self) -> &Keyring {
+        self.keyring
+    }
+
+    pub(super) fn rows<K: Key + 'static, V: Value + 'static>(
+        &self,
+        table: &PlainTable<K, V>,
+    ) -> Result<ReadOnlyTable<K, V>, Error> {
+        Ok(self.transaction.open_table(table.definition)?)
+    }
 }
 
 impl Deref for View<'_> {
@@ -133,7 +357,22 @@ fn not_open() -> Error {
     Error::Storage("the disk failed and the file could not be opened again".into())
 }
 
-fn open_checked(place: &dyn Place, cache_bytes: usize) -> Result<redb::Database, Error> {
+fn open_checked(place: &dyn Place, cache_bytes: usize, keyring: &Keyring) -> Result<redb::Database, Error> {
+    let path = &*place.name();
+    let database = open_locked(place, cache_bytes)?;
+    discard(place);
+    // A new name in a directory survives a power cut only when the directory is synced too.
+    place.sync().map_err(|source| cannot_open(path, source))?;
+    match format(path, &database)? {
+        None => make_tables(&database, keyring)?,
+        Some(FORMAT) => {}
+        Some(found) if found > FORMAT => return Err(Error::TooNew { path: path.to_owned(), found, known: FORMAT }),
+        Some(found) => return upgrade(place, cache_bytes, database, found, keyring),
+    }
+    Ok(database)
+}
+
+fn open_locked(place: &dyn Place, cache_bytes: usize) -> Result<redb::Database, Error> {
     let path = &*place.name();
     let redb = builder(path, cache_bytes);
     let database = match place.open(&redb) {
@@ -148,10 +387,6 @@ fn open_checked(place: &dyn Place, cache_bytes: usize) -> Result<redb::Database,
     if !place.is_in_place().map_err(|source| cannot_open(path, source))? {
         return Err(Error::Locked { path: path.to_owned() });
     }
-    discard(place);
-    // A new name in a directory survives a power cut only when the directory is synced too.
-    place.sync().map_err(|source| cannot_open(path, source))?;
-    check_format(path, &database)?;
     Ok(database)
 }
 
@@ -171,12 +406,11 @@ fn builder(path: &str, cache_bytes: usize) -> redb::Builder {
     builder
 }
 
-/// Makes the tables of a new file; refuses a file of a newer version or of another program.
-fn check_format(path: &str, database: &redb::Database) -> Result<(), Error> {
+/// The format of the file, `None` for a new one; refuses the file of another program.
+fn format(path: &str, database: &redb::Database) -> Result<Option<u32>, Error> {
     let transaction = database.begin_read()?;
     if transaction.list_tables()?.next().is_none() {
-        drop(transaction);
-        return make_tables(database);
+        return Ok(None);
     }
     let found = match transaction.open_table(META) {
         Ok(meta) => meta.get("format")?.map(|format| format.value()),
@@ -184,42 +418,45 @@ fn check_format(path: &str, database: &redb::Database) -> Result<(), Error> {
         Err(_) => None,
     };
     match found {
-        Some(FORMAT) => Ok(()),
-        Some(1) => upgrade_from_1(database),
-        Some(found) if found > FORMAT => Err(Error::TooNew { path: path.to_owned(), found, known: FORMAT }),
+        Some(1..) => Ok(found),
         _ => Err(cannot_open(path, "the file is a database of another program")),
     }
 }
 
-/// The first format had no archive and no indexes by activity and by conversation.
-fn upgrade_from_1(database: &redb::Database) -> Result<(), Error> {
+/// Copies the rows of an earlier format into a new file of this one. Until that takes its place nothing has changed, and
+/// the file as it was is kept beside it.
+fn upgrade(
+    place: &dyn Place,
+    cache_bytes: usize,
+    old: redb::Database,
+    format: u32,
+    keyring: &Keyring,
+) -> Result<redb::Database, Error> {
+    let path = &*place.name();
+    tracing::info!(path, from = format, to = FORMAT, "the store is brought to this version's format, in a copy");
+    let failed = |source: Error| Error::NotUpgraded { path: path.to_owned(), format, source: Box::new(source) };
+    let copy = |new: &redb::Database| {
+        place.keep(format)?;
+        rewrite::upgrade(&old.begin_read()?, new, format, keyring)
+    };
+    let (n_rows, new) = put_copy(place, cache_bytes, copy).inspect_err(|_| discard(place)).map_err(failed)?;
+    place.sync().map_err(|source| cannot_open(path, source))?;
+    tracing::info!(path, n_rows, "the store has this version's format");
+    Ok(new)
+}
+
+fn make_tables(database: &redb::Database, keyring: &Keyring) -> Result<(), Error> {
     let transaction = database.begin_write()?;
-    {
-        let mut tables = Tables::open(&transaction)?;
-        let Tables { sessions, activity, users, peers, .. } = &mut tables;
-        for row in sessions.range::<(&str, &str)>(..)? {
-            let (id, row) = row?;
-            let (tenant, key) = id.value();
-            match disk::Session::decode(row.value()) {
-                Ok(session) => drop(activity.insert((hour(session.last_active_at), tenant, key), ())?),
-                Err(error) => tracing::error!(%error, "a conversation is never archived by itself"),
-            }
-        }
-        for row in users.range::<(&str, &str, &str, &str)>(..)? {
-            let (id, _) = row?;
-            let (tenant, channel, user, key) = id.value();
-            peers.insert((tenant, key, channel, user), ())?;
-        }
-    }
     transaction.open_table(META)?.insert("format", FORMAT)?;
+    begin_epoch(&mut Tables::open(&transaction, keyring)?, first_epoch()?)?;
     Ok(transaction.commit()?)
 }
 
-fn make_tables(database: &redb::Database) -> Result<(), Error> {
-    let transaction = database.begin_write()?;
-    transaction.open_table(META)?.insert("format", FORMAT)?;
-    drop(Tables::open(&transaction)?);
-    Ok(transaction.commit()?)
+/// Of no other store, so that its journal is not taken for one of this.
+pub(super) fn first_epoch() -> Result<u64, Error> {
+    let mut bytes = [0; 8];
+    aws_lc_rs::rand::fill(&mut bytes).or(Err(Error::Storage("there are no random numbers".into())))?;
+    Ok(u64::from_le_bytes(bytes))
 }
 
 fn cannot_open(path: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

@@ -84,7 +84,7 @@ impl EntryStore {
     pub fn is_filed(&self, message_id: &OpaqueId) -> Result<bool, Error> {
         let (tenant, entry) = self.scope.parts();
         let view = self.shared.database.read()?;
-        let marks = view.open_table(MARKS)?;
+        let marks = view.rows(&MARKS)?;
         Ok(marks.get((tenant, entry, message_id.as_str()))?.is_some())
     }
 
@@ -94,11 +94,8 @@ impl EntryStore {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn is_approved(&self, subject: &Subject, stamp: u64) -> Result<bool, Error> {
         let view = self.shared.database.read()?;
-        let approvals = view.open_table(APPROVALS)?;
-        match approvals.get(self.scope.subject(subject))? {
-            Some(row) => Ok(disk::Approval::decode(row.value())?.stamp == stamp),
-            None => Ok(false),
-        }
+        let approval = view.values(&APPROVALS)?.get(self.scope.subject(subject))?;
+        Ok(approval.is_some_and(|approval| approval.stamp == stamp))
     }
 
     /// Who was let in, peers before groups; at most `limit`.
@@ -107,12 +104,11 @@ impl EntryStore {
     /// As [`Self::is_approved`].
     pub fn approvals(&self, stamp: u64, limit: usize) -> Result<Vec<Approval>, Error> {
         let view = self.shared.database.read()?;
-        let approvals = view.open_table(APPROVALS)?;
+        let approvals = view.values(&APPROVALS)?;
         let mut found = Vec::new();
         for row in approvals.range(self.scope.subjects().bounds())? {
-            let (key, row) = row?;
+            let (key, disk::Approval { stamp: own, name, at }) = row?;
             let (_, _, kind, id) = key.value();
-            let disk::Approval { stamp: own, name, at } = disk::Approval::decode(row.value())?;
             if own == stamp && found.len() < limit {
                 found.push(Approval { subject: pairing::subject(kind, id)?, name, at: Timestamp(at) });
             }
@@ -126,12 +122,11 @@ impl EntryStore {
     /// As [`Self::is_approved`].
     pub fn pending(&self, stamp: u64, now: Timestamp) -> Result<Vec<Pending>, Error> {
         let view = self.shared.database.read()?;
-        let pairings = view.open_table(PAIRINGS)?;
+        let pairings = view.values(&PAIRINGS)?;
         let mut found = Vec::new();
         for row in pairings.range(self.scope.subjects().bounds())? {
-            let (key, row) = row?;
+            let (key, pairing) = row?;
             let (_, _, kind, id) = key.value();
-            let pairing = disk::Pairing::decode(row.value())?;
             if pairing.is_alive(stamp, now) {
                 let disk::Pairing { code, name, expires_at, .. } = pairing;
                 let subject = pairing::subject(kind, id)?;
@@ -217,10 +212,11 @@ impl EntryStore {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn unresolved(&self, limit: usize) -> Result<Vec<Parked>, Error> {
         let view = self.shared.database.read()?;
-        let unresolved = view.open_table(UNRESOLVED)?;
+        let unresolved = view.values(&UNRESOLVED)?;
         let mut found = Vec::new();
         for row in unresolved.range(self.scope.positions())?.take(limit) {
-            let parked = disk::Parked::decode(row?.1.value())?.restore(&self.scope.notices());
+            let (key, parked) = row?;
+            let parked = parked.restore(key.value().2, &self.scope.notices());
             found.push(parked.or(Err(Error::Value { what: disk::Parked::WHAT }))?);
         }
         Ok(found)

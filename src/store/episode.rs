@@ -47,7 +47,7 @@ impl EpisodeStore {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn lines_after(&self, after_seq: u64, limit: usize) -> Result<Vec<Line>, Error> {
         let view = self.shared.database.read()?;
-        let transcript = view.open_table(TRANSCRIPT)?;
+        let transcript = view.values(&TRANSCRIPT)?;
         let row = &self.row.session;
         let first = after_seq.saturating_add(1).max(row.first_line);
         transcript.range(tables::between(&self.scope, first, row.last_line))?.take(limit).map(session::line).collect()

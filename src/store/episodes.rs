@@ -9,26 +9,23 @@ use crate::clock::Timestamp;
 
 use super::scope::Scope;
 use super::tables::{self, Change, Changes, Number, Tables};
-use super::versioned::Versioned;
 use super::{Error, disk};
 
 /// The live conversation, if there is one.
 pub(super) fn live(tables: &Tables<'_>, scope: &Scope) -> Result<Option<disk::Session>, Error> {
-    let row = tables.sessions.get(scope.parts())?;
-    row.map(|row| disk::Session::decode(row.value())).transpose()
+    tables.sessions.get(scope.parts())
 }
 
 /// The archived ones from `episode` on, oldest first.
 pub(super) fn archived(tables: &Tables<'_>, scope: &Scope, episode: u64) -> Result<Vec<disk::Archived>, Error> {
     let (tenant, key) = scope.parts();
     let rows = tables.archive.range((tenant, key, episode)..=(tenant, key, u64::MAX))?;
-    rows.map(|row| disk::Archived::decode(row?.1.value())).collect()
+    rows.map(|row| Ok(row?.1)).collect()
 }
 
 /// The one that was archived last.
 pub(super) fn last_archived(tables: &Tables<'_>, scope: &Scope) -> Result<Option<disk::Archived>, Error> {
-    let row = tables.archive.range(tables::positions(scope))?.next_back().transpose()?;
-    row.map(|(_, row)| disk::Archived::decode(row.value())).transpose()
+    Ok(tables.archive.range(tables::positions(scope))?.next_back().transpose()?.map(|(_, row)| row))
 }
 
 /// With the positions that come after all that were ever used under this key. Of what was erased nothing is known
@@ -49,7 +46,7 @@ pub(super) fn begin(tables: &Tables<'_>, scope: &Scope, row: disk::Session) -> R
 
 /// Does a message wait?
 pub(super) fn waits(tables: &Tables<'_>, scope: &Scope) -> Result<bool, Error> {
-    Ok(tables.inbox.range(tables::positions(scope))?.next().transpose()?.is_some())
+    Ok(tables.inbox.keys(tables::positions(scope))?.next().transpose()?.is_some())
 }
 
 /// Archives the live conversation; its row is for the caller to remove or to replace.
@@ -73,8 +70,8 @@ pub(super) fn next_parked(tables: &Tables<'_>, scope: &Scope) -> Result<(u64, Ch
 pub(super) fn has_contents(tables: &Tables<'_>, scope: &Scope, session: &disk::Session) -> Result<bool, Error> {
     let (tenant, key) = scope.parts();
     let (episode, next) = (session.episode, session.episode.saturating_add(1));
-    let mut notes = tables.notes.range((tenant, key, episode, 0)..=(tenant, key, episode, u64::MAX))?;
-    let mut files = tables.files.range((tenant, key, episode, "")..(tenant, key, next, ""))?;
+    let mut notes = tables.notes.keys((tenant, key, episode, 0)..=(tenant, key, episode, u64::MAX))?;
+    let mut files = tables.files.keys((tenant, key, episode, "")..(tenant, key, next, ""))?;
     Ok(session.n_said() > 0 || notes.next().transpose()?.is_some() || files.next().transpose()?.is_some())
 }
 

@@ -7,7 +7,6 @@ use redb::ReadableTable;
 use super::record::Erased;
 use super::scope::Scope;
 use super::tables::{self, Change, Changes, Number, Tables};
-use super::versioned::Versioned;
 use super::writer::Operation;
 use super::{Error, disk, episodes, life};
 
@@ -101,19 +100,18 @@ impl Found<'_> {
         let (episode, next) = (session.episode, session.episode.saturating_add(1));
         for row in self.tables.transcript.range(life::lines_of(self.scope, session))? {
             let (id, line) = row?;
-            let line = disk::Line::decode(line.value())?;
             if let disk::Speaker::Peer { message_id, .. } = line.speaker {
                 self.changes.push(Change::Unmark { entry: line.address.entry, message_id });
             }
             self.changes.push(Change::Line(id.value().2, None));
             self.erased.n_lines += 1;
         }
-        for row in self.tables.notes.range((tenant, key, episode, 0)..=(tenant, key, episode, u64::MAX))? {
-            self.changes.push(Change::Note((episode, row?.0.value().3), None));
+        for id in self.tables.notes.keys((tenant, key, episode, 0)..=(tenant, key, episode, u64::MAX))? {
+            self.changes.push(Change::Note((episode, id?.value().3), None));
             self.erased.n_notes += 1;
         }
-        for row in self.tables.files.range((tenant, key, episode, "")..(tenant, key, next, ""))? {
-            self.changes.push(Change::File((episode, row?.0.value().3.to_owned()), None));
+        for id in self.tables.files.keys((tenant, key, episode, "")..(tenant, key, next, ""))? {
+            self.changes.push(Change::File((episode, id?.value().3.to_owned()), None));
             self.erased.n_files += 1;
         }
         let is_of_it = |delivery: &disk::Delivery| {
@@ -123,7 +121,7 @@ impl Found<'_> {
         };
         for row in self.tables.outbox.range(tables::deliveries(self.scope))? {
             let (id, delivery) = row?;
-            if is_of_it(&disk::Delivery::decode(delivery.value())?) {
+            if is_of_it(&delivery) {
                 self.changes.push(Change::Delivery(id.value().2, None));
                 self.erased.n_replies += 1;
             }
@@ -132,7 +130,7 @@ impl Found<'_> {
             let (id, parked) = row?;
             let position = id.value().2;
             let is_in_range = (session.first_parked..=session.n_parked).contains(&position);
-            match disk::Parked::decode(parked.value())?.what {
+            match parked.what {
                 disk::ParkedItem::Message(inbound) if is_in_range => self.parked_message(position, *inbound),
                 disk::ParkedItem::Delivery(_, delivery) if is_of_it(&delivery) => self.parked_reply(position),
                 disk::ParkedItem::Message(_) | disk::ParkedItem::Delivery(..) => {}
@@ -158,15 +156,15 @@ impl Found<'_> {
         let (tenant, key) = self.scope.parts();
         for row in self.tables.inbox.range(tables::positions(self.scope))? {
             let (id, waiting) = row?;
-            let disk::Inbound { identity, message_id, .. } = disk::Waiting::decode(waiting.value())?.inbound;
+            let disk::Inbound { identity, message_id, .. } = waiting.inbound;
             self.changes.push(Change::Unmark { entry: identity.entry, message_id });
             self.changes.push(Change::Waiting(id.value().2, None));
             self.erased.n_messages += 1;
         }
         let gone: BTreeSet<(Kind, u64)> = self.changes.iter().filter_map(position).collect();
         let replies: BTreeSet<u128> = self.changes.iter().filter_map(reply).collect();
-        for row in self.tables.outbox.range(tables::deliveries(self.scope))? {
-            let id = row?.0.value().2;
+        for id in self.tables.outbox.keys(tables::deliveries(self.scope))? {
+            let id = id?.value().2;
             if !replies.contains(&id) {
                 self.changes.push(Change::Delivery(id, None));
                 self.erased.n_replies += 1;
@@ -176,7 +174,7 @@ impl Found<'_> {
             let (id, parked) = row?;
             let position = id.value().2;
             if !gone.contains(&(Kind::Parked, position)) {
-                match disk::Parked::decode(parked.value())?.what {
+                match parked.what {
                     disk::ParkedItem::Message(inbound) => self.parked_message(position, *inbound),
                     disk::ParkedItem::Delivery(..) => self.parked_reply(position),
                 }
@@ -198,18 +196,18 @@ impl Found<'_> {
         for row in self.tables.transcript.range(tables::positions(self.scope))? {
             let (id, line) = row?;
             if !gone.contains(&(Kind::Line, id.value().2))
-                && let disk::Speaker::Peer { user: Some(user), .. } = disk::Line::decode(line.value())?.speaker
+                && let disk::Speaker::Peer { user: Some(user), .. } = line.speaker
             {
                 speak.insert(user);
             }
         }
         for row in self.tables.inbox.range(tables::positions(self.scope))? {
-            speak.extend(disk::Waiting::decode(row?.1.value())?.inbound.identity.user);
+            speak.extend(row?.1.inbound.identity.user);
         }
         for row in self.tables.parked.range(tables::positions(self.scope))? {
             let (id, parked) = row?;
             if !gone.contains(&(Kind::Parked, id.value().2))
-                && let disk::ParkedItem::Message(inbound) = disk::Parked::decode(parked.value())?.what
+                && let disk::ParkedItem::Message(inbound) = parked.what
             {
                 speak.extend(inbound.identity.user);
             }

@@ -17,6 +17,17 @@ pub enum Error {
     /// A later version of Frontdesk wrote it.
     #[error("the store {path} was written by a newer version (format {found}, this program knows {known})")]
     TooNew { path: String, found: u32, known: u32 },
+    /// The copy in this version's format could not be made: the file is as it was.
+    #[error(
+        "the store {path} (format {format}) could not be brought to this version's format; it is as it was, and the \
+         version before this one can use it"
+    )]
+    NotUpgraded {
+        path: String,
+        format: u32,
+        #[source]
+        source: Box<Error>,
+    },
     /// The disk failed, is full, or the file is damaged. What was to be written may still turn up after a
     /// restart, when it was the last sync that failed: offer it again, repeats are recognised.
     #[error("the store failed")]
@@ -31,6 +42,9 @@ pub enum Error {
     /// A stored value is not what this program writes.
     #[error("a stored {what} cannot be read")]
     Value { what: &'static str },
+    /// A data key was wrapped on another device, or is damaged: put the device key of this store back, or restore a backup.
+    #[error("a data key in the store does not open with the device key of this home")]
+    DataKey,
     /// What the write is about has been answered, set aside or settled before, or never was there.
     /// Whoever did that has the last word: drop the attempt.
     #[error("the {what} is not there any more")]
@@ -41,8 +55,16 @@ pub enum Error {
     /// The message belongs to another tenant than the handle: a mistake of the caller, nothing was written.
     #[error("the message belongs to another tenant")]
     OtherTenant,
-    /// Too many writes wait: say so to whoever sent the message.
-    #[error("the store has too much to write")]
+    /// Only the room is left that is kept for answers, for erasing and for the end: nothing new is taken. Make room on
+    /// the disk; it goes on by itself.
+    #[error(
+        "the disk is full: {} MB are left, and new messages are refused below {} MB; make room on it",
+        available_bytes / 1_000_000,
+        reserve_bytes / 1_000_000
+    )]
+    Full { available_bytes: u64, reserve_bytes: u64 },
+    /// Too many writes wait, or the tenant is just being erased: say so to whoever sent the message.
+    #[error("the store has too much to do")]
     Busy,
     /// The writer is gone; the process is shutting down.
     #[error("the store is closed")]
@@ -57,6 +79,12 @@ macro_rules! storage_from {
             }
         })+
     };
+}
+
+impl From<std::io::Error> for Error {
+    fn from(source: std::io::Error) -> Self {
+        Self::Storage(Box::new(source))
+    }
 }
 
 storage_from!(redb::StorageError, redb::TableError, redb::TransactionError, redb::CommitError);

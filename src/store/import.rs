@@ -76,6 +76,10 @@ struct Import {
 impl Operation for Import {
     type Outcome = Imported;
 
+    fn is_new(&self) -> bool {
+        true
+    }
+
     fn plan(self, tables: &Tables<'_>) -> Result<(Imported, Changes), Error> {
         let Self { scope, session: ImportedSession { identity, user_name, agent, lines, .. } } = self;
         let (tenant, key) = scope.parts();
@@ -177,7 +181,7 @@ mod tests {
 
     fn store() -> (tempfile::TempDir, Store) {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("s.redb"), 1024 * 1024).unwrap();
+        let store = Store::open(&directory.path().join("s.redb"), 1024 * 1024, &[7; 32]).unwrap();
         (directory, store)
     }
 
@@ -207,9 +211,9 @@ mod tests {
         let (_directory, store) = store();
         let own = store.tenant(None);
         own.import(session("webhook:u1", None, &["one"])).await.unwrap();
-        let n_commits = store.n_commits();
+        let n_syncs = store.n_syncs();
         assert_eq!(own.import(session("webhook:u1", None, &["other", "more"])).await.unwrap(), Imported::Exists);
-        assert_eq!(store.n_commits(), n_commits);
+        assert_eq!(store.n_syncs(), n_syncs);
         assert_eq!(texts(&store, None, "webhook:u1"), [(1, 1000, "one".to_owned())]);
         assert_eq!(own.import(session("webhook:u2", None, &[])).await.unwrap(), Imported::Empty);
         assert!(!own.has_session(&SessionKey::parse("webhook:u2").unwrap()).unwrap());

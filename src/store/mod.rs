@@ -17,12 +17,15 @@ mod disk;
 mod episode;
 mod episodes;
 mod erase;
+mod erase_tenant;
 mod entry;
 mod error;
 mod expire;
 mod filing;
 mod import;
+mod journal;
 mod life;
+mod log;
 mod moving;
 mod outbox;
 mod pairing;
@@ -31,6 +34,7 @@ mod record;
 mod redate;
 mod rewrite;
 mod scope;
+mod seal;
 mod search;
 mod session;
 mod tables;
@@ -38,7 +42,9 @@ mod tenant;
 #[cfg(feature = "testing")]
 mod testing;
 mod turn;
+mod unpark;
 mod unresolved;
+mod values;
 mod versioned;
 mod writer;
 
@@ -50,13 +56,17 @@ pub use entry::EntryStore;
 pub use episode::EpisodeStore;
 pub use error::Error;
 pub use import::{Imported, ImportedLine, ImportedSession};
+pub use place::Room;
 pub use record::{
-    Approval, ArchivedRow, Conversations, Counts, Delivery, Erased, Expired, FileChange, FileRow, Filed, Filter, Found,
-    Hit, Life, Line, Moved, NewDelivery, Note, NoteChange, Offer, Offered, Parked, ParkedItem, Pending, Restored,
-    Resume, Rewritten, Search, SearchCursor, SessionRow, Speaker, Turn, Waiting,
+    Approval, ArchivedRow, Conversations, Counts, Delivery, DeliveryName, Erased, Expired, FileChange, FileRow, Filed,
+    Filter, Found, Hit, KeptTenant, Life, Line, Moved, NewDelivery, Note, NoteChange, Offer, Offered, Parked,
+    ParkedItem, Pending, Restored, Resume, Rewritten, Search, SearchCursor, SessionRow, Speaker, Turn, Unparked,
+    Waiting,
 };
 pub use session::SessionStore;
 pub use tenant::TenantStore;
+#[cfg(feature = "testing")]
+pub use testing::Sealing;
 #[cfg(feature = "testing")]
 pub use tests::compare_with_maps;
 
@@ -64,18 +74,20 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
-use redb::ReadableTableMetadata;
+use redb::ReadableTable;
 
 use crate::clock::Timestamp;
 use crate::id::{SessionKey, TenantId};
 
-use database::Database;
+use database::{Database, View};
+use erase_tenant::{BeginErasing, Left, RemoveRows};
 use expire::Expire;
 use filing::PruneMarks;
 use place::InDirectory;
 use redate::Redate;
-use scope::Scope;
-use tables::{ARCHIVE, INBOX, NUMBERS, Number, OUTBOX, PARKED, SESSIONS};
+use scope::{Scope, restore_tenant};
+use seal::Keyring;
+use tables::{ARCHIVE, ERASING, INBOX, KEYS, NUMBERS, Number, OUTBOX, PARKED, SESSIONS};
 use writer::Writer;
 
 /// The open store file. Clones share it; dropping the last clone, and the last handle made from one,
@@ -90,27 +102,30 @@ pub struct Store {
 struct Shared {
     writer: Writer,
     database: Arc<Database>,
+    /// Tenants are erased one after the other.
+    erasing: tokio::sync::Mutex<()>,
 }
 
 impl Store {
-    /// Opens or creates the file and starts its writer. `cache_bytes` bounds redb's cache.
+    /// Opens or creates the file and starts its writer. `cache_bytes` bounds redb's cache. What is kept in it is
+    /// sealed: only whoever has the same `wrapping_key` can open it again.
     ///
     /// # Errors
-    /// [`Error::Locked`], [`Error::Open`], [`Error::TooNew`], [`Error::Storage`].
-    pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, Error> {
-        Self::start(Database::open(InDirectory::new(path), cache_bytes)?)
+    /// [`Error::Locked`], [`Error::Open`], [`Error::TooNew`], [`Error::DataKey`], [`Error::Storage`].
+    pub fn open(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Result<Self, Error> {
+        Self::start(Database::open(InDirectory::new(path), cache_bytes, Keyring::new(wrapping_key)?)?)
     }
 
     /// Like [`Self::open`], where a test has it in its hands.
     #[cfg(any(test, feature = "testing"))]
-    fn open_at(place: impl place::Place + 'static) -> Result<Self, Error> {
-        Self::start(Database::open(place, 1024 * 1024)?)
+    fn open_at(place: impl place::Place + 'static, keyring: Keyring) -> Result<Self, Error> {
+        Self::start(Database::open(place, 1024 * 1024, keyring)?)
     }
 
     fn start(database: Database) -> Result<Self, Error> {
         let database = Arc::new(database);
         let writer = Writer::start(Arc::clone(&database)).map_err(|source| Error::Storage(Box::new(source)))?;
-        Ok(Self { shared: Arc::new(Shared { writer, database }) })
+        Ok(Self { shared: Arc::new(Shared { writer, database, erasing: tokio::sync::Mutex::default() }) })
     }
 
     /// The conversations of one tenant; `None` is the owner's own, of entries without a tenant.
@@ -125,14 +140,14 @@ impl Store {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn tenants(&self) -> Result<Vec<Option<TenantId>>, Error> {
         let transaction = self.shared.database.read()?;
-        let (sessions, archive) = (transaction.open_table(SESSIONS)?, transaction.open_table(ARCHIVE)?);
+        let (sessions, archive) = (transaction.values(&SESSIONS)?, transaction.values(&ARCHIVE)?);
         let mut found: Vec<Option<TenantId>> = Vec::new();
         let mut from = String::new();
         loop {
-            let live = sessions.range((from.as_str(), "")..)?.next().transpose()?;
-            let archived = archive.range((from.as_str(), "", 0)..)?.next().transpose()?;
-            let live = live.map(|(key, _)| key.value().0.to_owned());
-            let archived = archived.map(|(key, _)| key.value().0.to_owned());
+            let live = sessions.keys((from.as_str(), "")..)?.next().transpose()?;
+            let archived = archive.keys((from.as_str(), "", 0)..)?.next().transpose()?;
+            let live = live.map(|key| key.value().0.to_owned());
+            let archived = archived.map(|key| key.value().0.to_owned());
             let Some(tenant) = live.into_iter().chain(archived).min() else { return Ok(found) };
             from = tables::after(&tenant);
             let tenant = if tenant.is_empty() { None } else { Some(TenantId::new(tenant)) };
@@ -146,19 +161,22 @@ impl Store {
     /// # Errors
     /// [`Error::Storage`].
     pub fn resume(&self) -> Result<Resume, Error> {
-        let transaction = self.shared.database.read()?;
-        let outbox = transaction.open_table(OUTBOX)?;
+        let view = self.shared.database.read()?;
+        let outbox = view.values(&OUTBOX)?;
         let mut deliveries = Vec::new();
         for row in outbox.range::<(&str, &str, u128)>(..)? {
             match session::delivery(row) {
-                Ok(delivery) => deliveries.push(delivery),
-                Err(error @ Error::Value { .. }) => tracing::error!(%error, "a reply is left in the outbox"),
+                // What it says stays where it is until its time has come.
+                Ok(delivery) => deliveries.push(DeliveryName::from(delivery)),
+                Err(error @ (Error::Value { .. } | Error::Busy)) => {
+                    tracing::error!(%error, "a reply is left in the outbox");
+                }
                 Err(error) => return Err(error),
             }
         }
         // Ids sort by time, and within a conversation as the replies were committed.
         deliveries.sort_by(|one, other| one.id.cmp(&other.id));
-        Ok(Resume { waiting: waiting(&transaction)?, deliveries })
+        Ok(Resume { waiting: waiting(&view)?, deliveries })
     }
 
     /// Numbers, without reading values.
@@ -166,20 +184,28 @@ impl Store {
     /// # Errors
     /// [`Error::Storage`].
     pub fn counts(&self) -> Result<Counts, Error> {
-        let transaction = self.shared.database.read()?;
+        let view = self.shared.database.read()?;
         Ok(Counts {
-            sessions: transaction.open_table(SESSIONS)?.len()?,
-            archived: transaction.open_table(ARCHIVE)?.len()?,
-            waiting: transaction.open_table(INBOX)?.len()?,
-            undelivered: transaction.open_table(OUTBOX)?.len()?,
-            parked: transaction.open_table(PARKED)?.len()?,
+            sessions: view.values(&SESSIONS)?.len()?,
+            archived: view.values(&ARCHIVE)?.len()?,
+            waiting: view.values(&INBOX)?.len()?,
+            undelivered: view.values(&OUTBOX)?.len()?,
+            parked: view.values(&PARKED)?.len()?,
         })
     }
 
-    /// Transactions committed since the file was opened, each with one sync of the disk.
+    /// What is left where the file lies.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn room(&self) -> Result<Room, Error> {
+        self.shared.database.room()
+    }
+
+    /// Syncs of the disk since the file was opened, each for all that waited for it.
     #[must_use]
-    pub fn n_commits(&self) -> u64 {
-        self.shared.database.n_commits()
+    pub fn n_syncs(&self) -> u64 {
+        self.shared.database.n_syncs()
     }
 
     /// One step of archiving the live conversations that were last active before `before`, by an index: a bounded
@@ -213,7 +239,7 @@ impl Store {
     /// [`Error::Storage`].
     pub fn latest_seen(&self) -> Result<Option<Timestamp>, Error> {
         let view = self.shared.database.read()?;
-        let numbers = view.open_table(NUMBERS)?;
+        let numbers = view.rows(&NUMBERS)?;
         Ok(numbers.get(Number::LatestSeen.name())?.map(|at| Timestamp(at.value())))
     }
 
@@ -224,6 +250,74 @@ impl Store {
     /// [`Error::NotOverwritten`], [`Error::Storage`], [`Error::Closed`].
     pub async fn rewrite(&self) -> Result<Rewritten, Error> {
         self.shared.writer.rewrite().await
+    }
+
+    /// Removes all that is kept of a tenant, so that it may begin again. When this returns, what was kept is out of
+    /// reach and its data key is gone; [`Self::rewrite`] removes the rest from the file. Returns how many conversations
+    /// there were; `None`: nothing is kept of it. `begun` is called once nothing of it can be read any more.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Closed`]. What was begun is finished by [`Self::finish_erasing`].
+    pub async fn erase_tenant(&self, tenant: Option<&TenantId>, begun: impl FnOnce()) -> Result<Option<u64>, Error> {
+        let _one_at_a_time = self.shared.erasing.lock().await;
+        let n_conversations = self.shared.writer.write(BeginErasing(tenant.cloned())).await?;
+        if n_conversations.is_some() {
+            begun();
+            self.remove_rows(tenant.cloned()).await?;
+        }
+        Ok(n_conversations)
+    }
+
+    /// Ends what [`Self::erase_tenant`] began before the process ended.
+    ///
+    /// # Errors
+    /// As [`Self::erase_tenant`].
+    pub async fn finish_erasing(&self) -> Result<(), Error> {
+        let _one_at_a_time = self.shared.erasing.lock().await;
+        for tenant in self.erasing()? {
+            tracing::info!("a tenant that was being erased is erased to the end");
+            self.remove_rows(tenant).await?;
+        }
+        Ok(())
+    }
+
+    /// The tenants of whom something is kept, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn kept_tenants(&self) -> Result<Vec<KeptTenant>, Error> {
+        let view = self.shared.database.read()?;
+        let (keys, erasing) = (view.rows(&KEYS)?, view.rows(&ERASING)?);
+        let (sessions, archive) = (view.values(&SESSIONS)?, view.values(&ARCHIVE)?);
+        let stored = keys.iter()?.map(|row| Ok::<_, Error>((row?.0.value().to_owned(), false)));
+        let begun = erasing.iter()?.map(|row| Ok((row?.0.value().to_owned(), true)));
+        let mut kept = stored.chain(begun).collect::<Result<Vec<_>, _>>()?;
+        kept.sort_unstable();
+        let one = |(tenant, is_erasing): (String, bool)| {
+            let next = tables::after(&tenant);
+            let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+            Ok(KeptTenant {
+                tenant: restore_tenant(&tenant)?,
+                n_live: count(sessions.keys((&*tenant, "")..(&*next, ""))?.count()),
+                n_archived: count(archive.keys((&*tenant, "", 0)..(&*next, "", 0))?.count()),
+                is_erasing,
+            })
+        };
+        kept.into_iter().map(one).collect()
+    }
+
+    /// The tenants that are being erased.
+    fn erasing(&self) -> Result<Vec<Option<TenantId>>, Error> {
+        let view = self.shared.database.read()?;
+        view.rows(&ERASING)?.iter()?.map(|row| restore_tenant(row?.0.value())).collect()
+    }
+
+    async fn remove_rows(&self, tenant: Option<TenantId>) -> Result<(), Error> {
+        let mut left = Some(Left::default());
+        while let Some(rest) = left {
+            left = self.shared.writer.write(RemoveRows { tenant: tenant.clone(), left: rest }).await?;
+        }
+        Ok(())
     }
 
     /// Are erased words still in the file?
@@ -245,16 +339,16 @@ impl Store {
 }
 
 /// The conversations that the inbox names: one seek for each, however many messages wait.
-fn waiting(transaction: &redb::ReadTransaction) -> Result<Vec<(Option<TenantId>, SessionKey)>, Error> {
-    let inbox = transaction.open_table(INBOX)?;
+fn waiting(view: &View<'_>) -> Result<Vec<(Option<TenantId>, SessionKey)>, Error> {
+    let inbox = view.values(&INBOX)?;
     let mut found = Vec::new();
-    let mut first = inbox.range::<(&str, &str, u64)>(..)?.next();
-    while let Some(row) = first {
-        let (key, _) = row?;
+    let mut first = inbox.keys::<(&str, &str, u64)>(..)?.next();
+    while let Some(key) = first {
+        let key = key?;
         let (tenant, key, _) = key.value();
         let scope = Scope::restore(tenant, key);
         let past = Bound::Excluded((tenant, key, u64::MAX));
-        first = inbox.range((past, Bound::Unbounded))?.next();
+        first = inbox.keys((past, Bound::Unbounded))?.next();
         match scope {
             Ok(scope) => found.push((scope.tenant, scope.key)),
             Err(error) => tracing::error!(%error, "messages are left in the inbox"),

@@ -27,7 +27,7 @@ impl Operation for MoveSession {
     fn plan(self, tables: &Tables<'_>) -> Result<(Moved, Changes), Error> {
         let Self { from, to, at } = self;
         let is_busy = |scope: &Scope| {
-            let replies = tables.outbox.range(tables::deliveries(scope))?.next().transpose()?;
+            let replies = tables.outbox.keys(tables::deliveries(scope))?.next().transpose()?;
             Ok::<_, Error>(replies.is_some() || episodes::waits(tables, scope)?)
         };
         if from == to || is_busy(&from)? {
@@ -128,12 +128,11 @@ impl Mover<'_> {
             new.n_lines = if keeps { seq } else { new.n_lines + 1 };
             positions.insert(seq, new.n_lines);
             gone.push(Change::Line(seq, None));
-            self.into.push(Change::Line(new.n_lines, Some(line.value().to_owned())));
+            self.into.push(Change::Line(new.n_lines, Some(line.encode()?)));
             self.n_lines += 1;
         }
         for row in self.tables.parked.range(tables::between(scope, old.first_parked, old.n_parked))? {
-            let (id, parked) = row?;
-            let mut parked = disk::Parked::decode(parked.value())?;
+            let (id, mut parked) = row?;
             if let disk::ParkedItem::Delivery(_, delivery) = &mut parked.what {
                 delivery.line = positions.get(&delivery.line).copied().unwrap_or(delivery.line);
             }
@@ -150,16 +149,16 @@ impl Mover<'_> {
         for row in self.tables.notes.range((tenant, key, episode, 0)..=(tenant, key, episode, u64::MAX))? {
             let (id, note) = row?;
             gone.push(Change::Note((episode, id.value().3), None));
-            self.into.push(Change::Note((new.episode, id.value().3), Some(note.value().to_owned())));
+            self.into.push(Change::Note((new.episode, id.value().3), Some(note.encode()?)));
         }
         for row in self.tables.files.range((tenant, key, episode, "")..(tenant, key, after, ""))? {
             let (id, file) = row?;
             gone.push(Change::File((episode, id.value().3.to_owned()), None));
-            self.into.push(Change::File((new.episode, id.value().3.to_owned()), Some(file.value().to_owned())));
+            let tag = self.tables.file_tag(self.to, &file.name)?;
+            self.into.push(Change::File((new.episode, tag), Some(file.encode()?)));
         }
         for row in self.tables.outbox.range(tables::deliveries(scope))? {
-            let (id, delivery) = row?;
-            let mut delivery = disk::Delivery::decode(delivery.value())?;
+            let (id, mut delivery) = row?;
             if let Some(line) = positions.get(&delivery.line) {
                 delivery.line = *line;
                 self.into.push(Change::Delivery(id.value().2, Some(delivery.encode()?)));

@@ -1,7 +1,5 @@
 //! What becomes of a reply that was committed.
 
-use redb::ReadableTable;
-
 use crate::clock::Timestamp;
 
 use super::scope::Scope;
@@ -34,12 +32,17 @@ pub(super) enum Step {
 impl Operation for Progress {
     type Outcome = ();
 
+    /// What is sent again after a power cut has the id that it had; where the channel cannot tell, nothing is.
+    fn is_urgent(&self) -> bool {
+        !matches!(self.step, Step::Settle)
+    }
+
     fn plan(self, tables: &Tables<'_>) -> Result<((), Changes), Error> {
         let Self { scope, id, step } = self;
         let (tenant, key) = scope.parts();
         let gone = || Error::Gone { what: "reply" };
         let id = delivery_id::parse(&id).ok_or_else(gone)?;
-        let mut delivery = disk::Delivery::decode(tables.outbox.get((tenant, key, id))?.ok_or_else(gone)?.value())?;
+        let mut delivery = tables.outbox.get((tenant, key, id))?.ok_or_else(gone)?;
 
         let changes = match step {
             Step::Start => {

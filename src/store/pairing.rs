@@ -1,7 +1,5 @@
 //! Who asked to be let in, and who was.
 
-use redb::ReadableTable;
-
 use crate::clock::Timestamp;
 use crate::message::Subject;
 
@@ -23,15 +21,18 @@ pub(super) struct OfferPairing {
 impl Operation for OfferPairing {
     type Outcome = Offered;
 
+    fn is_new(&self) -> bool {
+        true
+    }
+
     fn plan(self, tables: &Tables<'_>) -> Result<(Offered, Changes), Error> {
         let Self { scope, offer, at } = self;
         let stamp = offer.line.address.stamp();
         let (mut changes, mut n_pending) = (Vec::new(), 0);
         for row in tables.pairings.range(scope.subjects().bounds())? {
-            let (key, row) = row?;
+            let (key, pairing) = row?;
             let (_, _, kind, id) = key.value();
             let subject = subject(kind, id)?;
-            let pairing = disk::Pairing::decode(row.value())?;
             if !pairing.is_alive(stamp, at) {
                 changes.push(EntryChange::Pairing(subject, None));
             } else if subject == offer.subject {
@@ -97,10 +98,7 @@ impl Operation for Decide {
     fn plan(self, tables: &Tables<'_>) -> Result<(Vec<Delivery>, Changes), Error> {
         let Self { scope, stamp, subject, code, welcome, at } = self;
         let gone = || Error::Gone { what: "pairing code" };
-        let pairing = match tables.pairings.get(scope.subject(&subject))? {
-            Some(row) => disk::Pairing::decode(row.value())?,
-            None => return Err(gone()),
-        };
+        let pairing = tables.pairings.get(scope.subject(&subject))?.ok_or_else(gone)?;
         if pairing.code != code || !pairing.is_alive(stamp, at) {
             return Err(gone());
         }
@@ -131,7 +129,7 @@ impl Operation for Revoke {
         let Self { scope, id } = self;
         let mut revoked = Vec::new();
         for subject in [Subject::Peer(id.clone()), Subject::Group(id)] {
-            if tables.approvals.get(scope.subject(&subject))?.is_some() {
+            if tables.approvals.has(scope.subject(&subject))? {
                 revoked.push(subject);
             }
         }

@@ -9,6 +9,10 @@ use std::sync::{Mutex, PoisonError};
 use redb::backends::FileBackend;
 use redb::{Builder, DatabaseError, StorageBackend};
 
+use super::Error;
+
+/// At least a thousand batches. What they change in the database is in memory until the journal is full.
+const JOURNAL_BYTES: usize = 4 * 1024 * 1024;
 /// redb starts its file with a page of its own and zeros elsewhere; it is this long then.
 const MAX_UNFINISHED_BYTES: u64 = 16 * 1024 * 1024;
 const PAGE_BYTES: usize = 4096;
@@ -35,6 +39,18 @@ pub(super) trait Place: Send + Sync {
     /// Opens the new one again.
     fn open_new(&self, redb: &Builder) -> Result<redb::Database, DatabaseError>;
 
+    /// Keeps the old one, of this format, under another name too.
+    fn keep(&self, format: u32) -> io::Result<()>;
+
+    /// Opens the journal beside it; makes an empty one when there is none.
+    fn journal(&self) -> io::Result<Box<dyn StorageBackend>>;
+
+    /// How long a journal should be.
+    fn journal_bytes(&self) -> usize;
+
+    /// What is left where it lies.
+    fn room(&self) -> io::Result<Room>;
+
     /// Puts the new one in the place of the old one. Whether a power cut undoes it is open until [`Self::sync`].
     fn replace(&self) -> io::Result<()>;
 
@@ -45,20 +61,65 @@ pub(super) trait Place: Send + Sync {
     fn sync(&self) -> io::Result<()>;
 }
 
-/// In a directory. The new one has `.new` at the end of its name.
+/// What is left of a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Free for this process, in bytes.
+    pub available_bytes: u64,
+    /// Of the whole file system, in bytes.
+    pub total_bytes: u64,
+    /// Can nothing be written?
+    pub is_read_only: bool,
+}
+
+/// Kept free of new messages, or a sixteenth of a small file system.
+const MAX_RESERVE_BYTES: u64 = 16 * 1024 * 1024;
+
+impl Room {
+    /// So much is kept for answers to what was accepted, for erasing and for the end: new messages are refused when less
+    /// is left.
+    #[must_use]
+    pub fn reserve_bytes(&self) -> u64 {
+        MAX_RESERVE_BYTES.min(self.total_bytes / 16)
+    }
+
+    /// Must new messages wait?
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.available_bytes < self.reserve_bytes()
+    }
+
+    pub(super) fn full(self) -> Error {
+        Error::Full { available_bytes: self.available_bytes, reserve_bytes: self.reserve_bytes() }
+    }
+}
+
+/// In a directory. The others have its name and `.new`, `.journal` or `.format-` and a number behind it.
 #[derive(Debug)]
 pub(super) struct InDirectory {
     path: PathBuf,
-    new: PathBuf,
     /// Device and number of the file that was opened last.
     opened: Mutex<Option<(u64, u64)>>,
 }
 
 impl InDirectory {
     pub(super) fn new(path: &Path) -> Self {
-        let mut new = path.as_os_str().to_owned();
-        new.push(".new");
-        Self { path: path.to_owned(), new: new.into(), opened: Mutex::new(None) }
+        Self { path: path.to_owned(), opened: Mutex::new(None) }
+    }
+
+    fn beside(&self, end: &str) -> PathBuf {
+        let mut name = self.path.as_os_str().to_owned();
+        name.push(end);
+        name.into()
+    }
+
+    fn directory(&self) -> &Path {
+        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        directory.unwrap_or(Path::new("."))
+    }
+
+    fn new_one(&self) -> PathBuf {
+        self.beside(".new")
     }
 
     fn backend(&self) -> io::Result<FileBackend> {
@@ -90,28 +151,57 @@ impl Place for InDirectory {
 
     fn begin(&self, redb: &Builder) -> Result<redb::Database, DatabaseError> {
         self.discard()?;
-        let file = for_the_owner().create_new(true).open(&self.new)?;
+        let file = for_the_owner().create_new(true).open(self.new_one())?;
         redb.create_with_backend(FileBackend::new(file)?)
     }
 
     fn open_new(&self, redb: &Builder) -> Result<redb::Database, DatabaseError> {
-        redb.create_with_backend(FileBackend::new(for_the_owner().open(&self.new)?)?)
+        redb.create_with_backend(FileBackend::new(for_the_owner().open(self.new_one())?)?)
+    }
+
+    fn keep(&self, format: u32) -> io::Result<()> {
+        let kept = self.beside(&format!(".format-{format}"));
+        remove(&kept)?;
+        fs::hard_link(&self.path, kept)
+    }
+
+    fn journal(&self) -> io::Result<Box<dyn StorageBackend>> {
+        let file = for_the_owner().create(true).truncate(false).open(self.beside(".journal"))?;
+        // It is read once. What is read ahead in large pieces would be written in such, by the system's count.
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random)?;
+        Ok(Box::new(FileBackend::new(file).map_err(io::Error::other)?))
+    }
+
+    fn journal_bytes(&self) -> usize {
+        JOURNAL_BYTES
+    }
+
+    fn room(&self) -> io::Result<Room> {
+        let stat = rustix::fs::statvfs(self.directory())?;
+        Ok(Room {
+            available_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+            total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+            is_read_only: stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY),
+        })
     }
 
     fn replace(&self) -> io::Result<()> {
-        fs::rename(&self.new, &self.path)
+        fs::rename(self.new_one(), &self.path)
     }
 
     fn discard(&self) -> io::Result<()> {
-        match fs::remove_file(&self.new) {
-            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => result,
-        }
+        remove(&self.new_one())
     }
 
     fn sync(&self) -> io::Result<()> {
-        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+        File::open(self.directory())?.sync_all()
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
     }
 }
 

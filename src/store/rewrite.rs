@@ -4,12 +4,17 @@
 //! a file in which it never was. The writer's thread does this, so nothing else is written meanwhile; reads go on. That
 //! it must be done is known after a restart by two numbers: erasures, and as many of them as a rewrite has seen.
 
-use redb::{Durability, Key, ReadTransaction, ReadableTable, TableDefinition, Value};
+use redb::{Durability, Key, ReadTransaction, ReadableTable, TableDefinition, TableError, Value};
 
-use super::Error;
-use super::database::Database;
+use super::database::{self, Database};
+use super::log::Log;
 use super::record::Rewritten;
-use super::tables::{self, NUMBERS, Number};
+use super::scope::Scope;
+use super::seal::Keyring;
+use super::tables::{self, FILES, FORMAT, META, NUMBERS, Number, Tables, hour};
+use super::values::{PlainTable, RowKey, ValueTable};
+use super::versioned::Versioned;
+use super::{Error, disk};
 
 /// Of keys and values in one transaction of the copy. What it changes is in memory until it is committed.
 const STEP_BYTES: usize = 4 * 1024 * 1024;
@@ -30,19 +35,20 @@ pub(super) fn if_pending(database: &Database) -> Result<Rewritten, Error> {
 /// Was something erased since the last time?
 pub(super) fn is_pending(database: &Database) -> Result<bool, Error> {
     let view = database.read()?;
-    let numbers = view.open_table(NUMBERS)?;
+    let numbers = view.rows(&NUMBERS)?;
     let number = |number: Number| Ok::<_, Error>(numbers.get(number.name())?.map_or(0, |value| value.value()));
     Ok(number(Number::Erasures)? > number(Number::Rewritten)?)
 }
 
 /// Copies all rows into an empty database, on the disk when it returns. Returns how many they are.
 fn copy(from: &ReadTransaction, into: &redb::Database) -> Result<u64, Error> {
-    let mut copy = Copy { from, into, n_rows: 0 };
+    let mut copy = Copy { from, into, seal: None, n_rows: 0 };
     tables::copy(&mut copy)?;
     let n_rows = copy.n_rows;
     let transaction = into.begin_write()?;
     {
-        let mut numbers = transaction.open_table(NUMBERS)?;
+        transaction.open_table(META)?.insert("format", FORMAT)?;
+        let mut numbers = transaction.open_table(NUMBERS.definition)?;
         let n_erasures = numbers.get(Number::Erasures.name())?.map_or(0, |value| value.value());
         numbers.insert(Number::Rewritten.name(), n_erasures)?;
     }
@@ -51,20 +57,115 @@ fn copy(from: &ReadTransaction, into: &redb::Database) -> Result<u64, Error> {
     Ok(n_rows)
 }
 
+/// Copies all rows of an earlier format into an empty database, on the disk when it returns. Returns how many they are.
+pub(super) fn upgrade(
+    from: &ReadTransaction,
+    into: &redb::Database,
+    format: u32,
+    keyring: &Keyring,
+) -> Result<u64, Error> {
+    let mut copy = Copy { from, into, seal: Some(keyring), n_rows: 0 };
+    tables::copy(&mut copy)?;
+    let n_rows = copy.n_rows;
+    let transaction = into.begin_write()?;
+    transaction.open_table(META)?.insert("format", FORMAT)?;
+    {
+        let mut tables = Tables::open(&transaction, keyring)?;
+        copy_files(from, &mut tables)?;
+        if format == 1 {
+            make_indexes(&mut tables)?;
+        }
+        tables.put_new_keys()?;
+        tables.numbers.put(&mut tables.log, &Number::Epoch.name(), Some(&database::first_epoch()?))?;
+    }
+    transaction.commit()?;
+    Ok(n_rows)
+}
+
+/// The first format had no archive and no indexes by activity and by conversation.
+fn make_indexes(tables: &mut Tables<'_>) -> Result<(), Error> {
+    let Tables { log, sessions, activity, users, peers, .. } = tables;
+    for row in sessions.range::<(&str, &str)>(..)? {
+        match row {
+            Ok((id, session)) => {
+                let (tenant, key) = id.value();
+                activity.put(log, &(hour(session.last_active_at), tenant, key), Some(&()))?;
+            }
+            Err(error @ Error::Value { .. }) => tracing::error!(%error, "a conversation is never archived by itself"),
+            Err(error) => return Err(error),
+        }
+    }
+    for row in users.range::<(&str, &str, &str, &str)>(..)? {
+        let (id, _) = row?;
+        let (tenant, channel, user, key) = id.value();
+        peers.put(log, &(tenant, key, channel, user), Some(&()))?;
+    }
+    // Nobody reads it: the transaction is durable by itself.
+    *log = Log::default();
+    Ok(())
+}
+
+/// Names of working files were in the keys of their rows.
+fn copy_files(from: &ReadTransaction, tables: &mut Tables<'_>) -> Result<(), Error> {
+    let files = match from.open_table(FILES.definition) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+        files => files?,
+    };
+    for row in files.iter()? {
+        let (id, file) = row?;
+        let (tenant, key, episode, name) = id.value();
+        let scope = Scope::restore(tenant, key)?;
+        match disk::File::decode(file.value()) {
+            Ok(file) => {
+                let (tag, file) = (tables.file_tag(&scope, name)?, disk::File { name: name.to_owned(), ..file });
+                tables.files.put(&mut tables.log, &(tenant, key, episode, &*tag), Some(&file.encode()?))?;
+                // Nobody reads it: the transaction is durable by itself.
+                tables.log = Log::default();
+            }
+            Err(error) => tracing::error!(%error, "a working file is left out"),
+        }
+    }
+    Ok(())
+}
+
 /// On its way from one database into another.
 pub(super) struct Copy<'c> {
     from: &'c ReadTransaction,
     into: &'c redb::Database,
+    /// Values are not sealed yet, and are on the way.
+    seal: Option<&'c Keyring>,
     n_rows: u64,
 }
 
 impl Copy<'_> {
     /// All rows of a table, in the order of their keys.
-    pub(super) fn table<K: Key + 'static, V: Value + 'static>(
+    pub(super) fn values<K: RowKey, T>(&mut self, table: &ValueTable<K, T>) -> Result<(), Error> {
+        let Some(keyring) = self.seal else { return self.table(table.definition, |_, _| Ok(None)) };
+        if table.number == FILES.number {
+            return Ok(());
+        }
+        self.table(table.definition, |key, value| {
+            let row = K::as_bytes(key);
+            keyring.seal(K::tenant(key), (table.number, row.as_ref()), value).map(Some)
+        })
+    }
+
+    /// The same of a table that is never sealed.
+    pub(super) fn rows<K: Key + 'static, V: Value + 'static>(&mut self, table: &PlainTable<K, V>) -> Result<(), Error> {
+        self.table(table.definition, |_, _| Ok(None))
+    }
+
+    /// `change` makes another value, as redb writes it.
+    fn table<K: Key + 'static, V: Value + 'static>(
         &mut self,
         table: TableDefinition<K, V>,
+        change: impl for<'r> Fn(&K::SelfType<'r>, &V::SelfType<'r>) -> Result<Option<Vec<u8>>, Error>,
     ) -> Result<(), Error> {
-        let from = self.from.open_table(table)?;
+        let from = match self.from.open_table(table) {
+            // Of a later format than the one from which it comes.
+            Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+            from => from?,
+        };
         let mut rows = from.iter()?;
         loop {
             let mut transaction = self.into.begin_write()?;
@@ -78,7 +179,10 @@ impl Copy<'_> {
                     let (key, value) = (key.value(), value.value());
                     n_bytes += K::as_bytes(&key).as_ref().len() + V::as_bytes(&value).as_ref().len();
                     self.n_rows += 1;
-                    into.insert(key, value)?;
+                    match change(&key, &value)? {
+                        Some(changed) => drop(into.insert(key, V::from_bytes(&changed))?),
+                        None => drop(into.insert(key, value)?),
+                    }
                 }
             }
             let is_full = n_bytes >= STEP_BYTES;

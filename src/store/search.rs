@@ -1,9 +1,8 @@
 //! Looks for words in the transcripts of one tenant.
 
-use redb::ReadTransaction;
-
 use crate::id::{SessionKey, TenantId};
 
+use super::database::View;
 use super::record::{Found, Hit, Search, SearchCursor};
 use super::scope::{Scope, tenant_part};
 use super::tables::{self, ARCHIVE, SESSIONS, TRANSCRIPT};
@@ -16,12 +15,8 @@ pub(super) const MAX_LOOKED: usize = 5000;
 const EXCERPT_CHARS: (usize, usize) = (40, 120);
 
 /// See `TenantStore::search`.
-pub(super) fn search(
-    transaction: &ReadTransaction,
-    tenant: Option<&TenantId>,
-    search: &Search,
-) -> Result<Found, Error> {
-    let transcript = transaction.open_table(TRANSCRIPT)?;
+pub(super) fn search(view: &View<'_>, tenant: Option<&TenantId>, search: &Search) -> Result<Found, Error> {
+    let transcript = view.values(&TRANSCRIPT)?;
     let words: Vec<String> = search.words.split_whitespace().map(lower).collect();
     let mut found = Found::default();
     if words.is_empty() || search.limit == 0 {
@@ -42,13 +37,12 @@ pub(super) fn search(
         let (_, key, seq) = id.value();
         let episodes = match key_of.take() {
             Some(episodes) if episodes.key.as_str() == key => episodes,
-            _ => Episodes::of(transaction, Scope::restore(part, key)?)?,
+            _ => Episodes::of(view, Scope::restore(part, key)?)?,
         };
         if let Some((episode, is_archived)) = episodes.of_line(seq)
             && if is_archived { search.in_archived } else { search.in_live }
         {
-            let line =
-                disk::Line::decode(line.value())?.restore(seq).or(Err(Error::Value { what: disk::Line::WHAT }))?;
+            let line = line.restore(seq).or(Err(Error::Value { what: disk::Line::WHAT }))?;
             let text = lower(&line.text);
             if words.iter().all(|word| text.contains(word)) {
                 let excerpt = excerpt(&line.text, &words);
@@ -70,16 +64,16 @@ struct Episodes {
 }
 
 impl Episodes {
-    fn of(transaction: &ReadTransaction, scope: Scope) -> Result<Self, Error> {
-        let (archive, sessions) = (transaction.open_table(ARCHIVE)?, transaction.open_table(SESSIONS)?);
+    fn of(view: &View<'_>, scope: Scope) -> Result<Self, Error> {
+        let (archive, sessions) = (view.values(&ARCHIVE)?, view.values(&SESSIONS)?);
         let range = |row: &disk::Session, last, is_archived| (row.first_line, last, row.episode, is_archived);
         let mut ranges = Vec::new();
         for row in archive.range(tables::positions(&scope))? {
-            let session = disk::Archived::decode(row?.1.value())?.session;
+            let session = row?.1.session;
             ranges.push(range(&session, session.n_lines, true));
         }
         if let Some(row) = sessions.get(scope.parts())? {
-            ranges.push(range(&disk::Session::decode(row.value())?, u64::MAX, false));
+            ranges.push(range(&row, u64::MAX, false));
         }
         Ok(Self { key: scope.key, ranges })
     }

@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
-use redb::{AccessGuard, ReadTransaction};
+use redb::AccessGuard;
 
 use crate::clock::Timestamp;
 use crate::id::SessionKey;
 
 use super::context::ContextStore;
+use super::database::View;
 use super::episode::EpisodeStore;
 use super::erase::Erase;
 use super::life::{Archive, BeginAnew, Restore};
 use super::outbox::{Progress, Step};
-use super::record::{ArchivedRow, Delivery, Erased, Line, NewDelivery, Parked, Restored, SessionRow, Turn, Waiting};
+use super::record::{
+    ArchivedRow, Delivery, DeliveryName, Erased, Line, NewDelivery, Parked, Restored, SessionRow, Turn, Waiting,
+};
 use super::scope::Scope;
-use super::tables::{self, ARCHIVE, Bytes, INBOX, OUTBOX, PARKED, Pending, Position, SESSIONS, TRANSCRIPT};
+use super::tables::{self, ARCHIVE, INBOX, OUTBOX, PARKED, Pending, Position, SESSIONS, TRANSCRIPT};
 use super::turn::{CommitTurn, Park, Postpone};
 use super::versioned::Versioned;
 use super::{Error, Shared, delivery_id, disk, tenant};
@@ -37,15 +40,13 @@ impl SessionStore {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn row(&self) -> Result<Option<SessionRow>, Error> {
         let view = self.shared.database.read()?;
-        let sessions = view.open_table(SESSIONS)?;
-        let row = sessions.get(self.scope.parts())?;
-        row.map(|row| tenant::restore(self.scope.clone(), &row)).transpose()
+        let row = view.values(&SESSIONS)?.get(self.scope.parts())?;
+        row.map(|row| tenant::restore(self.scope.clone(), row)).transpose()
     }
 
     /// Position of the first line of the live conversation.
-    fn first_line(&self, transaction: &ReadTransaction) -> Result<Option<u64>, Error> {
-        let row = transaction.open_table(SESSIONS)?.get(self.scope.parts())?;
-        row.map(|row| Ok(disk::Session::decode(row.value())?.first_line)).transpose()
+    fn first_line(&self, view: &View<'_>) -> Result<Option<u64>, Error> {
+        Ok(view.values(&SESSIONS)?.get(self.scope.parts())?.map(|row| row.first_line))
     }
 
     /// Its name.
@@ -60,10 +61,10 @@ impl SessionStore {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn waiting(&self, limit: usize) -> Result<Vec<Waiting>, Error> {
         let view = self.shared.database.read()?;
-        let inbox = view.open_table(INBOX)?;
-        let restore = |row: redb::Result<Row<'_, Position>>| {
-            let (key, value) = row?;
-            let waiting = disk::Waiting::decode(value.value())?.restore(key.value().2, self.scope.tenant.as_ref());
+        let inbox = view.values(&INBOX)?;
+        let restore = |row: Row<'_, Position, disk::Waiting>| {
+            let (key, waiting) = row?;
+            let waiting = waiting.restore(key.value().2, self.scope.tenant.as_ref());
             waiting.or(Err(Error::Value { what: disk::Waiting::WHAT }))
         };
         inbox.range(tables::positions(&self.scope))?.take(limit).map(restore).collect()
@@ -74,11 +75,11 @@ impl SessionStore {
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn recent(&self, max_lines: usize, max_bytes: usize) -> Result<Vec<Line>, Error> {
-        let transaction = self.shared.database.read()?;
-        let transcript = transaction.open_table(TRANSCRIPT)?;
+        let view = self.shared.database.read()?;
+        let transcript = view.values(&TRANSCRIPT)?;
         let mut lines = Vec::new();
         let mut n_bytes = 0_usize;
-        let Some(first) = self.first_line(&transaction)? else { return Ok(lines) };
+        let Some(first) = self.first_line(&view)? else { return Ok(lines) };
         for row in transcript.range(tables::between(&self.scope, first, u64::MAX))?.rev().take(max_lines) {
             let line = line(row)?;
             n_bytes = n_bytes.saturating_add(line.text.len());
@@ -96,9 +97,9 @@ impl SessionStore {
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn lines_after(&self, after_seq: u64, limit: usize) -> Result<Vec<Line>, Error> {
-        let transaction = self.shared.database.read()?;
-        let transcript = transaction.open_table(TRANSCRIPT)?;
-        let (Some(first), Some(after)) = (self.first_line(&transaction)?, after_seq.checked_add(1)) else {
+        let view = self.shared.database.read()?;
+        let transcript = view.values(&TRANSCRIPT)?;
+        let (Some(first), Some(after)) = (self.first_line(&view)?, after_seq.checked_add(1)) else {
             return Ok(Vec::new());
         };
         transcript.range(tables::between(&self.scope, first.max(after), u64::MAX))?.take(limit).map(line).collect()
@@ -159,10 +160,10 @@ impl SessionStore {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn parked(&self, limit: usize) -> Result<Vec<Parked>, Error> {
         let view = self.shared.database.read()?;
-        let parked = view.open_table(PARKED)?;
-        let restore = |row: redb::Result<Row<'_, Position>>| {
-            let (_, value) = row?;
-            let parked = disk::Parked::decode(value.value())?.restore(&self.scope);
+        let parked = view.values(&PARKED)?;
+        let restore = |row: Row<'_, Position, disk::Parked>| {
+            let (key, parked) = row?;
+            let parked = parked.restore(key.value().2, &self.scope);
             parked.or(Err(Error::Value { what: disk::Parked::WHAT }))
         };
         parked.range(tables::positions(&self.scope))?.take(limit).map(restore).collect()
@@ -216,8 +217,8 @@ impl SessionStore {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn archives(&self) -> Result<Vec<ArchivedRow>, Error> {
         let view = self.shared.database.read()?;
-        let archive = view.open_table(ARCHIVE)?;
-        let restore = |row: redb::Result<Row<'_, Position>>| tenant::restore_archived(self.scope.clone(), &row?.1);
+        let archive = view.values(&ARCHIVE)?;
+        let restore = |row: Row<'_, Position, disk::Archived>| tenant::restore_archived(self.scope.clone(), row?.1);
         archive.range(tables::positions(&self.scope))?.map(restore).collect()
     }
 
@@ -227,10 +228,9 @@ impl SessionStore {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn episode(&self, episode: u64) -> Result<Option<EpisodeStore>, Error> {
         let view = self.shared.database.read()?;
-        let archive = view.open_table(ARCHIVE)?;
         let (tenant, key) = self.scope.parts();
-        let row = archive.get((tenant, key, episode))?;
-        let row = row.map(|row| tenant::restore_archived(self.scope.clone(), &row)).transpose()?;
+        let row = view.values(&ARCHIVE)?.get((tenant, key, episode))?;
+        let row = row.map(|row| tenant::restore_archived(self.scope.clone(), row)).transpose()?;
         Ok(row.map(|row| EpisodeStore::new(Arc::clone(&self.shared), self.scope.clone(), row)))
     }
 
@@ -246,20 +246,31 @@ impl SessionStore {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn undelivered(&self) -> Result<Vec<Delivery>, Error> {
         let view = self.shared.database.read()?;
-        let outbox = view.open_table(OUTBOX)?;
+        let outbox = view.values(&OUTBOX)?;
         outbox.range(tables::deliveries(&self.scope))?.map(delivery).collect()
     }
 
-    /// Is this reply not settled yet?
+    /// The same without what they say, which is not in memory all at once.
     ///
     /// # Errors
-    /// [`Error::Storage`].
-    pub fn has_delivery(&self, id: &str) -> Result<bool, Error> {
-        let Some(id) = delivery_id::parse(id) else { return Ok(false) };
+    /// As [`Self::undelivered`].
+    pub fn undelivered_names(&self) -> Result<Vec<DeliveryName>, Error> {
         let view = self.shared.database.read()?;
-        let outbox = view.open_table(OUTBOX)?;
+        let outbox = view.values(&OUTBOX)?;
+        outbox.range(tables::deliveries(&self.scope))?.map(|row| delivery(row).map(DeliveryName::from)).collect()
+    }
+
+    /// This reply as it is now, to send it at once; `None` when it is settled, set aside, dropped or erased.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn claim_delivery(&self, id: &str) -> Result<Option<Delivery>, Error> {
+        let Some(id) = delivery_id::parse(id) else { return Ok(None) };
+        let view = self.shared.database.read()?;
         let (tenant, key) = self.scope.parts();
-        Ok(outbox.get((tenant, key, id))?.is_some())
+        let Some(delivery) = view.values(&OUTBOX)?.get((tenant, key, id))? else { return Ok(None) };
+        let delivery = delivery.restore(id, self.scope.clone());
+        delivery.map(Some).or(Err(Error::Value { what: disk::Delivery::WHAT }))
     }
 
     /// Notes, before an attempt on a channel without idempotency, that it starts.
@@ -294,23 +305,33 @@ impl SessionStore {
         self.progress(id, Step::Park { reason, at }).await
     }
 
+    /// What all handles share.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Whose conversation and which.
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
     async fn progress(&self, id: &str, step: Step) -> Result<(), Error> {
         self.shared.writer.write(Progress { scope: self.scope.clone(), id: id.to_owned(), step }).await
     }
 }
 
 /// A row of a table whose values are versioned.
-type Row<'a, K> = (AccessGuard<'a, K>, AccessGuard<'a, Bytes>);
+type Row<'a, K, T> = Result<(AccessGuard<'a, K>, T), Error>;
 
-pub(super) fn line(row: redb::Result<Row<'_, Position>>) -> Result<Line, Error> {
-    let (key, value) = row?;
-    disk::Line::decode(value.value())?.restore(key.value().2).or(Err(Error::Value { what: disk::Line::WHAT }))
+pub(super) fn line(row: Row<'_, Position, disk::Line>) -> Result<Line, Error> {
+    let (key, line) = row?;
+    line.restore(key.value().2).or(Err(Error::Value { what: disk::Line::WHAT }))
 }
 
 /// A row of the outbox.
-pub(super) fn delivery(row: redb::Result<Row<'_, Pending>>) -> Result<Delivery, Error> {
-    let (key, value) = row?;
+pub(super) fn delivery(row: Row<'_, Pending, disk::Delivery>) -> Result<Delivery, Error> {
+    let (key, delivery) = row?;
     let (tenant, key, id) = key.value();
-    let delivery = disk::Delivery::decode(value.value())?.restore(id, Scope::restore(tenant, key)?);
+    let delivery = delivery.restore(id, Scope::restore(tenant, key)?);
     delivery.or(Err(Error::Value { what: disk::Delivery::WHAT }))
 }

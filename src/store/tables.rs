@@ -6,17 +6,20 @@
 
 use std::ops::{Range, RangeInclusive, RangeTo};
 
-use redb::{Table, TableDefinition, WriteTransaction};
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
 use super::entry::EntryScope;
+use super::log::{Log, LoggedRow};
 use super::rewrite::Copy;
 use super::scope::Scope;
+use super::seal::Keyring;
+use super::values::{PlainTable, ValueTable, WrittenRows, WrittenValues};
 use super::versioned::Versioned;
 use super::{Error, disk};
 use crate::message::Subject;
 
 /// Format of the file: of keys and tables. Values have versions of their own.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 /// Tenant, session key.
 pub(super) type SessionId = (&'static str, &'static str);
@@ -30,7 +33,7 @@ pub(super) type UserIn = (&'static str, &'static str, &'static str, &'static str
 pub(super) type PeerIn = (&'static str, &'static str, &'static str, &'static str);
 /// Tenant, session key, episode, number of a note.
 pub(super) type NoteId = (&'static str, &'static str, u64, u64);
-/// Tenant, session key, episode, name of a file.
+/// Tenant, session key, episode, what stands for the name of a file: a model chooses it from what was said.
 pub(super) type FileId = (&'static str, &'static str, u64, &'static str);
 /// Hours since 1970, tenant, session key.
 pub(super) type ActiveIn = (u64, &'static str, &'static str);
@@ -42,65 +45,113 @@ pub(super) type MarkAt = (u64, &'static str, &'static str, &'static str);
 pub(super) type SubjectOf = (&'static str, &'static str, &'static str, &'static str);
 /// Tenant, channel entry, a position.
 pub(super) type PositionAt = (&'static str, &'static str, u64);
-/// A versioned value.
-pub(super) type Bytes = &'static [u8];
-
 /// `"format"` → [`FORMAT`].
 pub(super) const META: TableDefinition<&str, u32> = TableDefinition::new("meta");
-/// Numbers of the whole file by name, see [`Number`].
-pub(super) const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
-/// One row per live conversation → `disk::Session`.
-pub(super) const SESSIONS: TableDefinition<SessionId, Bytes> = TableDefinition::new("sessions");
-/// Tenant, session key, episode → `disk::Archived`.
-pub(super) const ARCHIVE: TableDefinition<Position, Bytes> = TableDefinition::new("archive");
-/// The live conversations by the hour of their last message.
-pub(super) const ACTIVITY: TableDefinition<ActiveIn, ()> = TableDefinition::new("activity");
-/// Lines of all episodes → `disk::Line`.
-pub(super) const TRANSCRIPT: TableDefinition<Position, Bytes> = TableDefinition::new("transcript");
-/// Messages that wait for a turn → `disk::Waiting`.
-pub(super) const INBOX: TableDefinition<Position, Bytes> = TableDefinition::new("inbox");
-/// Replies that are not settled → `disk::Delivery`.
-pub(super) const OUTBOX: TableDefinition<Pending, Bytes> = TableDefinition::new("outbox");
-/// What was set aside → `disk::Parked`.
-pub(super) const PARKED: TableDefinition<Position, Bytes> = TableDefinition::new("parked");
-/// Who wrote where.
-pub(super) const USERS: TableDefinition<UserIn, ()> = TableDefinition::new("users");
-/// Who wrote in it: [`USERS`] the other way round.
-pub(super) const PEERS: TableDefinition<PeerIn, ()> = TableDefinition::new("peers");
-/// What a conversation remembers → `disk::Note`.
-pub(super) const NOTES: TableDefinition<NoteId, Bytes> = TableDefinition::new("notes");
-/// Working files of a conversation → `disk::File`.
-pub(super) const FILES: TableDefinition<FileId, Bytes> = TableDefinition::new("files");
-/// Messages that were filed → milliseconds since 1970.
-pub(super) const MARKS: TableDefinition<Mark, u64> = TableDefinition::new("marks");
-/// The marks by age, for pruning: it and [`ACTIVITY`] do not start with the tenant.
-pub(super) const MARKS_BY_TIME: TableDefinition<MarkAt, ()> = TableDefinition::new("marks_by_time");
-/// Strangers who wait for approval → `disk::Pairing`.
-pub(super) const PAIRINGS: TableDefinition<SubjectOf, Bytes> = TableDefinition::new("pairings");
-/// Who was approved → `disk::Approval`.
-pub(super) const APPROVALS: TableDefinition<SubjectOf, Bytes> = TableDefinition::new("approvals");
-/// Messages without a session key, from 1 without gaps → `disk::Parked`.
-pub(super) const UNRESOLVED: TableDefinition<PositionAt, Bytes> = TableDefinition::new("unresolved");
 
-/// The tables that write operations touch, open in one transaction.
-pub(super) struct Tables<'t> {
-    pub(super) numbers: Table<'t, &'static str, u64>,
-    pub(super) sessions: Table<'t, SessionId, Bytes>,
-    pub(super) archive: Table<'t, Position, Bytes>,
-    pub(super) activity: Table<'t, ActiveIn, ()>,
-    pub(super) transcript: Table<'t, Position, Bytes>,
-    pub(super) inbox: Table<'t, Position, Bytes>,
-    pub(super) outbox: Table<'t, Pending, Bytes>,
-    pub(super) parked: Table<'t, Position, Bytes>,
-    pub(super) users: Table<'t, UserIn, ()>,
-    pub(super) peers: Table<'t, PeerIn, ()>,
-    pub(super) notes: Table<'t, NoteId, Bytes>,
-    pub(super) files: Table<'t, FileId, Bytes>,
-    pub(super) marks: Table<'t, Mark, u64>,
-    pub(super) marks_by_time: Table<'t, MarkAt, ()>,
-    pub(super) pairings: Table<'t, SubjectOf, Bytes>,
-    pub(super) approvals: Table<'t, SubjectOf, Bytes>,
-    pub(super) unresolved: Table<'t, PositionAt, Bytes>,
+macro_rules! tables {
+    (
+        values { $($(#[$value_doc:meta])* $values:ident, $value_field:ident: $value_key:ty => $shape:ty, $value_number:literal;)+ }
+        plain { $($(#[$row_doc:meta])* $rows:ident, $row_field:ident: $row_key:ty => $row:ty, $row_number:literal;)+ }
+    ) => {
+        $($(#[$value_doc])* pub(super) const $values: ValueTable<$value_key, $shape> =
+            ValueTable::new($value_number, stringify!($value_field));)+
+        $($(#[$row_doc])* pub(super) const $rows: PlainTable<$row_key, $row> =
+            PlainTable::new($row_number, stringify!($row_field));)+
+
+        /// All tables, open in one write transaction.
+        pub(super) struct Tables<'t> {
+            pub(super) log: Log,
+            pub(super) keyring: &'t Keyring,
+            $(pub(super) $value_field: WrittenValues<'t, $value_key, $shape>,)+
+            $(pub(super) $row_field: WrittenRows<'t, $row_key, $row>,)+
+        }
+
+        impl<'t> Tables<'t> {
+            /// Opens all of them, and so makes those that are missing.
+            pub(super) fn open(transaction: &'t WriteTransaction, keyring: &'t Keyring) -> Result<Self, Error> {
+                Ok(Self {
+                    log: Log::default(),
+                    keyring,
+                    $($value_field: WrittenValues::new(
+                        transaction.open_table($values.definition)?, &$values, keyring
+                    ),)+
+                    $($row_field: WrittenRows::new(transaction.open_table($rows.definition)?, &$rows),)+
+                })
+            }
+
+            /// Values of a tenant, some of them if they are more than `limit`.
+            fn values_of(
+                &self,
+                tenant: &str,
+                limit: usize,
+                found: &mut Vec<(u8, Vec<u8>)>,
+            ) -> Result<(), Error> {
+                $(self.$value_field.rows_of(tenant, limit, found)?;)+
+                Ok(())
+            }
+
+            /// Writes a row that a log holds.
+            pub(super) fn replay(&mut self, row: LoggedRow<'_>) -> Result<(), Error> {
+                match row.table {
+                    $($value_number => self.$value_field.replay(row.key, row.value),)+
+                    $($row_number => self.$row_field.replay(row.key, row.value),)+
+                    _ => Err(Error::Value { what: "table" }),
+                }
+            }
+        }
+
+        /// Copies all of them but [`META`].
+        pub(super) fn copy(copy: &mut Copy<'_>) -> Result<(), Error> {
+            $(copy.values(&$values)?;)+
+            $(copy.rows(&$rows)?;)+
+            Ok(())
+        }
+    };
+}
+
+tables! {
+    values {
+        /// One row per live conversation.
+        SESSIONS, sessions: SessionId => disk::Session, 1;
+        /// Tenant, session key, episode.
+        ARCHIVE, archive: Position => disk::Archived, 2;
+        /// Lines of all episodes.
+        TRANSCRIPT, transcript: Position => disk::Line, 3;
+        /// Messages that wait for a turn.
+        INBOX, inbox: Position => disk::Waiting, 4;
+        /// Replies that are not settled.
+        OUTBOX, outbox: Pending => disk::Delivery, 5;
+        /// What was set aside.
+        PARKED, parked: Position => disk::Parked, 6;
+        /// What a conversation remembers.
+        NOTES, notes: NoteId => disk::Note, 7;
+        /// Working files of a conversation.
+        FILES, files: FileId => disk::File, 8;
+        /// Strangers who wait for approval.
+        PAIRINGS, pairings: SubjectOf => disk::Pairing, 9;
+        /// Who was approved.
+        APPROVALS, approvals: SubjectOf => disk::Approval, 10;
+        /// Messages without a session key, from 1 without gaps.
+        UNRESOLVED, unresolved: PositionAt => disk::Parked, 11;
+    }
+    plain {
+        /// Numbers of the whole file by name, see [`Number`].
+        NUMBERS, numbers: &'static str => u64, 32;
+        /// The live conversations by the hour of their last message.
+        ACTIVITY, activity: ActiveIn => (), 33;
+        /// Who wrote where.
+        USERS, users: UserIn => (), 34;
+        /// Who wrote in it: [`USERS`] the other way round.
+        PEERS, peers: PeerIn => (), 35;
+        /// Messages that were filed → milliseconds since 1970.
+        MARKS, marks: Mark => u64, 36;
+        /// The marks by age, for pruning: it and [`ACTIVITY`] do not start with the tenant.
+        MARKS_BY_TIME, marks_by_time: MarkAt => (), 37;
+        /// Tenant → its data key, wrapped; see `seal`.
+        KEYS, keys: &'static str => &'static [u8], 38;
+        /// Tenants whose rows are being removed.
+        ERASING, erasing: &'static str => (), 39;
+    }
 }
 
 /// What an operation wants written, decided before the first byte changes.
@@ -118,6 +169,12 @@ pub(super) enum Changes {
     Entry(EntryScope, Vec<EntryChange>),
     /// Marks that nobody needs any more.
     ForgetMarks(Vec<OwnedMark>),
+    /// The first step of erasing a tenant: its data key goes.
+    BeginErasing(String),
+    /// Rows of a tenant that is being erased: number of the table, key as redb writes it.
+    RemoveRows(Vec<(u8, Vec<u8>)>),
+    /// The last step.
+    EndErasing(String),
 }
 
 /// One row. `None` removes it.
@@ -134,6 +191,7 @@ pub(super) enum Change {
     Delivery(u128, Option<Vec<u8>>),
     Parked(u64, Option<Vec<u8>>),
     Note((u64, u64), Option<Vec<u8>>),
+    /// The episode, and the tag of its name.
     File((u64, String), Option<Vec<u8>>),
     User {
         channel: String,
@@ -170,150 +228,148 @@ pub(super) struct OwnedMark {
     pub(super) message_id: String,
 }
 
-impl<'t> Tables<'t> {
-    /// Opens all of them, and so makes those that are missing.
-    pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, Error> {
-        Ok(Self {
-            numbers: transaction.open_table(NUMBERS)?,
-            sessions: transaction.open_table(SESSIONS)?,
-            archive: transaction.open_table(ARCHIVE)?,
-            activity: transaction.open_table(ACTIVITY)?,
-            transcript: transaction.open_table(TRANSCRIPT)?,
-            inbox: transaction.open_table(INBOX)?,
-            outbox: transaction.open_table(OUTBOX)?,
-            parked: transaction.open_table(PARKED)?,
-            users: transaction.open_table(USERS)?,
-            peers: transaction.open_table(PEERS)?,
-            notes: transaction.open_table(NOTES)?,
-            files: transaction.open_table(FILES)?,
-            marks: transaction.open_table(MARKS)?,
-            marks_by_time: transaction.open_table(MARKS_BY_TIME)?,
-            pairings: transaction.open_table(PAIRINGS)?,
-            approvals: transaction.open_table(APPROVALS)?,
-            unresolved: transaction.open_table(UNRESOLVED)?,
-        })
-    }
-
+impl Tables<'_> {
     /// Writes what was decided. An error leaves the transaction half-written: it must be aborted.
     pub(super) fn apply(&mut self, changes: Changes) -> Result<(), Error> {
         match changes {
             Changes::None => Ok(()),
             Changes::All(all) => all.into_iter().try_for_each(|changes| self.apply(changes)),
-            Changes::Number(number, value) => {
-                self.numbers.insert(number.name(), value)?;
-                Ok(())
-            }
+            Changes::Number(number, value) => self.numbers.put(&mut self.log, &number.name(), Some(&value)),
             Changes::Session(scope, changes) => {
                 changes.into_iter().try_for_each(|change| self.apply_in(&scope, change))
             }
             Changes::Entry(scope, changes) => changes.into_iter().try_for_each(|change| self.apply_at(&scope, change)),
             Changes::ForgetMarks(marks) => marks.iter().try_for_each(|mark| self.forget(mark)),
+            Changes::BeginErasing(tenant) => {
+                self.keyring.begin_erasing(&tenant);
+                self.erasing.put(&mut self.log, &&*tenant, Some(&()))?;
+                self.keys.put(&mut self.log, &&*tenant, None)
+            }
+            Changes::RemoveRows(rows) => rows.iter().try_for_each(|(table, key)| {
+                self.log.remove(*table, key);
+                self.replay(LoggedRow { table: *table, key, value: None })
+            }),
+            Changes::EndErasing(tenant) => {
+                self.keyring.end_erasing(&tenant);
+                self.erasing.put(&mut self.log, &&*tenant, None)
+            }
         }
+    }
+
+    /// Rows whose keys begin with a tenant, some of them if they are more than `limit`: number of the table, key as redb
+    /// writes it. What waits comes first, so that it is not taken up any more.
+    pub(super) fn rows_of(&self, tenant: &str, limit: usize) -> Result<Vec<(u8, Vec<u8>)>, Error> {
+        let mut found = Vec::new();
+        self.inbox.rows_of(tenant, limit, &mut found)?;
+        self.outbox.rows_of(tenant, limit, &mut found)?;
+        if found.is_empty() {
+            self.values_of(tenant, limit, &mut found)?;
+            self.users.rows_of(tenant, limit, &mut found)?;
+            self.peers.rows_of(tenant, limit, &mut found)?;
+            self.marks.rows_of(tenant, limit, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    /// May this be written? Asked before the first byte changes.
+    ///
+    /// # Errors
+    /// As [`Keyring::admit`].
+    pub(super) fn admit(&self, changes: &Changes) -> Result<(), Error> {
+        match changes {
+            Changes::All(all) => all.iter().try_for_each(|changes| self.admit(changes)),
+            Changes::Session(scope, _) => self.keyring.admit(scope.parts().0),
+            Changes::Entry(scope, _) => self.keyring.admit(scope.parts().0),
+            Changes::None
+            | Changes::Number(..)
+            | Changes::ForgetMarks(_)
+            | Changes::BeginErasing(_)
+            | Changes::RemoveRows(_)
+            | Changes::EndErasing(_) => Ok(()),
+        }
+    }
+
+    /// What stands for the name of a file of this conversation in the key of its row.
+    ///
+    /// # Errors
+    /// As [`Keyring::new_name_tag`].
+    pub(super) fn file_tag(&self, scope: &Scope, name: &str) -> Result<String, Error> {
+        let (tenant, key) = scope.parts();
+        self.keyring.new_name_tag(tenant, key, name)
+    }
+
+    /// Keys that were made for what was written: in the same transaction.
+    pub(super) fn put_new_keys(&mut self) -> Result<(), Error> {
+        for (tenant, wrapped) in self.keyring.take_new() {
+            self.keys.put(&mut self.log, &&*tenant, Some(&&*wrapped))?;
+        }
+        Ok(())
     }
 
     fn apply_in(&mut self, scope: &Scope, change: Change) -> Result<(), Error> {
         let (tenant, key) = scope.parts();
+        let log = &mut self.log;
         match change {
-            Change::Session { from, to } => self.apply_session(scope, from, to.as_ref())?,
-            Change::Archived(episode, Some(row)) => {
-                self.archive.insert((tenant, key, episode), &*row.encode()?)?;
+            Change::Session { from, to } => self.apply_session(scope, from, to.as_ref()),
+            Change::Archived(episode, row) => {
+                let row = row.map(|row| row.encode()).transpose()?;
+                self.archive.put(log, &(tenant, key, episode), row.as_deref())
             }
-            Change::Archived(episode, None) => drop(self.archive.remove((tenant, key, episode))?),
-            Change::Line(seq, Some(line)) => drop(self.transcript.insert((tenant, key, seq), &*line)?),
-            Change::Line(seq, None) => drop(self.transcript.remove((tenant, key, seq))?),
-            Change::Waiting(seq, Some(waiting)) => drop(self.inbox.insert((tenant, key, seq), &*waiting)?),
-            Change::Waiting(seq, None) => drop(self.inbox.remove((tenant, key, seq))?),
-            Change::Delivery(id, Some(delivery)) => drop(self.outbox.insert((tenant, key, id), &*delivery)?),
-            Change::Delivery(id, None) => drop(self.outbox.remove((tenant, key, id))?),
-            Change::Parked(position, Some(parked)) => drop(self.parked.insert((tenant, key, position), &*parked)?),
-            Change::Parked(position, None) => drop(self.parked.remove((tenant, key, position))?),
-            Change::Note((episode, number), Some(note)) => {
-                self.notes.insert((tenant, key, episode, number), &*note)?;
+            Change::Line(seq, line) => self.transcript.put(log, &(tenant, key, seq), line.as_deref()),
+            Change::Waiting(seq, waiting) => self.inbox.put(log, &(tenant, key, seq), waiting.as_deref()),
+            Change::Delivery(id, delivery) => self.outbox.put(log, &(tenant, key, id), delivery.as_deref()),
+            Change::Parked(position, parked) => self.parked.put(log, &(tenant, key, position), parked.as_deref()),
+            Change::Note((episode, number), note) => {
+                self.notes.put(log, &(tenant, key, episode, number), note.as_deref())
             }
-            Change::Note((episode, number), None) => drop(self.notes.remove((tenant, key, episode, number))?),
-            Change::File((episode, name), Some(file)) => {
-                self.files.insert((tenant, key, episode, &*name), &*file)?;
-            }
-            Change::File((episode, name), None) => drop(self.files.remove((tenant, key, episode, &*name))?),
-            Change::User { channel, user, is_known: true } => {
-                self.users.insert((tenant, &*channel, &*user, key), ())?;
-                self.peers.insert((tenant, key, &*channel, &*user), ())?;
-            }
-            Change::User { channel, user, is_known: false } => {
-                self.users.remove((tenant, &*channel, &*user, key))?;
-                self.peers.remove((tenant, key, &*channel, &*user))?;
+            Change::File((episode, tag), file) => self.files.put(log, &(tenant, key, episode, &*tag), file.as_deref()),
+            Change::User { channel, user, is_known } => {
+                let row = is_known.then_some(&());
+                self.users.put(log, &(tenant, &*channel, &*user, key), row)?;
+                self.peers.put(log, &(tenant, key, &*channel, &*user), row)
             }
             Change::Mark { entry, message_id, at } => {
-                self.marks.insert((tenant, &*entry, &*message_id), at)?;
-                self.marks_by_time.insert((at, tenant, &*entry, &*message_id), ())?;
+                self.marks.put(log, &(tenant, &*entry, &*message_id), Some(&at))?;
+                self.marks_by_time.put(log, &(at, tenant, &*entry, &*message_id), Some(&()))
             }
             Change::Unmark { entry, message_id } => {
-                let at = self.marks.remove((tenant, &*entry, &*message_id))?.map(|at| at.value());
-                if let Some(at) = at {
-                    self.marks_by_time.remove((at, tenant, &*entry, &*message_id))?;
-                }
+                let mark = (tenant, &*entry, &*message_id);
+                let Some(at) = self.marks.get(mark)?.map(|at| at.value()) else { return Ok(()) };
+                self.marks.put(log, &mark, None)?;
+                self.marks_by_time.put(log, &(at, tenant, &*entry, &*message_id), None)
             }
         }
-        Ok(())
     }
 
     /// The row, and its place in the index by activity, which moves once an hour at most.
     fn apply_session(&mut self, scope: &Scope, from: Option<u64>, to: Option<&disk::Session>) -> Result<(), Error> {
         let (tenant, key) = scope.parts();
+        let log = &mut self.log;
         let (from, hour) = (from.map(hour), to.map(|row| hour(row.last_active_at)));
         if from != hour {
-            from.map(|hour| self.activity.remove((hour, tenant, key))).transpose()?;
-            hour.map(|hour| self.activity.insert((hour, tenant, key), ())).transpose()?;
+            from.map(|hour| self.activity.put(log, &(hour, tenant, key), None)).transpose()?;
+            hour.map(|hour| self.activity.put(log, &(hour, tenant, key), Some(&()))).transpose()?;
         }
-        match to {
-            Some(row) => drop(self.sessions.insert((tenant, key), &*row.encode()?)?),
-            None => drop(self.sessions.remove((tenant, key))?),
-        }
-        Ok(())
+        let row = to.map(Versioned::encode).transpose()?;
+        self.sessions.put(log, &(tenant, key), row.as_deref())
     }
 
     fn apply_at(&mut self, scope: &EntryScope, change: EntryChange) -> Result<(), Error> {
         let (tenant, entry) = scope.parts();
+        let log = &mut self.log;
         match change {
-            EntryChange::Pairing(subject, Some(row)) => drop(self.pairings.insert(scope.subject(&subject), &*row)?),
-            EntryChange::Pairing(subject, None) => drop(self.pairings.remove(scope.subject(&subject))?),
-            EntryChange::Approval(subject, Some(row)) => drop(self.approvals.insert(scope.subject(&subject), &*row)?),
-            EntryChange::Approval(subject, None) => drop(self.approvals.remove(scope.subject(&subject))?),
-            EntryChange::Unresolved(at, Some(row)) => drop(self.unresolved.insert((tenant, entry, at), &*row)?),
-            EntryChange::Unresolved(at, None) => drop(self.unresolved.remove((tenant, entry, at))?),
-            EntryChange::Beside(change) => return self.apply_in(&scope.notices(), *change),
+            EntryChange::Pairing(subject, row) => self.pairings.put(log, &scope.subject(&subject), row.as_deref()),
+            EntryChange::Approval(subject, row) => self.approvals.put(log, &scope.subject(&subject), row.as_deref()),
+            EntryChange::Unresolved(at, row) => self.unresolved.put(log, &(tenant, entry, at), row.as_deref()),
+            EntryChange::Beside(change) => self.apply_in(&scope.notices(), *change),
         }
-        Ok(())
     }
 
     fn forget(&mut self, mark: &OwnedMark) -> Result<(), Error> {
         let OwnedMark { at, tenant, entry, message_id } = mark;
-        self.marks.remove((&**tenant, &**entry, &**message_id))?;
-        self.marks_by_time.remove((*at, &**tenant, &**entry, &**message_id))?;
-        Ok(())
+        self.marks.put(&mut self.log, &(&**tenant, &**entry, &**message_id), None)?;
+        self.marks_by_time.put(&mut self.log, &(*at, &**tenant, &**entry, &**message_id), None)
     }
-}
-
-/// Copies all of them.
-pub(super) fn copy(copy: &mut Copy<'_>) -> Result<(), Error> {
-    copy.table(META)?;
-    copy.table(NUMBERS)?;
-    copy.table(SESSIONS)?;
-    copy.table(ARCHIVE)?;
-    copy.table(ACTIVITY)?;
-    copy.table(TRANSCRIPT)?;
-    copy.table(INBOX)?;
-    copy.table(OUTBOX)?;
-    copy.table(PARKED)?;
-    copy.table(USERS)?;
-    copy.table(PEERS)?;
-    copy.table(NOTES)?;
-    copy.table(FILES)?;
-    copy.table(MARKS)?;
-    copy.table(MARKS_BY_TIME)?;
-    copy.table(PAIRINGS)?;
-    copy.table(APPROVALS)?;
-    copy.table(UNRESOLVED)
 }
 
 /// A number of the whole file, a row of [`NUMBERS`].
@@ -329,6 +385,8 @@ pub(super) enum Number {
     Erasures,
     /// As many of them have left nothing in the file.
     Rewritten,
+    /// Of the journal's records that are not in the database.
+    Epoch,
 }
 
 impl Number {
@@ -339,6 +397,7 @@ impl Number {
             Self::LastEpisode => "last_episode",
             Self::Erasures => "erasures",
             Self::Rewritten => "rewritten",
+            Self::Epoch => "epoch",
         }
     }
 }

@@ -15,7 +15,7 @@ use super::moving::MoveSession;
 use super::record::{ArchivedRow, Conversations, Filed, Filter, Found, Life, Moved, Search, SessionRow};
 use super::scope::{Scope, tenant_part};
 use super::session::SessionStore;
-use super::tables::{self, ARCHIVE, Bytes, PEERS, PeerIn, SESSIONS, USERS};
+use super::tables::{self, ARCHIVE, PEERS, PeerIn, SESSIONS, USERS};
 use super::versioned::Versioned;
 use super::writer::Writer;
 use super::{Error, Shared, disk, search};
@@ -55,7 +55,7 @@ impl TenantStore {
     /// [`Error::Storage`].
     pub fn has_session(&self, key: &SessionKey) -> Result<bool, Error> {
         let view = self.shared.database.read()?;
-        let sessions = view.open_table(SESSIONS)?;
+        let sessions = view.values(&SESSIONS)?;
         Ok(sessions.get((self.part(), key.as_str()))?.is_some())
     }
 
@@ -65,7 +65,7 @@ impl TenantStore {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn sessions(&self, filter: &Filter) -> Result<Vec<SessionRow>, Error> {
         let view = self.shared.database.read()?;
-        let sessions = view.open_table(SESSIONS)?;
+        let sessions = view.values(&SESSIONS)?;
         let start = match &filter.after {
             Some(key) => Bound::Excluded((self.part(), key.as_str())),
             None => Bound::Included((self.part(), "")),
@@ -78,7 +78,7 @@ impl TenantStore {
             }
             let (key, row) = row?;
             let (tenant, key) = key.value();
-            let row = restore(Scope::restore(tenant, key)?, &row)?;
+            let row = restore(Scope::restore(tenant, key)?, row)?;
             if filter.admits(&row) {
                 rows.push(row);
             }
@@ -92,7 +92,7 @@ impl TenantStore {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn archived(&self, filter: &Filter) -> Result<Vec<ArchivedRow>, Error> {
         let view = self.shared.database.read()?;
-        let archive = view.open_table(ARCHIVE)?;
+        let archive = view.values(&ARCHIVE)?;
         let start = match &filter.after {
             Some(key) => Bound::Excluded((self.part(), key.as_str(), filter.after_episode.unwrap_or(u64::MAX))),
             None => Bound::Included((self.part(), "", 0)),
@@ -105,7 +105,7 @@ impl TenantStore {
             }
             let (key, row) = row?;
             let (tenant, key, _) = key.value();
-            let row = restore_archived(Scope::restore(tenant, key)?, &row)?;
+            let row = restore_archived(Scope::restore(tenant, key)?, row)?;
             if filter.admits(&row.session) {
                 rows.push(row);
             }
@@ -138,9 +138,9 @@ impl TenantStore {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn find(&self, channel: &ChannelType, user: &OpaqueId) -> Result<Conversations, Error> {
         let transaction = self.shared.database.read()?;
-        let users = transaction.open_table(USERS)?;
-        let sessions = transaction.open_table(SESSIONS)?;
-        let archive = transaction.open_table(ARCHIVE)?;
+        let users = transaction.rows(&USERS)?;
+        let sessions = transaction.values(&SESSIONS)?;
+        let archive = transaction.values(&ARCHIVE)?;
         let (tenant, channel) = (self.part(), channel.as_str());
         let next_user = tables::after(user.as_str());
         let mut found = Conversations::default();
@@ -151,10 +151,10 @@ impl TenantStore {
             let (_, _, _, key) = entry.value();
             let scope = Scope::restore(tenant, key)?;
             for row in archive.range(tables::positions(&scope))? {
-                found.archived.push(restore_archived(scope.clone(), &row?.1)?);
+                found.archived.push(restore_archived(scope.clone(), row?.1)?);
             }
             if let Some(row) = sessions.get((tenant, key))? {
-                found.live.push(restore(scope, &row)?);
+                found.live.push(restore(scope, row)?);
             }
         }
         Ok(found)
@@ -166,7 +166,7 @@ impl TenantStore {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn peers_of(&self, key: &SessionKey, limit: usize) -> Result<Vec<(ChannelType, OpaqueId)>, Error> {
         let view = self.shared.database.read()?;
-        let peers = view.open_table(PEERS)?;
+        let peers = view.rows(&PEERS)?;
         let (tenant, next_key) = (self.part(), tables::after(key.as_str()));
         let restore = |entry: redb::Result<(AccessGuard<'_, PeerIn>, _)>| {
             let (entry, _) = entry?;
@@ -205,7 +205,12 @@ impl TenantStore {
         Scope { tenant: self.tenant.clone(), key: key.clone() }
     }
 
-    fn part(&self) -> &str {
+    /// What all handles share.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(super) fn part(&self) -> &str {
         tenant_part(self.tenant.as_ref())
     }
 }
@@ -218,11 +223,11 @@ impl Filter {
 }
 
 /// A row of the sessions table.
-pub(super) fn restore(scope: Scope, row: &AccessGuard<'_, Bytes>) -> Result<SessionRow, Error> {
-    disk::Session::decode(row.value())?.restore(scope).or(Err(Error::Value { what: disk::Session::WHAT }))
+pub(super) fn restore(scope: Scope, row: disk::Session) -> Result<SessionRow, Error> {
+    row.restore(scope).or(Err(Error::Value { what: disk::Session::WHAT }))
 }
 
 /// A row of the archive.
-pub(super) fn restore_archived(scope: Scope, row: &AccessGuard<'_, Bytes>) -> Result<ArchivedRow, Error> {
-    disk::Archived::decode(row.value())?.restore(scope).or(Err(Error::Value { what: disk::Archived::WHAT }))
+pub(super) fn restore_archived(scope: Scope, row: disk::Archived) -> Result<ArchivedRow, Error> {
+    row.restore(scope).or(Err(Error::Value { what: disk::Archived::WHAT }))
 }

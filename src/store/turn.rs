@@ -1,7 +1,5 @@
 //! How messages leave the inbox: answered, tried in vain, or set aside.
 
-use redb::ReadableTable;
-
 use crate::clock::Timestamp;
 
 use super::record::{Delivery, NewDelivery, Turn};
@@ -116,8 +114,7 @@ impl Operation for Park {
 
 /// The row of the conversation.
 pub(super) fn session(tables: &Tables<'_>, scope: &Scope) -> Result<disk::Session, Error> {
-    let row = tables.sessions.get(scope.parts())?.ok_or(Error::Gone { what: "conversation" })?;
-    disk::Session::decode(row.value())
+    tables.sessions.get(scope.parts())?.ok_or(Error::Gone { what: "conversation" })
 }
 
 /// All of these messages, oldest first; one that does not wait any more spoils the whole operation.
@@ -129,10 +126,7 @@ pub(super) fn waiting(
     let (tenant, key) = scope.parts();
     seqs.sort_unstable();
     seqs.dedup();
-    let get = |seq| {
-        let waiting = tables.inbox.get((tenant, key, seq))?.ok_or(Error::Gone { what: "message" })?;
-        Ok((seq, disk::Waiting::decode(waiting.value())?))
-    };
+    let get = |seq| Ok((seq, tables.inbox.get((tenant, key, seq))?.ok_or(Error::Gone { what: "message" })?));
     seqs.into_iter().map(get).collect()
 }
 
@@ -145,8 +139,8 @@ pub(super) fn send(
     at: Timestamp,
     changes: &mut Vec<Change>,
 ) -> Result<Vec<Delivery>, Error> {
-    let newest = tables.outbox.range(tables::deliveries(scope))?.next_back().transpose()?;
-    let mut newest = newest.map(|(key, _)| key.value().2);
+    let newest = tables.outbox.keys(tables::deliveries(scope))?.next_back().transpose()?;
+    let mut newest = newest.map(|key| key.value().2);
     let mut deliveries = Vec::new();
     for content in contents {
         let id = delivery_id::next(at, newest)?;
@@ -158,6 +152,7 @@ pub(super) fn send(
             key: scope.key.clone(),
             seq: line,
             created_at: at,
+            unparked_at: None,
             is_started: false,
             content,
         });

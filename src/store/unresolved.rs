@@ -1,6 +1,6 @@
 //! Messages that no conversation could be named for: kept where the operator sees them.
 
-use redb::{ReadableTable, ReadableTableMetadata};
+use redb::ReadableTable;
 
 use crate::id::{EntryId, TenantId};
 use crate::message::Inbound;
@@ -27,6 +27,10 @@ impl Operation for ParkUnresolved {
     /// Was it new?
     type Outcome = bool;
 
+    fn is_new(&self) -> bool {
+        true
+    }
+
     fn plan(self, tables: &Tables<'_>) -> Result<(bool, Changes), Error> {
         let Self { scope, inbound, reason } = self;
         let (tenant, entry) = scope.parts();
@@ -37,9 +41,9 @@ impl Operation for ParkUnresolved {
         }
         let at = inbound.received_at.0;
         let parked = disk::Parked { at, reason, what: disk::ParkedItem::Message(Box::new((&inbound).into())) };
-        let mut rows = tables.unresolved.range(scope.positions())?;
-        let first = rows.next().transpose()?.map(|(key, _)| key.value().2);
-        let last = rows.next_back().transpose()?.map(|(key, _)| key.value().2).or(first);
+        let mut rows = tables.unresolved.keys(scope.positions())?;
+        let first = rows.next().transpose()?.map(|key| key.value().2);
+        let last = rows.next_back().transpose()?.map(|key| key.value().2).or(first);
         let next = last.map_or(1, |last| last.saturating_add(1));
         let mut changes = vec![
             EntryChange::Unresolved(next, Some(parked.encode()?)),
@@ -65,9 +69,8 @@ impl Operation for DropUnresolved {
 
     fn plan(self, tables: &Tables<'_>) -> Result<(usize, Changes), Error> {
         let mut changes = Vec::new();
-        for row in tables.unresolved.range(self.scope.positions())? {
-            let (key, _) = row?;
-            changes.push(EntryChange::Unresolved(key.value().2, None));
+        for key in tables.unresolved.keys(self.scope.positions())? {
+            changes.push(EntryChange::Unresolved(key?.value().2, None));
         }
         let n_dropped = changes.len();
         let changes = if changes.is_empty() { Changes::None } else { Changes::Entry(self.scope, changes) };
@@ -82,7 +85,7 @@ impl Store {
     /// [`Error::Storage`].
     pub fn n_unresolved(&self) -> Result<u64, Error> {
         let view = self.shared.database.read()?;
-        Ok(view.open_table(UNRESOLVED)?.len()?)
+        view.values(&UNRESOLVED)?.len()
     }
 
     /// The entries that have such messages, with their tenants; one seek for each.
@@ -91,15 +94,15 @@ impl Store {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn unresolved_entries(&self) -> Result<Vec<(Option<TenantId>, EntryId)>, Error> {
         let view = self.shared.database.read()?;
-        let unresolved = view.open_table(UNRESOLVED)?;
+        let unresolved = view.values(&UNRESOLVED)?;
         let mut found = Vec::new();
-        let mut first = unresolved.range::<(&str, &str, u64)>(..)?.next();
-        while let Some(row) = first {
-            let (key, _) = row?;
+        let mut first = unresolved.keys::<(&str, &str, u64)>(..)?.next();
+        while let Some(key) = first {
+            let key = key?;
             let (tenant, entry, _) = key.value();
             let id = EntryId::new(entry).or(Err(Error::Value { what: "channel id" }))?;
             found.push((restore_tenant(tenant)?, id));
-            first = unresolved.range((tenant, &*tables::after(entry), 0)..)?.next();
+            first = unresolved.keys((tenant, &*tables::after(entry), 0)..)?.next();
         }
         Ok(found)
     }

@@ -6,13 +6,14 @@
 //!
 //! An operation that was handed in is carried out even when its caller no longer waits.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::database::Database;
+use super::database::{Database, Durable, Failed};
 use super::record::Rewritten;
 use super::tables::{Changes, Tables};
 use super::{Error, rewrite};
@@ -22,7 +23,9 @@ pub(super) const MAX_WAITING: usize = 1024;
 /// Operations in one transaction. Bounds how long the first of them waits for the last.
 const MAX_BATCH: usize = 256;
 /// Opening reads the whole file; a disk that stays broken must not keep us at it.
-const REOPEN_PAUSE: Duration = Duration::from_secs(5);
+pub(super) const REOPEN_PAUSE: Duration = Duration::from_secs(5);
+/// What is not urgent is synced after this when nothing urgent takes it along.
+const LONGEST_UNSYNCED: Duration = Duration::from_secs(1);
 
 /// One change of the store.
 pub(super) trait Operation: Send + 'static {
@@ -31,6 +34,17 @@ pub(super) trait Operation: Send + 'static {
 
     /// Reads what it needs and decides; sees what operations before it in the batch did.
     fn plan(self, tables: &Tables<'_>) -> Result<(Self::Outcome, Changes), Error>;
+
+    /// Must it be on the disk before its caller learns of it? Otherwise a power cut may undo it within
+    /// [`LONGEST_UNSYNCED`], though the end of the process does not.
+    fn is_urgent(&self) -> bool {
+        true
+    }
+
+    /// Is it something new, which may wait outside while there is little room on the disk?
+    fn is_new(&self) -> bool {
+        false
+    }
 }
 
 /// Hands operations to the thread. Dropping it finishes what waits and closes the file.
@@ -44,7 +58,8 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn start(database: Arc<Database>) -> std::io::Result<Self> {
         let (queue, jobs) = mpsc::channel(MAX_WAITING);
-        let run = move || Batches { database, jobs, state: State::Sound }.run();
+        let clock = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let run = move || clock.block_on(Batches { database, jobs, state: State::Sound }.run());
         let thread = thread::Builder::new().name("store".to_owned()).spawn(run)?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
@@ -99,17 +114,16 @@ enum Work {
 /// An operation whatever its outcome is.
 trait Job: Send {
     /// Plans it and applies its changes. An error is the disk's: the transaction must be given up.
-    fn run(&mut self, tables: &mut Tables<'_>) -> Result<Wrote, Error>;
+    fn run(&mut self, tables: &mut Tables<'_>) -> Result<(), Error>;
+
+    /// See [`Operation::is_urgent`].
+    fn is_urgent(&self) -> bool;
+
+    /// See [`Operation::is_new`].
+    fn is_new(&self) -> bool;
 
     /// Tells the caller.
     fn answer(self: Box<Self>, committed: Result<(), Error>);
-}
-
-/// Did an operation change the transaction?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wrote {
-    Nothing,
-    Something,
 }
 
 struct Pending<O: Operation> {
@@ -126,21 +140,29 @@ impl<O: Operation> Pending<O> {
 }
 
 impl<O: Operation> Job for Pending<O> {
-    fn run(&mut self, tables: &mut Tables<'_>) -> Result<Wrote, Error> {
-        let Some(operation) = self.operation.take() else { return Ok(Wrote::Nothing) };
-        match operation.plan(tables) {
+    fn run(&mut self, tables: &mut Tables<'_>) -> Result<(), Error> {
+        let Some(operation) = self.operation.take() else { return Ok(()) };
+        let planned = operation.plan(tables).and_then(|(outcome, changes)| {
+            tables.admit(&changes)?;
+            Ok((outcome, changes))
+        });
+        match planned {
             Ok((outcome, changes)) => {
-                let wrote = if matches!(changes, Changes::None) { Wrote::Nothing } else { Wrote::Something };
                 tables.apply(changes)?;
                 self.outcome = Some(Ok(outcome));
-                Ok(wrote)
             }
-            Err(error @ Error::Storage(_)) => Err(error),
-            Err(refused) => {
-                self.outcome = Some(Err(refused));
-                Ok(Wrote::Nothing)
-            }
+            Err(error @ Error::Storage(_)) => return Err(error),
+            Err(refused) => self.outcome = Some(Err(refused)),
         }
+        Ok(())
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.operation.as_ref().is_none_or(Operation::is_urgent)
+    }
+
+    fn is_new(&self) -> bool {
+        self.operation.as_ref().is_some_and(Operation::is_new)
     }
 
     fn answer(self: Box<Self>, committed: Result<(), Error>) {
@@ -173,9 +195,9 @@ enum State {
 }
 
 impl Batches {
-    fn run(mut self) {
+    async fn run(mut self) {
         let (mut received, mut batch) = (Vec::new(), Vec::new());
-        while self.jobs.blocking_recv_many(&mut received, MAX_BATCH) > 0 {
+        while self.receive(&mut received).await > 0 {
             for work in received.drain(..) {
                 match work {
                     Work::Write(job) => batch.push(job),
@@ -188,6 +210,27 @@ impl Batches {
             }
             self.write(&mut batch);
         }
+        // So that the next start need not read the journal.
+        if let Err(error) = self.database.checkpoint() {
+            tracing::error!(error = %describe(&error), "the store was not brought up to its journal");
+        }
+    }
+
+    /// What waits; none when all handles are gone.
+    async fn receive(&mut self, received: &mut Vec<Work>) -> usize {
+        while !self.database.is_synced() {
+            match tokio::time::timeout(LONGEST_UNSYNCED, self.jobs.recv_many(received, MAX_BATCH)).await {
+                Ok(n_received) => return n_received,
+                Err(_elapsed) => {
+                    if let Err(error) = self.database.sync() {
+                        tracing::error!(error = %describe(&error), "the store's journal could not be synced");
+                        self.recover(false);
+                        break;
+                    }
+                }
+            }
+        }
+        self.jobs.recv_many(received, MAX_BATCH).await
     }
 
     /// Several erasures that wait for it are served by the first.
@@ -197,7 +240,7 @@ impl Batches {
         if let Err(error) = &rewritten {
             tracing::error!(error = %describe(error), "the store's file was not written anew");
             if !self.database.is_open() {
-                self.recover();
+                self.recover(true);
             }
         }
         rewritten
@@ -210,13 +253,26 @@ impl Batches {
         if let Err(error) = self.ready() {
             return answer_all(batch, error);
         }
+        self.refuse_new(batch);
         match write(&self.database, batch) {
             Ok(()) => batch.drain(..).for_each(|job| job.answer(Ok(()))),
-            Err(error) => {
+            Err(Failed { error, must_reopen }) => {
                 tracing::error!(error = %describe(&error), n_operations = batch.len(), "the store did not write");
                 answer_all(batch, error);
-                self.recover();
+                self.recover(must_reopen);
             }
+        }
+    }
+
+    /// While there is little room, what is there comes first.
+    fn refuse_new(&self, batch: &mut Vec<Box<dyn Job>>) {
+        if !batch.iter().any(|job| job.is_new()) {
+            return;
+        }
+        // Nobody knows: the write itself will tell.
+        let Ok(room) = self.database.room() else { return };
+        if room.is_full() {
+            batch.extract_if(.., |job| job.is_new()).for_each(|job| job.answer(Err(room.full())));
         }
     }
 
@@ -226,18 +282,23 @@ impl Batches {
             State::Failed(at) if at.elapsed() < REOPEN_PAUSE => {
                 Err(Error::Storage("the disk failed a moment ago".into()))
             }
-            State::Failed(_) => self.reopen(),
-            State::Sound | State::Recovered(_) => Ok(()),
+            State::Failed(_) if !self.database.is_open() => self.reopen(),
+            State::Failed(_) | State::Sound | State::Recovered(_) => Ok(()),
         }
     }
 
-    /// Opens the file again, at once when it is the first failure for some time: readers need it too.
-    fn recover(&mut self) {
+    /// The next write tries again, at once when it is the first failure for some time. The file is opened again if it
+    /// must be: readers need it too.
+    fn recover(&mut self, must_reopen: bool) {
         let is_repeated = matches!(self.state, State::Recovered(at) if at.elapsed() < REOPEN_PAUSE);
-        self.state = State::Failed(Instant::now());
-        if !is_repeated {
-            // What went wrong is logged there; the next write tries again.
-            drop(self.reopen());
+        self.state = if is_repeated { State::Failed(Instant::now()) } else { State::Recovered(Instant::now()) };
+        if must_reopen {
+            if is_repeated {
+                self.database.close();
+            } else {
+                // What went wrong is logged there.
+                drop(self.reopen());
+            }
         }
     }
 
@@ -264,20 +325,14 @@ fn answer_all(batch: &mut Vec<Box<dyn Job>>, error: Error) {
 }
 
 /// Runs the batch in one transaction.
-fn write(database: &Database, batch: &mut [Box<dyn Job>]) -> Result<(), Error> {
-    let transaction = database.write()?;
-    let mut tables = Tables::open(&transaction)?;
-    let mut wrote = Wrote::Nothing;
-    for job in batch {
-        if job.run(&mut tables)? == Wrote::Something {
-            wrote = Wrote::Something;
-        }
-    }
-    drop(tables);
-    match wrote {
-        Wrote::Something => database.commit(transaction),
-        Wrote::Nothing => Ok(transaction.abort()?),
-    }
+fn write(database: &Database, batch: &mut [Box<dyn Job>]) -> Result<(), Failed> {
+    let is_urgent = batch.iter().any(|job| job.is_urgent());
+    let when = if is_urgent { Durable::Now } else { Durable::Soon };
+    let write = || database.write(when, |tables| batch.iter_mut().try_for_each(|job| job.run(tables)));
+    // redb trusts what it reads: a damaged file can make it panic.
+    catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|_panic| {
+        Err(Failed { error: Error::Storage("the file may be damaged: see the log".into()), must_reopen: true })
+    })
 }
 
 /// With its causes; they name files and systems, never what peers wrote.

@@ -6,7 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use redb::{Builder, DatabaseError, StorageBackend};
 
 use super::Store;
-use crate::store::place::{Place, empty_if_unfinished};
+use crate::store::place::{Place, Room, empty_if_unfinished};
+use crate::store::seal::Keyring;
 
 /// Clones are the same disk.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +35,8 @@ struct State {
 struct Directory {
     store: Option<usize>,
     new: Option<usize>,
+    journal: Option<usize>,
+    kept: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +75,10 @@ pub(super) enum Fault {
     NoRoom,
     /// The next sync of the directory fails, and only that one.
     NextDirectorySync,
+    /// Less is free than is kept for what is not new.
+    Reserve,
+    /// Nothing can be written.
+    ReadOnly,
 }
 
 /// Which of the writes since the last sync reached the disk before power went out.
@@ -92,8 +99,19 @@ impl Disk {
         disk
     }
 
+    /// With values as they are, so that words can be looked for in what is written.
+    #[cfg(test)]
     pub(super) fn open(&self) -> Result<Store, crate::store::Error> {
-        Store::open_at(self.clone())
+        self.open_with(Keyring::plain())
+    }
+
+    /// As a gateway does.
+    pub(super) fn open_sealed(&self) -> Result<Store, crate::store::Error> {
+        self.open_with(Keyring::new(&[7; 32])?)
+    }
+
+    pub(super) fn open_with(&self, keyring: Keyring) -> Result<Store, crate::store::Error> {
+        Store::open_at(self.clone(), keyring)
     }
 
     /// The disk after power came back.
@@ -127,7 +145,8 @@ impl Disk {
     /// Do these bytes stand in a file that has a name?
     pub(super) fn holds(&self, words: &str) -> bool {
         let state = self.state();
-        let named = [state.directory.store, state.directory.new];
+        let Directory { store, new, journal, kept } = state.directory;
+        let named = [store, new, journal, kept];
         let mut files = named.into_iter().flatten().map(|n| &state.files[n].bytes);
         files.any(|bytes| bytes.windows(words.len()).any(|window| window == words.as_bytes()))
     }
@@ -203,7 +222,12 @@ impl Disk {
                 state.fault = Fault::None;
                 return Err(io::Error::other("the disk failed"));
             }
-            Fault::None | Fault::PowerCutAt(_) | Fault::NoRoom | Fault::NextDirectorySync => {}
+            Fault::None
+            | Fault::PowerCutAt(_)
+            | Fault::NoRoom
+            | Fault::NextDirectorySync
+            | Fault::Reserve
+            | Fault::ReadOnly => {}
         }
         match file {
             Some(n) => {
@@ -224,6 +248,36 @@ impl Place for Disk {
 
     fn open(&self, redb: &Builder) -> Result<redb::Database, DatabaseError> {
         redb.create_with_backend(self.store()?)
+    }
+
+    fn keep(&self, _format: u32) -> io::Result<()> {
+        let mut state = self.alive()?;
+        state.directory.kept = state.directory.store;
+        Ok(())
+    }
+
+    fn journal(&self) -> io::Result<Box<dyn StorageBackend>> {
+        let mut state = self.alive()?;
+        let n = state.directory.journal.unwrap_or(state.files.len());
+        if n == state.files.len() {
+            state.files.push(Contents::default());
+            state.directory.journal = Some(n);
+        }
+        Ok(Box::new(self.file(n)))
+    }
+
+    fn room(&self) -> io::Result<Room> {
+        let state = self.alive()?;
+        let (available_bytes, is_read_only) = match state.fault {
+            Fault::Reserve => (1_500_000, false),
+            Fault::ReadOnly => (1_000_000_000, true),
+            _ => (1_000_000_000, false),
+        };
+        Ok(Room { available_bytes, total_bytes: 32_000_000, is_read_only })
+    }
+
+    fn journal_bytes(&self) -> usize {
+        64 * 1024
     }
 
     fn is_in_place(&self) -> io::Result<bool> {
@@ -250,7 +304,7 @@ impl Place for Disk {
 
     fn replace(&self) -> io::Result<()> {
         let mut state = self.alive()?;
-        state.directory = Directory { store: state.directory.new, new: None };
+        state.directory = Directory { store: state.directory.new, new: None, ..state.directory };
         Ok(())
     }
 
@@ -294,6 +348,9 @@ impl StorageBackend for DiskFile {
         let mut state = self.disk.alive()?;
         if state.fault == Fault::NoRoom && state.directory.new == Some(self.n) {
             return Err(io::ErrorKind::StorageFull.into());
+        }
+        if state.fault == Fault::ReadOnly {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
         }
         let contents = &mut state.files[self.n];
         contents.bytes.get_mut(at..at + data.len()).ok_or(io::ErrorKind::UnexpectedEof)?.copy_from_slice(data);

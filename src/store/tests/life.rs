@@ -318,9 +318,9 @@ async fn expiry_reads_only_what_is_due() {
     assert_eq!(again, Expired { n_archived: 0, n_read: 1, has_more: false });
     assert_eq!(store.counts().unwrap().archived, 3);
 
-    let n_commits = store.n_commits();
+    let n_syncs = store.n_syncs();
     store.expire(Timestamp(3 * HOUR), Timestamp(40 * HOUR), None).await.unwrap();
-    assert_eq!(store.n_commits(), n_commits, "nothing new, nothing written");
+    assert_eq!(store.n_syncs(), n_syncs, "nothing new, nothing written");
 }
 
 #[tokio::test]
