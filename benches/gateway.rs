@@ -22,7 +22,8 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use frontdesk::clock::{Clock as _, SystemClock, Timestamp};
-use frontdesk::gateway::device_key::{DeviceKey, Sources};
+use frontdesk::gateway::Home;
+use frontdesk::gateway::device_key::Sources;
 use frontdesk::id::{ChannelType, EntryId, OpaqueId, SessionKey};
 use frontdesk::message::{Author, ChatKind, Identity, Inbound, ReplyAddress};
 use frontdesk::store::Store;
@@ -112,8 +113,8 @@ async fn many(peer: &Peer, n_conversations: u64) {
     let mut gateway = Gateway::new(peer, 16);
     let path = gateway.home.path().join("frontdesk.redb");
     {
-        let key = DeviceKey::load(gateway.home.path(), &Sources::default(), &path).expect("a new key");
-        let store = Store::open(&path, CACHE_BYTES, &key.wrapping_key()).expect("a new store");
+        let keys = Home::open(gateway.home.path().to_owned(), &Sources::default(), &path).expect("a new home");
+        let store = Store::open(&path, CACHE_BYTES, &keys.wrapping_key()).expect("a new store");
         for first in (0..n_conversations).step_by(usize::try_from(N_TOGETHER).expect("it fits")) {
             let messages = (first..n_conversations.min(first + N_TOGETHER)).map(conversation).collect();
             store.load(messages).await.expect("room on the disk");

@@ -37,7 +37,7 @@ async fn measure(n_sessions: u64, row_time: Duration) {
     let disk_alone = proc::syncs_per_sec(home.path()).expect("a disk");
     let store = Store::open(&home.path().join("store.redb"), CACHE_BYTES, &[7; 32]).expect("a new store");
     let measured = Measured::new(std::process::id(), home.path());
-    let (n_syncs, before, started) = (store.n_syncs(), measured.done(), Instant::now());
+    let (syncs_before, before, started) = (store.n_syncs(), measured.done(), Instant::now());
 
     let mut sessions = tokio::task::JoinSet::new();
     for n in 0..n_sessions {
@@ -47,7 +47,7 @@ async fn measure(n_sessions: u64, row_time: Duration) {
     for mut session in sessions.join_all().await {
         steps.0.iter_mut().zip(&mut session.0).for_each(|(all, of_session)| all.append(std::mem::take(of_session)));
     }
-    let (elapsed, n_syncs) = (started.elapsed().as_secs_f64(), count(store.n_syncs() - n_syncs));
+    let (elapsed, n_syncs) = (started.elapsed().as_secs_f64(), count(store.n_syncs() - syncs_before));
     drop(store);
     let cost = measured.done().since(before);
 

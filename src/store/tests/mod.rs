@@ -115,6 +115,7 @@ fn open(directory: &tempfile::TempDir) -> Store {
 
 #[cfg(test)]
 /// With values as they are, so that words can be looked for in the file.
+#[cfg(test)]
 fn open_plain(directory: &tempfile::TempDir) -> Store {
     Store::open_at(InDirectory::new(&directory.path().join("store.redb")), Keyring::plain()).unwrap()
 }

@@ -639,7 +639,7 @@ impl Op {
             0 => [c, d, e].map(|byte| 1 + number(byte, 4))[..pick(b / 4, 4)].to_vec(),
             n => (1..=u64::from(n)).collect(),
         };
-        match kind % 36 {
+        match kind % 40 {
             0..=7 => {
                 let ttl_ms = (c % 2 == 1).then(|| 1 + number(c / 2, 8));
                 Self::File { place, user: ["u", "v"][pick(d, 2)], message_id: b % 24, at, ttl_ms }
@@ -662,16 +662,15 @@ impl Op {
             }
             29 => Self::Erase { place },
             30 => Self::Move { tenant: place.0, from: place.1, to: other.1 },
-            31..=32 => {
-                let from = if d % 4 == 1 { other } else { place };
-                let ttl_ms = (c % 2 == 1).then(|| 1 + number(c / 2, 8));
-                Self::Unpark { place, from, n: pick(b, 2), at, ttl_ms }
-            }
-            33 => Self::DropParked { place, from: if d % 4 == 1 { other } else { place }, n: pick(b, 2) },
-            _ => {
+            31 => {
                 let survivors = [Survivors::None, Survivors::All, Survivors::Third(pick(b, 3))];
                 Self::Reopen { survivors: survivors[pick(a, 3)] }
             }
+            32..=36 => {
+                let ttl_ms = (c % 2 == 1).then(|| 1 + number(c / 2, 8));
+                Self::Unpark { place, from: if d % 4 == 1 { other } else { place }, n: pick(b, 2), at, ttl_ms }
+            }
+            _ => Self::DropParked { place, from: if d % 4 == 1 { other } else { place }, n: pick(b, 2) },
         }
     }
 }
@@ -716,7 +715,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
         #[test]
         fn the_store_does_what_maps_would_do(
