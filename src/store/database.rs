@@ -213,7 +213,7 @@ impl Database {
 }
 
 /// Makes a new database beside the one that is there, and puts it in its place.
-fn put_copy<T>(
+pub(super) fn put_copy<T>(
     place: &dyn Place,
     cache_bytes: usize,
     copy: impl FnOnce(&redb::Database) -> Result<T, Error>,
@@ -232,11 +232,11 @@ fn put_copy<T>(
 }
 
 /// The database has all records of the epochs before this one.
-fn begin_epoch(tables: &mut Tables<'_>, epoch: u64) -> Result<(), Error> {
+pub(super) fn begin_epoch(tables: &mut Tables<'_>, epoch: u64) -> Result<(), Error> {
     tables.numbers.put(&mut tables.log, &Number::Epoch.name(), Some(&epoch))
 }
 
-fn number(view: &ReadTransaction, number: Number) -> Result<u64, Error> {
+pub(super) fn number(view: &ReadTransaction, number: Number) -> Result<u64, Error> {
     Ok(view.open_table(NUMBERS.definition)?.get(number.name())?.map_or(0, |value| value.value()))
 }
 
@@ -335,7 +335,7 @@ fn builder(path: &str, cache_bytes: usize) -> redb::Builder {
 }
 
 /// The format of the file, `None` for a new one; refuses the file of another program.
-fn format(path: &str, database: &redb::Database) -> Result<Option<u32>, Error> {
+pub(super) fn format(path: &str, database: &redb::Database) -> Result<Option<u32>, Error> {
     let transaction = database.begin_read()?;
     if transaction.list_tables()?.next().is_none() {
         return Ok(None);

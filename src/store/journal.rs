@@ -69,19 +69,27 @@ pub(super) enum Unusable {
 impl Journal {
     /// Reads what the file holds for a database of this epoch. Nothing is changed: [`Self::restart`] comes next.
     pub(super) fn read(file: &dyn StorageBackend, epoch: u64) -> Result<Found, Unusable> {
+        match Self::salvage(file, epoch)? {
+            (_, Some(unusable)) => Err(unusable),
+            (found, None) => Ok(found),
+        }
+    }
+
+    /// The same up to where it cannot be used, and why it cannot.
+    pub(super) fn salvage(file: &dyn StorageBackend, epoch: u64) -> io::Result<(Found, Option<Unusable>)> {
         let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
         file.read(0, &mut bytes)?;
-        let (mut batches, mut rest) = (Vec::new(), &*bytes);
+        let (mut batches, mut rest, mut unusable) = (Vec::new(), &*bytes, None);
         for number in 1_u64.. {
             let Some(record) = Record::read(rest).filter(|record| (record.epoch, record.number) == (epoch, number))
             else {
-                check_behind(rest, epoch, number)?;
+                unusable = check_behind(rest, epoch, number).err();
                 break;
             };
             batches.push(record.batch.to_owned());
             rest = rest.get(record.n_bytes()..).unwrap_or_default();
         }
-        Ok(Found { batches, is_used: bytes.iter().any(|byte| *byte != 0) })
+        Ok((Found { batches, is_used: bytes.iter().any(|byte| *byte != 0) }, unusable))
     }
 
     /// A journal of `n_bytes` for a database that knows everything up to `epoch`.

@@ -10,6 +10,7 @@
 //!
 //! Called by `gateway/`. Knows `id`, `clock` and `message`.
 
+mod check;
 mod context;
 mod database;
 mod delivery_id;
@@ -27,11 +28,14 @@ mod life;
 mod log;
 mod moving;
 mod outbox;
+mod overlay;
 mod pairing;
 mod place;
 mod record;
 mod redate;
+mod repair;
 mod rewrite;
+mod salvage;
 mod scope;
 mod seal;
 mod search;
@@ -49,6 +53,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use check::{Checked, check};
 pub use context::ContextStore;
 pub use entry::EntryStore;
 pub use episode::EpisodeStore;
@@ -59,6 +64,7 @@ pub use record::{
     Hit, Life, Line, Moved, NewDelivery, Note, NoteChange, Offer, Offered, Parked, ParkedItem, Pending, Restored,
     Resume, Rewritten, Search, SearchCursor, SessionRow, Speaker, Turn, Waiting,
 };
+pub use repair::{Repaired, repair};
 pub use session::SessionStore;
 pub use tenant::TenantStore;
 

@@ -70,9 +70,7 @@ impl InDirectory {
     }
 
     fn beside(&self, end: &str) -> PathBuf {
-        let mut name = self.path.as_os_str().to_owned();
-        name.push(end);
-        name.into()
+        beside(&self.path, end)
     }
 
     fn new_one(&self) -> PathBuf {
@@ -123,7 +121,7 @@ impl Place for InDirectory {
     }
 
     fn journal(&self) -> io::Result<Box<dyn StorageBackend>> {
-        let file = for_the_owner().create(true).truncate(false).open(self.beside(".journal"))?;
+        let file = for_the_owner().create(true).truncate(false).open(journal_of(&self.path))?;
         // It is read once. What is read ahead in large pieces would be written in such, by the system's count.
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random)?;
         Ok(Box::new(FileBackend::new(file).map_err(io::Error::other)?))
@@ -147,7 +145,19 @@ impl Place for InDirectory {
     }
 }
 
-fn remove(path: &Path) -> io::Result<()> {
+/// The path of a file that belongs to the store at this one.
+pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+/// The journal of the store at this path.
+pub(super) fn journal_of(path: &Path) -> PathBuf {
+    beside(path, ".journal")
+}
+
+pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,

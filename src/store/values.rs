@@ -71,6 +71,14 @@ impl<K: Key + 'static, V: Value + 'static> PlainTable<K, V> {
     }
 }
 
+impl<K: RowKey, T: Versioned> ValueTable<K, T> {
+    /// What a row holds, whose key and value are as redb writes them.
+    pub(super) fn decode(&self, keyring: &Keyring, key: &[u8], stored: &[u8]) -> Result<T, Error> {
+        let decoder = Decoder::<K, T> { number: self.number, keyring, shape: PhantomData };
+        decoder.decode(&K::from_bytes(key), stored)
+    }
+}
+
 /// An open table of the shape `T`.
 pub(super) struct Values<'s, R, K, T> {
     table: R,

@@ -3,6 +3,7 @@
 mod behaviour;
 mod context;
 mod crash;
+mod damage;
 mod disk;
 mod entry;
 mod files;
