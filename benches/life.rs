@@ -27,24 +27,24 @@ async fn main() {
     let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory under target/");
     let path = home.path().join("store.redb");
     {
-        let store = Store::open(&path, CACHE_BYTES).expect("a new store");
+        let store = Store::open(&path, CACHE_BYTES, &[7; 32]).expect("a new store");
         for first in (0..n_sessions).step_by(usize::try_from(N_TOGETHER).expect("it fits")) {
             let messages = (first..n_sessions.min(first + N_TOGETHER)).map(message).collect();
             store.load(messages).await.expect("room on the disk");
         }
     }
     let empty = home.path().join("empty.redb");
-    drop(Store::open(&empty, CACHE_BYTES).expect("a new store"));
+    drop(Store::open(&empty, CACHE_BYTES, &[7; 32]).expect("a new store"));
 
     print("conversations", n_sessions);
     print("file, MiB", std::fs::metadata(&path).expect("it is there").len() >> 20);
     let started = Instant::now();
-    drop(Store::open(&empty, CACHE_BYTES).expect("an empty store"));
+    drop(Store::open(&empty, CACHE_BYTES, &[7; 32]).expect("an empty store"));
     print_time("open an empty store, ms", started);
     // What the loader used is no part of it.
     let before = resident_kib();
     let started = Instant::now();
-    let store = Store::open(&path, CACHE_BYTES).expect("a store");
+    let store = Store::open(&path, CACHE_BYTES, &[7; 32]).expect("a store");
     print_time("open this one, ms", started);
 
     let owners = store.tenant(None);

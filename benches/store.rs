@@ -27,7 +27,7 @@ async fn main() {
 
 async fn measure(n_sessions: u64) {
     let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory under target/");
-    let store = Store::open(&home.path().join("store.redb"), CACHE_BYTES).expect("a new store");
+    let store = Store::open(&home.path().join("store.redb"), CACHE_BYTES, &[7; 32]).expect("a new store");
     let (n_syncs, written_bytes, started) = (store.n_syncs(), written_bytes(), Instant::now());
 
     let mut sessions = tokio::task::JoinSet::new();

@@ -27,6 +27,8 @@
 //! | `GET /api/v1/pairing?channel`, `GET /api/v1/pairing/allowed?channel` | strangers who wait, and who was approved |
 //! | `POST /api/v1/pairing/approve`, `POST /api/v1/pairing/reject` | body `{"channel","code"}`; 429 when codes are guessed |
 //! | `POST /api/v1/pairing/revoke` | body `{"channel","subject"}` |
+//! | `GET /api/v1/tenants` | of whom something is kept |
+//! | `POST /api/v1/tenants/erase?tenant` | removes all that is kept of a tenant, and its key |
 //! | `POST /api/v1/import/session` | files a conversation that was held elsewhere |
 //!
 //! Every path wants the admin token; without it there is nothing to learn, not even which paths exist. A key that
@@ -44,6 +46,7 @@ mod pairing;
 mod place;
 mod rekey;
 mod sessions;
+mod tenants;
 mod unresolved;
 
 pub(crate) use json::{findings as findings_json, problem as problem_json};
@@ -91,6 +94,7 @@ fn router(gateway: Gateway) -> Router {
         .merge(unresolved::routes())
         .route("/api/v1/import/session", post(import::session).layer(DefaultBodyLimit::max(import::MAX_BODY_BYTES)))
         .merge(context::routes())
+        .merge(tenants::routes())
         .route("/api/v1/sessions", get(sessions::list))
         .route("/api/v1/sessions/find", get(sessions::find))
         .route("/api/v1/sessions/show", get(sessions::show))

@@ -8,9 +8,9 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::output::{field, json, line, paragraph, printable, table, with_causes};
-use super::{Context, Exit, Failure, client, log};
+use super::{Context, Exit, Failure, client, keys, log};
 use crate::clock::SystemClock;
-use crate::gateway::{self, Options, StartError};
+use crate::gateway::{self, HomeError, Options, StartError};
 use crate::store;
 use crate::{admin, config};
 
@@ -50,8 +50,12 @@ async fn serve(context: &Context) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(anyhow::Error::from)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(anyhow::Error::from)?;
     let mut hang_up = signal(SignalKind::hangup()).map_err(anyhow::Error::from)?;
-    let options =
-        Options { home: context.home.clone(), variables: Arc::new(context.variables()), clock: Arc::new(SystemClock) };
+    let options = Options {
+        home: context.home.clone(),
+        variables: Arc::new(context.variables()),
+        clock: Arc::new(SystemClock),
+        device_key: keys::sources(context),
+    };
     let gateway = gateway::Gateway::start(options).await.map_err(start_failure)?;
     admin::listen(&gateway).map_err(start_failure)?;
     greet(&gateway);
@@ -88,6 +92,11 @@ fn greet(gateway: &gateway::Gateway) {
 }
 
 fn start_failure(error: StartError) -> Failure {
+    // Its sentences say what to do.
+    let error = match error {
+        StartError::Home(HomeError::DeviceKey(error)) => return error.into(),
+        error => error,
+    };
     let (exit, help) = match &error {
         StartError::Store(store::Error::Locked { .. }) => {
             (Exit::TryAgain, "a gateway is running in this home already; stop it, or choose another with --home DIR")

@@ -9,11 +9,13 @@ mod context;
 mod doctor;
 mod gateway;
 mod import;
+mod keys;
 mod log;
 mod output;
 mod pairing;
 mod route;
 mod sessions;
+mod tenants;
 mod unresolved;
 
 use std::collections::BTreeMap;
@@ -53,6 +55,9 @@ enum Command {
     /// Look at conversations
     #[command(subcommand)]
     Sessions(sessions::Sessions),
+    /// Look at tenants, or erase one
+    #[command(subcommand)]
+    Tenants(tenants::Tenants),
     /// Let strangers write, or not
     #[command(subcommand)]
     Pairing(pairing::Pairing),
@@ -67,6 +72,9 @@ enum Command {
     /// Take over what another gateway kept
     #[command(subcommand)]
     Import(import::Import),
+    /// Look after the key that everything kept here is sealed with
+    #[command(subcommand)]
+    Keys(keys::Keys),
 }
 
 /// What every command gets.
@@ -162,11 +170,13 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
     match arguments.command.unwrap_or(Command::Gateway(gateway::Gateway::Run)) {
         Command::Gateway(command) => gateway::run(&context, command),
         Command::Sessions(command) => sessions::run(&context, command),
+        Command::Tenants(command) => tenants::run(&context, command),
         Command::Pairing(command) => pairing::run(&context, command),
         Command::Route(command) => route::run(&context, command),
         Command::Config(command) => config::run(&context, command),
         Command::Doctor => doctor::run(&context),
         Command::Import(command) => import::run(&context, command),
+        Command::Keys(command) => keys::run(&context, command),
     }
 }
 

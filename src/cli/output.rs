@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
+use crate::document::Secret;
+
 /// Prints a line, or several. A reader that went away (`| head`) is no error.
 pub(super) fn line(text: &str) {
     let text: String = text.chars().map(|c| if is_hidden(c) { REPLACED } else { c }).collect();
@@ -39,6 +41,11 @@ pub(super) fn ask(question: &str) -> Option<String> {
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).ok()?;
     Some(answer.trim().to_owned())
+}
+
+/// Asks on the terminal for what must not be shown.
+pub(super) fn ask_hidden(question: &str) -> io::Result<Secret> {
+    rpassword::prompt_password(question).map(Secret::new)
 }
 
 /// Prints JSON, indented.

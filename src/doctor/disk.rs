@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Finding, Severity};
 use crate::clock::Timestamp;
+use crate::gateway::device_key;
 
 /// With less the store soon takes nothing.
 const LOW_BYTES: u64 = 200 * 1024 * 1024;
@@ -33,6 +34,8 @@ pub(super) struct Disk {
     pub(super) files: Vec<FileFact>,
     /// Where the store is.
     pub(super) free_bytes: Option<u64>,
+    /// A device key in the home that no passphrase protects.
+    pub(super) clear_key: Option<PathBuf>,
 }
 
 impl Disk {
@@ -47,7 +50,11 @@ impl Disk {
         paths.sort_unstable();
         let place = store.parent().filter(|place| place.is_dir()).unwrap_or(home);
         let free = rustix::fs::statvfs(place).ok().map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
-        Self { home: look(home), files: paths.iter().filter_map(|path| look(path)).collect(), free_bytes: free }
+        // What is wrong with it otherwise is said by its mode and owner, and by the start that refuses it.
+        let key = device_key::status(home, &device_key::Sources::default()).ok().flatten();
+        let clear_key = key.filter(|key| key.protection.is_none()).map(|key| key.path);
+        let files = paths.iter().filter_map(|path| look(path)).collect();
+        Self { home: look(home), files, free_bytes: free, clear_key }
     }
 
     pub(super) fn findings(&self, now: Timestamp) -> Vec<Finding> {
@@ -61,8 +68,9 @@ impl Disk {
         for file in &self.files {
             let path = file.path.display();
             if file.mode & 0o077 != 0 {
-                // Behind a door that is shut nobody reads it.
-                let severity = if is_open { Severity::Error } else { Severity::Hint };
+                // Behind a door that is shut nobody reads it. But with this one no gateway starts.
+                let is_key = file.path.file_name().is_some_and(|name| name == device_key::FILE);
+                let severity = if is_open || is_key { Severity::Error } else { Severity::Hint };
                 let what = format!("others than its owner may use {path} (mode {:o})", file.mode);
                 findings.push(Finding::new(severity, "open-file", what, format!("run: chmod go= {path}")));
             }
@@ -71,6 +79,12 @@ impl Disk {
                 let fix = format!("run as root: chown {} {path}", home.owner);
                 findings.push(Finding::new(Severity::Warning, "other-owner", what, fix));
             }
+        }
+        if let Some(path) = &self.clear_key {
+            let what =
+                format!("no passphrase protects {}: whoever has the disk reads what is kept here", path.display());
+            let fix = "run `keys protect`, or have systemd keep the key, as docs/configuration.md says";
+            findings.push(Finding::new(Severity::Hint, "clear-key", what, fix));
         }
         if let Some(free) = self.free_bytes.filter(|free| *free < LOW_BYTES) {
             let severity = if free < FULL_BYTES { Severity::Error } else { Severity::Warning };

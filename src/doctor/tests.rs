@@ -1,6 +1,6 @@
 use super::disk::FileFact;
 use super::*;
-use crate::document::NoVariables;
+use crate::document::{self, NoVariables};
 use crate::gateway::ChannelStatus;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
@@ -73,6 +73,7 @@ fn check_disk(home_mode: u32, files: &[FileFact], free_mib: u64, expected: &[&st
         home: Some(file("/home", home_mode, 7)),
         files: files.to_vec(),
         free_bytes: Some(free_mib * 1024 * 1024),
+        clear_key: None,
     };
     assert_eq!(heads(&disk.findings(NOW)), expected);
 }
@@ -83,12 +84,35 @@ fn the_disk_is_looked_at() {
     check_disk(0o750, &[file("a", 0o600, 7)], 1_000, &["warning open-home"]);
     check_disk(0o700, &[file("a", 0o644, 7)], 1_000, &["hint open-file"]);
     check_disk(0o755, &[file("a", 0o644, 7)], 1_000, &["warning open-home", "error open-file"]);
+    check_disk(0o700, &[file("home/device.key", 0o640, 7)], 1_000, &["error open-file"]);
     check_disk(0o700, &[file("a", 0o600, 0)], 1_000, &["warning other-owner"]);
     check_disk(0o700, &[], 100, &["warning disk-full"]);
     check_disk(0o700, &[], 10, &["error disk-full"]);
     let later = |ms| FileFact { written: NOW.plus_ms(ms), ..file("a", 0o600, 7) };
     check_disk(0o700, &[later(60_000)], 1_000, &[]);
     check_disk(0o700, &[later(3_600_000)], 1_000, &["warning clock-behind"]);
+}
+
+#[test]
+fn a_device_key_without_a_passphrase_is_hinted_at() {
+    let home = tempfile::tempdir().unwrap();
+    let check = |expected: &[&str]| {
+        let disk = Disk {
+            home: None,
+            free_bytes: None,
+            files: Vec::new(),
+            ..Disk::look(home.path(), &home.path().join("store"))
+        };
+        assert_eq!(heads(&disk.findings(NOW)), expected);
+    };
+    check(&[]);
+    document::write_whole(&home.path().join("device.key"), &[7; 32], 0o600).unwrap();
+    check(&["hint clear-key"]);
+    let line = "frontdesk-device-key 1 argon2id m=8,t=1,p=1 05050505050505050505050505050505 \
+                6c195d167d06fc65daa51030941e91b1130207fab6a3775b511461a1c7217d16edac990f2b69c7ba4aa6bc7a44acb756 \
+                9ffb03ed5fb61446\n";
+    document::write_whole(&home.path().join("device.key"), line.as_bytes(), 0o600).unwrap();
+    check(&[]);
 }
 
 fn status() -> Status {

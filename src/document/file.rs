@@ -5,6 +5,9 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::Path;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
 /// The bytes of a regular file, and no more than `limit_bytes` of them: whoever refuses more asks for one more.
 ///
 /// # Errors
@@ -27,9 +30,35 @@ pub fn read_at_most(path: &Path, limit_bytes: usize) -> io::Result<Vec<u8>> {
 /// # Errors
 /// When it cannot be written; then the old one is untouched.
 pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    write_beside(path, "new", bytes, mode, |beside| fs::rename(beside, path))
+}
+
+/// Like [`write_whole`], where nothing is yet: of several that do it at once, also in other processes, one does it.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] when something is there; when it cannot be written.
+pub fn write_first(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let of_process = format!("{}.new", std::process::id());
+    write_beside(path, &of_process, bytes, mode, |beside| {
+        match renameat_with(CWD, beside, CWD, path, RenameFlags::NOREPLACE) {
+            // Not every file system knows this; then whoever comes last wins.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) if !path.try_exists()? => fs::rename(beside, path),
+            result => Ok(result?),
+        }
+    })
+}
+
+/// Writes a file beside `path`, with `suffix` at the end of its name, and has it put in place.
+fn write_beside(
+    path: &Path,
+    suffix: &str,
+    bytes: &[u8],
+    mode: u32,
+    put: impl FnOnce(&Path) -> io::Result<()>,
+) -> io::Result<()> {
     let directory = path.parent().ok_or_else(|| io::Error::other("it has no directory"))?;
     let name = path.file_name().ok_or_else(|| io::Error::other("it has no name"))?;
-    let beside = directory.join(format!(".{}.new", name.to_string_lossy()));
+    let beside = directory.join(format!(".{}.{suffix}", name.to_string_lossy()));
     // What an earlier try left there keeps its mode otherwise.
     match fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -44,7 +73,7 @@ pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         }
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&beside, path)?;
+        put(&beside)?;
         sync_directory(directory)
     })();
     if written.is_err() {
@@ -78,6 +107,17 @@ mod tests {
         fs::create_dir(directory.path().join("d")).unwrap();
         assert!(write_whole(&directory.path().join("d"), b"three", 0o600).is_err());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "nothing is left beside");
+    }
+
+    #[test]
+    fn a_first_file_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.key");
+        write_first(&path, b"one", 0o600).unwrap();
+        assert_eq!(write_first(&path, b"two", 0o600).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside");
     }
 
     #[test]

@@ -27,7 +27,7 @@ use expand::Origins;
 use problem::Fault;
 use tree::{Position, Table};
 
-pub use file::{read_at_most, sync_directory, write_whole};
+pub use file::{read_at_most, sync_directory, write_first, write_whole};
 pub use problem::{Problem, Severity};
 pub use section::{Place, Section};
 pub use tree::MAX_BYTES;

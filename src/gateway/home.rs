@@ -4,7 +4,7 @@
 //! config.toml or config.yml   written by the operator, and by the gateway only when told to
 //! revisions/NNNN.toml|yml     the last ten texts of it
 //! frontdesk.redb              conversations
-//! device.key                  32 random bytes; cookies and the like are signed with keys made from it
+//! device.key                  what conversations are sealed and cookies signed with, see `device_key`
 //! admin.token                 what the commands prove themselves with
 //! frontdesk.sock              where the commands reach the gateway
 //! secrets/NAME                values for ${NAME}
@@ -15,10 +15,12 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::{hmac, rand};
+use aws_lc_rs::rand;
 
 use crate::document::{Secret, write_whole};
 use crate::session::{self, Storage};
+
+use super::device_key::{self, DeviceKey, Sources};
 
 /// Why a directory cannot be a home.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +47,9 @@ pub enum Error {
         /// The file.
         path: String,
     },
+    /// Without its key nothing here can be read.
+    #[error(transparent)]
+    DeviceKey(#[from] device_key::Error),
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
     Random,
@@ -54,33 +59,23 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Home {
     path: PathBuf,
-    device_key: hmac::Key,
+    device_key: DeviceKey,
     token: Secret,
 }
 
 impl Home {
-    /// Opens the directory, and makes it and its keys if they are not there.
+    /// Opens a directory that [`make`] made, and makes its keys if they are not there. `store` is the file that cannot
+    /// be read without the device key.
     ///
     /// # Errors
     /// When it or one of its files cannot be used.
-    pub fn open(path: &Path) -> Result<Self, Error> {
-        let directory = |source| Error::Directory { path: path.display().to_string(), source };
-        // Only the owner may look in: transcripts and tokens lie here.
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(directory)?;
-        let path = fs::canonicalize(path).map_err(directory)?;
-        // A directory that we did not make may be shared on purpose, so its mode is the operator's.
-        if let Some(mode) = open_to_others(&fs::metadata(&path).map_err(directory)?) {
-            let home = path.display();
-            tracing::warn!(
-                "others than the owner may look into the home {home} (mode {mode:o}); run `chmod 700 {home}`"
-            );
-        }
-        let device_key = read_or_make(&path.join("device.key"), |random| random.to_vec())?;
+    pub fn open(path: PathBuf, sources: &Sources, store: &Path) -> Result<Self, Error> {
+        let device_key = DeviceKey::load(&path, sources, store)?;
         let token_file = path.join("admin.token");
-        let token = read_or_make(&token_file, |random| hex(random).into_bytes())?;
+        let token = read_or_make(&token_file)?;
         let token = String::from_utf8(token).ok().filter(|token| token.len() == 64);
         let token = token.ok_or_else(|| Error::Damaged { path: token_file.display().to_string() })?;
-        Ok(Self { path, device_key: hmac::Key::new(hmac::HMAC_SHA256, &device_key), token: Secret::new(token) })
+        Ok(Self { path, device_key, token: Secret::new(token) })
     }
 
     /// The directory.
@@ -95,13 +90,16 @@ impl Home {
         &self.token
     }
 
+    /// What opens its store.
+    #[must_use]
+    pub fn wrapping_key(&self) -> [u8; 32] {
+        self.device_key.wrapping_key()
+    }
+
     /// A key for one purpose; the same at every start.
     #[must_use]
     pub fn key_for(&self, purpose: &str) -> [u8; 32] {
-        let mut key = [0; 32];
-        let tag = hmac::sign(&self.device_key, purpose.as_bytes());
-        key.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
-        key
+        self.device_key.key_for(purpose)
     }
 
     pub(super) fn socket(&self) -> PathBuf {
@@ -112,18 +110,35 @@ impl Home {
         // A socket that stays behind is replaced at the next start.
         let _ = fs::remove_file(self.socket());
     }
+}
 
-    /// The store's file. A path in the configuration counts only if it names our kind of store; it is
-    /// relative to the home, and `~/` is the user's own directory.
-    pub(super) fn store_file(&self, session: Option<&session::Config>, user_home: Option<&str>) -> PathBuf {
-        let session = session.filter(|session| session.storage == Storage::Redb);
-        match session.and_then(|session| session.storage_path.as_deref()) {
-            None => self.path.join("frontdesk.redb"),
-            Some(path) => match (path.strip_prefix("~/"), user_home) {
-                (Some(below), Some(user_home)) => Path::new(user_home).join(below),
-                _ => self.path.join(path),
-            },
-        }
+/// Makes the directory, if it is not there, and says where it is.
+///
+/// # Errors
+/// When it cannot be used.
+pub(super) fn make(path: &Path) -> Result<PathBuf, Error> {
+    let directory = |source| Error::Directory { path: path.display().to_string(), source };
+    // Only the owner may look in: transcripts and tokens lie here.
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(directory)?;
+    let path = fs::canonicalize(path).map_err(directory)?;
+    // A directory that we did not make may be shared on purpose, so its mode is the operator's.
+    if let Some(mode) = open_to_others(&fs::metadata(&path).map_err(directory)?) {
+        let home = path.display();
+        tracing::warn!("others than the owner may look into the home {home} (mode {mode:o}); run `chmod 700 {home}`");
+    }
+    Ok(path)
+}
+
+/// The store's file. A path in the configuration counts only if it names our kind of store; it is relative to the home,
+/// and `~/` is the user's own directory.
+pub(super) fn store_file(home: &Path, session: Option<&session::Config>, user_home: Option<&str>) -> PathBuf {
+    let session = session.filter(|session| session.storage == Storage::Redb);
+    match session.and_then(|session| session.storage_path.as_deref()) {
+        None => home.join("frontdesk.redb"),
+        Some(path) => match (path.strip_prefix("~/"), user_home) {
+            (Some(below), Some(user_home)) => Path::new(user_home).join(below),
+            _ => home.join(path),
+        },
     }
 }
 
@@ -133,7 +148,7 @@ pub fn socket(home: &Path) -> PathBuf {
     home.join("frontdesk.sock")
 }
 
-fn read_or_make(path: &Path, make: impl FnOnce(&[u8; 32]) -> Vec<u8>) -> Result<Vec<u8>, Error> {
+fn read_or_make(path: &Path) -> Result<Vec<u8>, Error> {
     let file_error = |source| Error::File { path: path.display().to_string(), source };
     let mut bytes = Vec::new();
     match File::open(path) {
@@ -144,15 +159,12 @@ fn read_or_make(path: &Path, make: impl FnOnce(&[u8; 32]) -> Vec<u8>) -> Result<
                 tracing::warn!(is_closed, "others than the owner could read {} (mode {mode:o})", path.display());
             }
             file.take(1024).read_to_end(&mut bytes).map_err(file_error)?;
-            if bytes.len() < 32 {
-                return Err(Error::Damaged { path: path.display().to_string() });
-            }
             Ok(bytes)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut random = [0; 32];
             rand::fill(&mut random).map_err(|_unspecified| Error::Random)?;
-            let bytes = make(&random);
+            let bytes = hex(&random).into_bytes();
             write_whole(path, &bytes, 0o600).map_err(file_error)?;
             Ok(bytes)
         }
@@ -174,11 +186,17 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    fn open(path: &Path) -> Result<Home, Error> {
+        let path = make(path)?;
+        let store = store_file(&path, None, None);
+        Home::open(path, &Sources::default(), &store)
+    }
+
     #[test]
     fn keys_are_the_same_at_every_start_and_only_the_owners() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a/b");
-        let (first, second) = (Home::open(&path).unwrap(), Home::open(&path).unwrap());
+        let (first, second) = (open(&path).unwrap(), open(&path).unwrap());
         assert_eq!(first.key_for("x"), second.key_for("x"));
         assert_ne!(first.key_for("x"), first.key_for("y"));
         assert_eq!(first.token(), second.token());
@@ -189,35 +207,33 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_others_may_read_are_closed_and_the_directory_stays() {
+    fn a_token_that_others_may_read_is_closed_and_the_directory_stays() {
         let directory = tempfile::tempdir().unwrap();
         let set_mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        let (key, token, leftover) = (
-            directory.path().join("device.key"),
-            directory.path().join("admin.token"),
-            directory.path().join(".admin.token.new"),
-        );
-        Home::open(directory.path()).unwrap();
+        let (token, leftover) = (directory.path().join("admin.token"), directory.path().join(".admin.token.new"));
+        open(directory.path()).unwrap();
+        set_mode(&token, 0o644);
+        open(directory.path()).unwrap();
+        assert_eq!(mode(&token), 0o600);
         fs::remove_file(&token).unwrap();
         fs::write(&leftover, "").unwrap();
         set_mode(&leftover, 0o666);
-        set_mode(&key, 0o644);
         set_mode(directory.path(), 0o755);
-        Home::open(directory.path()).unwrap();
-        assert_eq!([mode(&key), mode(&token), mode(directory.path())], [0o600, 0o600, 0o755]);
+        open(directory.path()).unwrap();
+        assert_eq!([mode(&token), mode(directory.path())], [0o600, 0o755]);
     }
 
     #[test]
     fn a_file_is_no_home() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(matches!(Home::open(file.path()), Err(Error::Directory { .. })));
+        assert!(matches!(open(file.path()), Err(Error::Directory { .. })));
     }
 
     #[test]
-    fn a_damaged_key_is_not_used() {
+    fn a_damaged_token_is_not_used() {
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("device.key"), b"short").unwrap();
-        assert!(matches!(Home::open(directory.path()), Err(Error::Damaged { .. })));
+        fs::write(directory.path().join("admin.token"), b"short").unwrap();
+        assert!(matches!(open(directory.path()), Err(Error::Damaged { .. })));
     }
 }

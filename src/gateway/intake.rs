@@ -243,8 +243,8 @@ mod tests {
     use crate::channel::{Event, Host as _};
     use crate::clock::SystemClock;
     use crate::document::NoVariables;
-    use crate::gateway::Options;
     use crate::gateway::host::Bound;
+    use crate::gateway::{Options, device_key};
     use crate::id::EntryId;
     use crate::message::Author;
     use crate::store::ParkedItem;
@@ -255,7 +255,12 @@ mod tests {
         let server = "[gateway]\nport = 0\n[session]\ndm_scope = \"per-peer\"\n";
         let config = format!("{server}{entry}base_url = \"http://127.0.0.1:1/api\"\n{keys}\n");
         std::fs::write(home.join("config.toml"), config).unwrap();
-        let options = Options { home: home.to_owned(), variables: Arc::new(NoVariables), clock: Arc::new(SystemClock) };
+        let options = Options {
+            home: home.to_owned(),
+            variables: Arc::new(NoVariables),
+            clock: Arc::new(SystemClock),
+            device_key: device_key::Sources::default(),
+        };
         let gateway = Gateway::start(options).await.unwrap();
         let entry = gateway.0.live.load().entries.get(&EntryId::new("desk").unwrap()).unwrap().clone();
         (gateway, entry)

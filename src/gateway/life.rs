@@ -165,6 +165,7 @@ impl Gateway {
                 _ = hourly.tick() => {}
                 () = self.0.sweep_now.notified() => {}
             }
+            self.finish_erasing().await;
             match self.archive_expired().await {
                 Ok(0) => {}
                 Ok(n_archived) => tracing::info!(n_archived, "conversations were archived: nobody wrote for long"),
@@ -242,6 +243,38 @@ impl Gateway {
             Ok(erased)
         };
         self.to_its_end(erasing).await
+    }
+
+    /// Removes all that is kept of a tenant, with the key it is sealed with. Nothing of it is sent afterwards, unless it
+    /// was being sent at this moment. Its entries stay, and begin again with nothing. Returns how many conversations there
+    /// were, when the rest of them is not in the file any more; `None`: nothing is kept of it.
+    ///
+    /// # Errors
+    /// As [`Self::erase`]. While it is not finished, what is left is out of reach and nothing new is taken for the tenant;
+    /// it is tried again every hour and at every start.
+    pub async fn erase_tenant(&self, tenant: Option<&TenantId>) -> Result<Option<u64>, store::Error> {
+        let (gateway, tenant) = (self.clone(), tenant.cloned());
+        let erasing = async move {
+            let begun = || {
+                gateway.0.outbox.forget_tenant(tenant.as_ref());
+                gateway.0.lanes.interrupt_tenant(tenant.as_ref());
+            };
+            let erased = gateway.0.store.erase_tenant(tenant.as_ref(), begun).await;
+            gateway.note_said();
+            let erased = erased?;
+            if erased.is_some() {
+                gateway.0.store.rewrite().await?;
+            }
+            Ok(erased)
+        };
+        self.to_its_end(erasing).await
+    }
+
+    /// Tenants whose erasing was interrupted.
+    pub(super) async fn finish_erasing(&self) {
+        if let Err(error) = self.0.store.finish_erasing().await {
+            tracing::error!(%error, "a tenant is not erased to the end; nothing of it can be read, and nothing is taken for it");
+        }
     }
 
     /// Ends the turn that runs in this conversation, if one does, and has its worker look again.

@@ -8,6 +8,7 @@
 //! address of the message that caused it; a turn that began keeps the configuration it began with.
 
 mod api;
+pub mod device_key;
 mod home;
 mod host;
 mod import;
@@ -43,7 +44,7 @@ use crate::id::SessionKey;
 use crate::session::lane::Lanes;
 use crate::store::{self, Resume, Store};
 
-pub use home::{Home, socket};
+pub use home::{Error as HomeError, Home, socket};
 pub use import::{Import, ImportError, check_scope};
 pub use pairing::PairingError;
 pub use rekey::{Apply, Becomes, RekeyCursor, RekeyRow, Rekeyed};
@@ -72,6 +73,8 @@ pub struct Options {
     pub variables: Arc<dyn Variables + Send + Sync>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Where, besides the home, the key is that everything kept there is sealed with.
+    pub device_key: device_key::Sources,
 }
 
 impl fmt::Debug for Options {
@@ -207,19 +210,20 @@ impl Gateway {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let Options { home, variables, clock } = options;
-        let home = Home::open(&home)?;
-        if let Err(error) = config::Revisions::of(home.path()).finish_replacing() {
+        let Options { home, variables, clock, device_key } = options;
+        let home = home::make(&home)?;
+        if let Err(error) = config::Revisions::of(&home).finish_replacing() {
             tracing::error!(%error, "a configuration that was replaced cannot be removed; it does not count");
         }
-        let loaded = config::load(home.path(), &*variables);
-        let salvaged = loaded.is_err().then(|| config::salvage(home.path(), &*variables));
+        let loaded = config::load(&home, &*variables);
+        let salvaged = loaded.is_err().then(|| config::salvage(&home, &*variables));
         let session = match (&loaded, &salvaged) {
             (Ok(loaded), _) => Some(&loaded.settings.session),
             (Err(_), salvaged) => salvaged.as_ref().map(|salvaged| &salvaged.session),
         };
-        let store_file = home.store_file(session, variables.get("HOME").as_deref());
-        let store = Store::open(&store_file, STORE_CACHE_BYTES)?;
+        let store_file = home::store_file(&home, session, variables.get("HOME").as_deref());
+        let home = Home::open(home, &device_key, &store_file)?;
+        let store = Store::open(&store_file, STORE_CACHE_BYTES, &home.wrapping_key())?;
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(10))
             // A redirect would carry words, and often a key, to wherever it points.
@@ -265,6 +269,7 @@ impl Gateway {
             warned_of_main: Mutex::default(),
         }));
         let live = gateway.0.live.load_full();
+        gateway.finish_erasing().await;
         // What waits must not be answered by whatever stands in for the configuration that is wrong. Read before
         // anything runs: when it cannot be read, nothing is left running.
         let left = if live.safe_mode.is_none() { gateway.0.store.resume()? } else { Resume::default() };

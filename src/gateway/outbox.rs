@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Gateway;
 use crate::channel::{Reply, Sent};
-use crate::id::EntryId;
+use crate::id::{EntryId, TenantId};
 use crate::message::ReplyAddress;
 use crate::session::lane::LaneId;
 use crate::store::{self, Delivery, SessionStore};
@@ -56,6 +56,13 @@ impl Outbox {
     pub(super) fn forget(&self, (tenant, session_key): &LaneId) {
         for queue in self.lock().values_mut() {
             queue.behind.retain(|delivery| delivery.tenant != *tenant || delivery.key != *session_key);
+        }
+    }
+
+    /// The same of all conversations of a tenant.
+    pub(super) fn forget_tenant(&self, tenant: Option<&TenantId>) {
+        for queue in self.lock().values_mut() {
+            queue.behind.retain(|delivery| delivery.tenant.as_ref() != tenant);
         }
     }
 

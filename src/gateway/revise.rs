@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::live::Live;
 use super::server::Server;
-use super::{Gateway, ReloadError, Reloaded};
+use super::{Gateway, ReloadError, Reloaded, home};
 use crate::config::{self, Candidate, Loaded, Revisions, Syntax};
 use crate::document::Variables;
 
@@ -84,7 +84,7 @@ impl Gateway {
     /// Does everything that may fail, and changes nothing.
     pub(super) fn prepare(&self, loaded: Loaded) -> Result<Ready, ReloadError> {
         let user_home = self.0.variables.get("HOME");
-        if self.0.home.store_file(Some(&loaded.settings.session), user_home.as_deref()) != self.0.store_file {
+        if home::store_file(self.home(), Some(&loaded.settings.session), user_home.as_deref()) != self.0.store_file {
             return Err(ReloadError::StoreMoved);
         }
         let address = SocketAddr::new(loaded.settings.gateway.bind, loaded.settings.gateway.port);

@@ -123,9 +123,10 @@ impl Gateway {
             );
         }
         let trouble = self.0.store_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        errors.extend(trouble.map(|trouble| {
+        let trouble = trouble.map(|trouble| {
             format!("the store takes nothing: {trouble}; make room on the disk, or see that it can be written")
-        }));
+        });
+        errors.extend(self.disk_trouble().or(trouble));
         let trouble = self.0.revision_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         warnings
             .extend(trouble.map(|trouble| format!("the configuration in use was not kept as a revision: {trouble}")));
@@ -162,12 +163,33 @@ impl Gateway {
         if self.0.live.load().safe_mode.is_some() {
             return Err("safe mode: see `gateway status`");
         }
+        if self.disk_trouble().is_some() {
+            return Err("the disk is full or cannot be written: see `gateway status`");
+        }
         let store = self.0.store.clone();
         let write = || async move {
             let written = store.prune_marks(Timestamp(0), None).await;
             written.inspect_err(|error| tracing::warn!(%error, "the store takes nothing")).is_ok()
         };
         if probe.ask(write).await { Ok(()) } else { Err("the store takes nothing: see the log") }
+    }
+
+    /// Why nothing new is taken, if it is for the disk.
+    fn disk_trouble(&self) -> Option<String> {
+        let room = self.0.store.room().ok()?;
+        if room.is_read_only {
+            return Some(
+                "the disk has become read-only: messages are refused and answers wait, what is there can be read; see \
+                 the system's log for why, and mount it read-write again"
+                    .to_owned(),
+            );
+        }
+        let (left, reserve) = (room.available_bytes / 1_000_000, room.reserve_bytes().div_ceil(1_000_000));
+        room.is_full().then(|| {
+            format!(
+                "the disk is full: {left} MB are left, and messages are refused below {reserve} MB; make room on it"
+            )
+        })
     }
 
     /// Under `main` all direct messages of a tenant's workspace are one conversation: fine for one person, a leak for two.

@@ -69,6 +69,13 @@ impl Lanes {
         turn
     }
 
+    /// Ends the turns that run in conversations of a tenant.
+    pub fn interrupt_tenant(&self, tenant: Option<&TenantId>) {
+        for (_, lane) in self.lock().iter().filter(|((of, _), _)| of.as_ref() == tenant) {
+            lane.turn.cancel();
+        }
+    }
+
     /// Ends the turn that runs in this conversation, if one does.
     pub fn interrupt(&self, id: &LaneId) {
         if let Some(lane) = self.lock().get(id) {
@@ -131,6 +138,20 @@ mod tests {
         lanes.interrupt(&id("a"));
         let second = lanes.begin_turn(&id("a"));
         assert_eq!((first.is_cancelled(), second.is_cancelled()), (true, false));
+    }
+
+    #[test]
+    fn an_interruption_of_a_tenant_ends_its_turns_alone() {
+        let lanes = Lanes::default();
+        let ids = [id("webhook:a"), id("webhook:b"), (Some(TenantId::new("42").unwrap()), id("webhook:a").1)];
+        let turns = ids.clone().map(|id| {
+            lanes.wake(&id);
+            lanes.begin_turn(&id)
+        });
+        lanes.interrupt_tenant(None);
+        assert_eq!(turns.each_ref().map(CancellationToken::is_cancelled), [true, true, false]);
+        lanes.interrupt_tenant(ids[2].0.as_ref());
+        assert!(turns[2].is_cancelled());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use redb::{Key, ReadTransaction, ReadableTable as _, TableHandle as _, Value};
 
 use super::log;
-use super::salvage::{Damaged, Problems, Reach, caught, read_all};
+use super::salvage::{Damaged, Problems, Reach, Row, caught, read_all};
 use super::scope::Scope;
 use super::seal::Keyring;
 use super::tables::{
@@ -33,27 +33,28 @@ pub struct Checked {
 }
 
 /// Reads the store at `path`, every page and every row, with a cache of at most `cache_bytes`. Its files stay as they are.
+/// `wrapping_key` is the one that it was opened with.
 ///
 /// # Errors
 /// [`Error::Locked`] while a gateway has it open; [`Error::Open`] when it is not there or no store; [`Error::TooNew`];
-/// [`Error::Storage`].
-pub fn check(path: &Path, cache_bytes: usize) -> Result<Checked, Error> {
-    let mut store = Damaged::open(path, cache_bytes)?;
-    let keyring = Keyring;
+/// [`Error::DataKey`]; [`Error::Storage`].
+pub fn check(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Result<Checked, Error> {
+    let mut store = Damaged::open(path, cache_bytes, wrapping_key)?;
     if store.is_whole {
-        take_in(&mut store, &keyring)?;
+        take_in(&mut store);
     }
     let n_batches = store.batches.len();
-    let mut rows = Rows { transaction: store.transaction(), keyring: &keyring, found: Vec::new() };
+    let mut problems = std::mem::take(&mut store.problems);
+    let keyring = &store.keyring;
+    let mut rows = Rows { transaction: store.transaction(), keyring, found: Vec::new() };
     if store.format == Some(FORMAT) || !store.is_whole {
         tables::show(&mut rows)?;
     }
-    let mut problems = std::mem::take(&mut store.problems);
     for (name, reach) in rows.found.iter().filter(|(_, reach)| reach.n_lost > 0) {
         problems.note(format!("{} of the table {name} cannot be read", rows_text(reach.n_lost)));
     }
     if store.is_whole && store.format == Some(FORMAT) {
-        let related = caught(|| rows.transaction.as_ref().map(|rows| relations(rows, &keyring, &mut problems)));
+        let related = caught(|| rows.transaction.as_ref().map(|rows| relations(rows, keyring, &mut problems)));
         match related {
             Ok(related) => related.transpose().map(drop)?,
             Err(panic) => problems.note(panic),
@@ -64,11 +65,11 @@ pub fn check(path: &Path, cache_bytes: usize) -> Result<Checked, Error> {
 }
 
 /// Puts into the file, as it is in memory, what its journal adds.
-fn take_in(store: &mut Damaged, keyring: &Keyring) -> Result<(), Error> {
-    let Some(database) = store.database().filter(|_| !store.batches.is_empty()) else { return Ok(()) };
+fn take_in(store: &mut Damaged) {
+    let Some(database) = store.database().filter(|_| !store.batches.is_empty()) else { return };
     let taken = caught(|| {
         let transaction = database.begin_write()?;
-        replay(&mut Tables::open(&transaction, keyring)?, &store.batches)?;
+        replay(&mut Tables::open(&transaction, &store.keyring)?, &store.batches)?;
         Ok::<_, Error>(transaction.commit()?)
     });
     match taken {
@@ -76,7 +77,6 @@ fn take_in(store: &mut Damaged, keyring: &Keyring) -> Result<(), Error> {
         Ok(Err(error)) => store.problems.note(format!("the journal cannot be taken in: {error}")),
         Err(panic) => store.problems.note(format!("the journal cannot be taken in: {panic}")),
     }
-    Ok(())
 }
 
 /// Writes what the batches say, in their order.
@@ -107,14 +107,14 @@ impl Rows<'_> {
 
 impl Visitor for Rows<'_> {
     fn values<K: RowKey, T: Versioned>(&mut self, table: &ValueTable<K, T>) -> Result<(), Error> {
-        let is_good = |key: &[u8], value: &[u8]| Ok(table.decode(self.keyring, key, value).is_ok());
-        let reach = self.transaction.as_ref().map(|rows| read_all(rows, table.definition, is_good)).transpose()?;
+        let judge = |key: &[u8], value: &[u8]| Ok(table.judge(self.keyring, key, value));
+        let reach = self.transaction.as_ref().map(|rows| read_all(rows, table.definition, judge)).transpose()?;
         self.note(table.definition.name(), reach);
         Ok(())
     }
 
     fn rows<K: Key + 'static, V: Value + 'static>(&mut self, table: &PlainTable<K, V>) -> Result<(), Error> {
-        let reach = self.transaction.as_ref().map(|rows| read_all(rows, table.definition, |_, _| Ok(true)));
+        let reach = self.transaction.as_ref().map(|rows| read_all(rows, table.definition, |_, _| Ok(Row::Good)));
         self.note(table.definition.name(), reach.transpose()?);
         Ok(())
     }

@@ -52,10 +52,11 @@ impl ContextStore {
         let next = self.episode.checked_add(1).ok_or(Error::Value { what: "episode" })?;
         let mut found = Vec::new();
         for row in files.range((tenant, key, self.episode, "")..(tenant, key, next, ""))? {
-            let (id, disk::File { at, bytes }) = row?;
-            let name = FileName::new(id.value().3).or(Err(Error::Value { what: "file name" }))?;
+            let (_, disk::File { at, name, bytes }) = row?;
+            let name = FileName::new(&name).or(Err(Error::Value { what: "file name" }))?;
             found.push(FileRow { name, at: Timestamp(at), size_bytes: bytes.len() });
         }
+        found.sort_unstable_by(|one, other| one.name.as_str().cmp(other.name.as_str()));
         Ok(found)
     }
 
@@ -67,7 +68,8 @@ impl ContextStore {
         let view = self.shared.database.read()?;
         let files = view.values(&FILES)?;
         let (tenant, key) = self.scope.parts();
-        let Some(file) = files.get((tenant, key, self.episode, name.as_str()))? else { return Ok(None) };
+        let Some(tag) = view.keyring().name_tag(tenant, key, name.as_str()) else { return Ok(None) };
+        let Some(file) = files.get((tenant, key, self.episode, tag.as_str()))? else { return Ok(None) };
         String::from_utf8(file.bytes).map(Some).or(Err(Error::Value { what: disk::File::WHAT }))
     }
 }
@@ -93,8 +95,9 @@ pub(super) fn changes(
         changes.push(Change::Note((episode, number), note));
     }
     for FileChange { name, text } in files {
-        let file = text.map(|text| disk::File { at: at.0, bytes: text.into_bytes() }.encode()).transpose()?;
-        changes.push(Change::File((episode, name.to_string()), file));
+        let file = |text: String| disk::File { at: at.0, name: name.to_string(), bytes: text.into_bytes() }.encode();
+        let file = text.map(file).transpose()?;
+        changes.push(Change::File((episode, tables.file_tag(scope, name.as_str())?), file));
     }
     Ok(changes)
 }

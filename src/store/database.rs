@@ -1,5 +1,6 @@
 //! The redb database and the journal before it: how they are opened, and opened again after the disk failed.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::ops::Deref;
@@ -7,17 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use redb::{
-    DatabaseError, Durability, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, StorageError, Value,
-    WriteTransaction,
+    DatabaseError, Durability, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, StorageError,
+    Value, WriteTransaction,
 };
 
 use super::Error;
 use super::journal::{Journal, Unusable};
 use super::log;
-use super::place::Place;
+use super::place::{Place, Room};
 use super::rewrite;
 use super::seal::Keyring;
-use super::tables::{FORMAT, META, NUMBERS, Number, Tables};
+use super::tables::{ERASING, FORMAT, KEYS, META, NUMBERS, Number, Tables};
 use super::values::{Bytes, PlainTable, RowKey, ValueTable, Values};
 use super::versioned::Versioned;
 
@@ -34,6 +35,25 @@ pub(super) struct Database {
     n_syncs: AtomicU64,
 }
 
+/// Why nothing was written.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) error: Error,
+    /// redb failed, so the database must be opened again. Otherwise it can be read as before, and written when the
+    /// disk can be.
+    pub(super) must_reopen: bool,
+}
+
+impl Failed {
+    fn database(error: impl Into<Error>) -> Self {
+        Self { error: error.into(), must_reopen: true }
+    }
+
+    fn journal(error: impl Into<Error>) -> Self {
+        Self { error: error.into(), must_reopen: false }
+    }
+}
+
 /// When must a batch be on the disk?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Durable {
@@ -44,10 +64,9 @@ pub(super) enum Durable {
 }
 
 impl Database {
-    /// Opens or creates what lies there.
-    pub(super) fn open(place: impl Place + 'static, cache_bytes: usize) -> Result<Self, Error> {
+    /// Opens or creates what lies there. What `keyring` held before does not count.
+    pub(super) fn open(place: impl Place + 'static, cache_bytes: usize, keyring: Keyring) -> Result<Self, Error> {
         let (current, journal, n_syncs) = (RwLock::new(None), Mutex::new(None), AtomicU64::new(0));
-        let keyring = Keyring;
         let database = Self { place: Box::new(place), cache_bytes, keyring, current, journal, n_syncs };
         database.reopen()?;
         Ok(database)
@@ -60,38 +79,72 @@ impl Database {
         Ok(View { transaction, keyring: &self.keyring, _current: current })
     }
 
-    /// Runs `plan` in the one write transaction, and commits what it changed, if it changed something. An error
-    /// leaves everything as it was, or the disk failed: then it must be opened again.
+    /// Runs `plan` in the one write transaction, and commits what it changed, if it changed something. After an
+    /// error nothing has changed, though what was to be written may turn up after a restart.
     pub(super) fn write(
         &self,
         when: Durable,
         plan: impl FnOnce(&mut Tables<'_>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Failed> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        let mut transaction = current.as_ref().ok_or_else(not_open)?.begin_write()?;
-        let mut tables = Tables::open(&transaction, &self.keyring)?;
-        plan(&mut tables)?;
+        let database = current.as_ref().ok_or_else(not_open).map_err(Failed::database)?;
+        let mut journal = self.journal();
+        let journal = journal.as_mut().ok_or_else(not_open).map_err(Failed::database)?;
+        if journal.is_broken() {
+            journal.probe().map_err(Failed::journal)?;
+        }
+        self.write_in(database, journal, when, plan)
+    }
+
+    fn write_in(
+        &self,
+        database: &redb::Database,
+        journal: &mut Journal,
+        when: Durable,
+        plan: impl FnOnce(&mut Tables<'_>) -> Result<(), Error>,
+    ) -> Result<(), Failed> {
+        let mut transaction = database.begin_write().map_err(Failed::database)?;
+        let mut tables = Tables::open(&transaction, &self.keyring).map_err(Failed::database)?;
+        plan(&mut tables).map_err(Failed::database)?;
         if tables.log.is_empty() {
             drop(tables);
-            return Ok(transaction.abort()?);
+            return transaction.abort().map_err(Failed::database);
         }
-        let mut journal = self.journal();
-        let journal = journal.as_mut().ok_or_else(not_open)?;
-        if !journal.has_room_for(&tables.log) {
-            begin_epoch(&mut tables, journal.next_epoch())?;
+        tables.put_new_keys().map_err(Failed::database)?;
+        if journal.is_broken() || !journal.has_room_for(&tables.log) {
+            // redb, unlike the journal, is of no use after it failed.
+            self.may_grow().map_err(Failed::journal)?;
+            begin_epoch(&mut tables, journal.next_epoch()).map_err(Failed::database)?;
             drop(tables);
-            self.commit(transaction)?;
+            self.commit(transaction).map_err(Failed::database)?;
             journal.restart();
             return Ok(());
         }
-        journal.append(&tables.log)?;
+        journal.append(&tables.log).map_err(Failed::journal)?;
         if when == Durable::Now {
-            self.sync_journal(journal)?;
+            self.sync_journal(journal).map_err(Failed::journal)?;
         }
         drop(tables);
-        set_durability(&mut transaction, Durability::None)?;
+        set_durability(&mut transaction, Durability::None).map_err(Failed::database)?;
         // Nobody reads it before it is where it must be.
-        Ok(transaction.commit()?)
+        transaction.commit().map_err(Failed::database)
+    }
+
+    /// Is there room for what a checkpoint writes?
+    fn may_grow(&self) -> Result<(), Error> {
+        let room = self.place.room()?;
+        if room.is_read_only {
+            return Err(Error::Storage("the file system has become read-only".into()));
+        }
+        if room.available_bytes < room.reserve_bytes() / 4 {
+            return Err(room.full());
+        }
+        Ok(())
+    }
+
+    /// How much room is left where the store lies.
+    pub(super) fn room(&self) -> Result<Room, Error> {
+        Ok(self.place.room()?)
     }
 
     /// What was to be synced later is on the disk when this returns.
@@ -114,6 +167,7 @@ impl Database {
         if journal.is_empty() {
             return Ok(());
         }
+        self.may_grow()?;
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         let transaction = current.as_ref().ok_or_else(not_open)?.begin_write()?;
         begin_epoch(&mut Tables::open(&transaction, &self.keyring)?, journal.next_epoch())?;
@@ -152,37 +206,41 @@ impl Database {
         let mut journal = self.journal();
         // First, so that the locks of the files are free.
         (*current, *journal) = (None, None);
+        self.keyring.load(Vec::new(), BTreeSet::new())?;
         let database = open_checked(&*self.place, self.cache_bytes, &self.keyring)?;
         *journal = Some(self.replay(&database)?);
+        load_keys(&self.keyring, &database)?;
         *current = Some(database);
         Ok(())
     }
 
-    /// Brings the database up to what the journal holds, and begins the journal anew.
+    /// Brings the database up to what the journal holds. Nothing of it is written: it is in the journal.
     fn replay(&self, database: &redb::Database) -> Result<Journal, Error> {
         let cannot = |source: Unusable| cannot_open(&self.place.name(), source);
         let file = self.place.journal().map_err(|source| cannot(source.into()))?;
         let epoch = number(&database.begin_read()?, Number::Epoch)?;
-        let found = Journal::read(&*file, epoch).map_err(cannot)?;
-        let mut next = epoch;
-        if !found.batches.is_empty() {
-            next = epoch.wrapping_add(1);
-            let transaction = database.begin_write()?;
+        let (journal, batches) = Journal::open(file, epoch, self.place.journal_bytes()).map_err(cannot)?;
+        if !batches.is_empty() {
+            let mut transaction = database.begin_write()?;
             {
                 let mut tables = Tables::open(&transaction, &self.keyring)?;
-                for row in found.batches.iter().flat_map(|batch| log::rows(batch)) {
+                for row in batches.iter().flat_map(|batch| log::rows(batch)) {
                     tables.replay(row.or(Err(Error::Value { what: "journal" }))?)?;
                 }
-                begin_epoch(&mut tables, next)?;
             }
-            self.commit(transaction)?;
-            tracing::info!(n_batches = found.batches.len(), "what was written last is taken from the store's journal");
+            set_durability(&mut transaction, Durability::None)?;
+            transaction.commit()?;
+            tracing::info!(n_batches = batches.len(), "what was written last is taken from the store's journal");
         }
-        let journal = Journal::start(file, &found, self.place.journal_bytes(), next);
-        let journal = journal.map_err(|source| cannot(source.into()))?;
         // Its name in the directory must survive too.
         self.place.sync().map_err(|source| cannot(source.into()))?;
         Ok(journal)
+    }
+
+    /// Nothing can be read or written until it is opened again.
+    pub(super) fn close(&self) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        (*current, *self.journal()) = (None, None);
     }
 
     /// Is it open? Otherwise it must be opened again.
@@ -231,6 +289,15 @@ pub(super) fn put_copy<T>(
     Ok((copied, new))
 }
 
+/// What was made and not stored before is forgotten.
+fn load_keys(keyring: &Keyring, database: &redb::Database) -> Result<(), Error> {
+    let transaction = database.begin_read()?;
+    let (keys, erasing) = (transaction.open_table(KEYS.definition)?, transaction.open_table(ERASING.definition)?);
+    let stored = keys.iter()?.map(|row| row.map(|(tenant, key)| (tenant.value().to_owned(), key.value().to_vec())));
+    let erasing = erasing.iter()?.map(|row| row.map(|(tenant, _)| tenant.value().to_owned()));
+    keyring.load(stored.collect::<Result<_, _>>()?, erasing.collect::<Result<_, _>>()?)
+}
+
 /// The database has all records of the epochs before this one.
 pub(super) fn begin_epoch(tables: &mut Tables<'_>, epoch: u64) -> Result<(), Error> {
     tables.numbers.put(&mut tables.log, &Number::Epoch.name(), Some(&epoch))
@@ -257,6 +324,11 @@ impl View<'_> {
         table: &ValueTable<K, T>,
     ) -> Result<Values<'_, ReadOnlyTable<K, Bytes>, K, T>, Error> {
         Ok(Values::new(self.transaction.open_table(table.definition)?, table, self.keyring))
+    }
+
+    /// What opens values.
+    pub(super) fn keyring(&self) -> &Keyring {
+        self.keyring
     }
 
     pub(super) fn rows<K: Key + 'static, V: Value + 'static>(

@@ -42,6 +42,9 @@ pub enum Error {
     /// A stored value is not what this program writes.
     #[error("a stored {what} cannot be read")]
     Value { what: &'static str },
+    /// A data key was wrapped on another device, or is damaged: put the device key of this store back, or restore a backup.
+    #[error("a data key of the store cannot be opened with this device key")]
+    DataKey,
     /// What the write is about has been answered, set aside or settled before, or never was there.
     /// Whoever did that has the last word: drop the attempt.
     #[error("the {what} is not there any more")]
@@ -52,8 +55,16 @@ pub enum Error {
     /// The message belongs to another tenant than the handle: a mistake of the caller, nothing was written.
     #[error("the message belongs to another tenant")]
     OtherTenant,
-    /// Too many writes wait: say so to whoever sent the message.
-    #[error("the store has too much to write")]
+    /// Only the room is left that is kept for answers, for erasing and for the end: nothing new is taken. Make room on
+    /// the disk; it goes on by itself.
+    #[error(
+        "the disk is full: {} MB are left, and new messages are refused below {} MB; make room on it",
+        available_bytes / 1_000_000,
+        reserve_bytes / 1_000_000
+    )]
+    Full { available_bytes: u64, reserve_bytes: u64 },
+    /// Too many writes wait, or the tenant is just being erased: say so to whoever sent the message.
+    #[error("the store has too much to do")]
     Busy,
     /// The writer is gone; the process is shutting down.
     #[error("the store is closed")]

@@ -54,6 +54,9 @@ impl Operation for Expire {
             let (_, tenant, key) = id.value();
             let scope = Scope::restore(tenant, key)?;
             expired.n_read += 1;
+            if tables.keyring.is_erasing(tenant) {
+                continue;
+            }
             let Some(session) = episodes::live(tables, &scope)? else { continue };
             let at = Timestamp(session.last_active_at);
             let is_spared = spare.is_some_and(|(first, last)| (first..=last).contains(&at));

@@ -26,6 +26,10 @@ pub(super) struct File {
 impl Operation for File {
     type Outcome = Filed;
 
+    fn is_new(&self) -> bool {
+        true
+    }
+
     fn plan(self, tables: &Tables<'_>) -> Result<(Filed, Changes), Error> {
         let Self { scope, inbound, life } = self;
         let identity = &inbound.identity;

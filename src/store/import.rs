@@ -76,6 +76,10 @@ struct Import {
 impl Operation for Import {
     type Outcome = Imported;
 
+    fn is_new(&self) -> bool {
+        true
+    }
+
     fn plan(self, tables: &Tables<'_>) -> Result<(Imported, Changes), Error> {
         let Self { scope, session: ImportedSession { identity, user_name, agent, lines, .. } } = self;
         let (tenant, key) = scope.parts();
@@ -177,7 +181,7 @@ mod tests {
 
     fn store() -> (tempfile::TempDir, Store) {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("s.redb"), 1024 * 1024).unwrap();
+        let store = Store::open(&directory.path().join("s.redb"), 1024 * 1024, &[7; 32]).unwrap();
         (directory, store)
     }
 

@@ -8,10 +8,11 @@
 //! a row of blocks of 4096 bytes. A record is one batch; it begins a block, and zeros fill its last one: a block that was
 //! synced is not written again before the next checkpoint, whatever a power cut does to the block that is being written.
 //!
-//! A record is a digest of what follows (16 bytes of SHA-256), the epoch, the number of the record in it from 1, the
-//! number of the last record known to be synced when it was written, the length of the batch (each eight bytes,
-//! little-endian), and the batch as `log` writes it. The database knows the epoch whose records it has yet to see: a
-//! checkpoint takes in those of one and begins the next, so records that are left from before count for nothing.
+//! A record is a digest of what follows (16 bytes of SHA-256), the digest of the record before it or zeros, the epoch, the
+//! number of the record in it from 1, the number of the last record known to be synced when it was written, the length
+//! of the batch (each eight bytes, little-endian), and the batch as `log` writes it. The database knows the epoch whose
+//! records it has yet to see: a checkpoint takes in those of one and begins the next, so records that are left from
+//! before count for nothing. Nor does one that was written behind a record which a power cut has taken.
 
 use std::io;
 
@@ -23,7 +24,10 @@ use super::log::Log;
 /// What a disk writes at once, or a multiple of it.
 const BLOCK_BYTES: usize = 4096;
 const DIGEST_BYTES: usize = 16;
-const HEAD_BYTES: usize = DIGEST_BYTES + 4 * 8;
+const HEAD_BYTES: usize = 2 * DIGEST_BYTES + 4 * 8;
+
+type Digest = [u8; DIGEST_BYTES];
+
 /// A database that is older than its journal by fewer checkpoints than this was put in the place of a later one.
 const MAX_EPOCHS_AHEAD: u64 = 1 << 32;
 
@@ -34,23 +38,17 @@ pub(super) struct Journal {
     epoch: u64,
     /// Number of the next record.
     next: u64,
+    /// Of the record before it.
+    last: Digest,
     /// Where it will begin.
     at: usize,
     /// Up to and including this record everything is on the disk.
     n_synced: u64,
     /// Up to here there may be something else than zeros.
     n_used: usize,
+    is_broken: bool,
     /// Kept for its memory.
     block: Vec<u8>,
-}
-
-/// What a journal is found to hold.
-#[derive(Debug)]
-pub(super) struct Found {
-    /// Batches that the database has yet to see, oldest first.
-    pub(super) batches: Vec<Vec<u8>>,
-    /// Is there anything but zeros?
-    is_used: bool,
 }
 
 /// Why a journal cannot be used.
@@ -67,41 +65,42 @@ pub(super) enum Unusable {
 }
 
 impl Journal {
-    /// Reads what the file holds for a database of this epoch. Nothing is changed: [`Self::restart`] comes next.
-    pub(super) fn read(file: &dyn StorageBackend, epoch: u64) -> Result<Found, Unusable> {
-        match Self::salvage(file, epoch)? {
-            (_, Some(unusable)) => Err(unusable),
-            (found, None) => Ok(found),
-        }
-    }
-
-    /// The same up to where it cannot be used, and why it cannot.
-    pub(super) fn salvage(file: &dyn StorageBackend, epoch: u64) -> io::Result<(Found, Option<Unusable>)> {
+    /// Opens a journal, of `n_bytes` if it is new, for a database that waits for the records of `epoch`. Returns the
+    /// batches that it must see, oldest first.
+    pub(super) fn open(
+        file: Box<dyn StorageBackend>,
+        epoch: u64,
+        n_bytes: usize,
+    ) -> Result<(Self, Vec<Vec<u8>>), Unusable> {
         let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
         file.read(0, &mut bytes)?;
-        let (mut batches, mut rest, mut unusable) = (Vec::new(), &*bytes, None);
-        for number in 1_u64.. {
-            let Some(record) = Record::read(rest).filter(|record| (record.epoch, record.number) == (epoch, number))
-            else {
-                unusable = check_behind(rest, epoch, number).err();
-                break;
-            };
-            batches.push(record.batch.to_owned());
-            rest = rest.get(record.n_bytes()..).unwrap_or_default();
+        let is_used = bytes.iter().any(|byte| *byte != 0);
+        let n_bytes = if is_used { bytes.len() } else { n_bytes };
+        let n_used = if is_used { n_bytes } else { 0 };
+        let Scanned { batches, next, last, at, unusable } = scan(&bytes, epoch);
+        if let Some(unusable) = unusable {
+            return Err(unusable);
         }
-        Ok((Found { batches, is_used: bytes.iter().any(|byte| *byte != 0) }, unusable))
+        let (is_broken, block) = (false, Vec::new());
+        let mut journal = Self { file, n_bytes, epoch, next, last, at, n_synced: 0, n_used, is_broken, block };
+        let was = bytes.len();
+        if was < n_bytes {
+            journal.file.set_len(u64::try_from(n_bytes).map_err(io::Error::other)?)?;
+            zero(&*journal.file, was, n_bytes)?;
+        }
+        // The process may have ended before it was synced.
+        if was < n_bytes || !batches.is_empty() {
+            journal.sync()?;
+        }
+        Ok((journal, batches))
     }
 
-    /// A journal of `n_bytes` for a database that knows everything up to `epoch`.
-    pub(super) fn start(file: Box<dyn StorageBackend>, found: &Found, n_bytes: usize, epoch: u64) -> io::Result<Self> {
-        let was = usize::try_from(file.len()?).map_err(io::Error::other)?;
-        if was != n_bytes {
-            file.set_len(u64::try_from(n_bytes).map_err(io::Error::other)?)?;
-            zero(&*file, was.min(n_bytes), n_bytes)?;
-            file.sync_data()?;
-        }
-        let n_used = if found.is_used { n_bytes } else { 0 };
-        Ok(Self { file, n_bytes, epoch, next: 1, at: 0, n_synced: 0, n_used, block: Vec::new() })
+    /// The batches up to where it cannot be used, and why it cannot. Nothing is changed.
+    pub(super) fn salvage(file: &dyn StorageBackend, epoch: u64) -> io::Result<(Vec<Vec<u8>>, Option<Unusable>)> {
+        let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+        file.read(0, &mut bytes)?;
+        let Scanned { batches, unusable, .. } = scan(&bytes, epoch);
+        Ok((batches, unusable))
     }
 
     /// The epoch that the next checkpoint begins.
@@ -125,9 +124,12 @@ impl Journal {
 
     /// Writes a batch. It survives the end of the process, and after [`Self::sync`] a power cut.
     pub(super) fn append(&mut self, log: &Log) -> io::Result<()> {
-        Record { epoch: self.epoch, number: self.next, n_synced: self.n_synced, batch: log.bytes() }
-            .write(&mut self.block);
-        self.file.write(u64::try_from(self.at).map_err(io::Error::other)?, &self.block)?;
+        let Self { epoch, next: number, last: before, n_synced, .. } = *self;
+        let mut record = Record { digest: Digest::default(), before, epoch, number, n_synced, batch: log.bytes() };
+        record.write(&mut self.block);
+        let at = u64::try_from(self.at).map_err(io::Error::other)?;
+        self.file.write(at, &self.block).inspect_err(|_| self.is_broken = true)?;
+        self.last = record.digest;
         self.at += self.block.len();
         self.n_used = self.n_used.max(self.at);
         self.next += 1;
@@ -138,7 +140,7 @@ impl Journal {
     }
 
     pub(super) fn sync(&mut self) -> io::Result<()> {
-        self.file.sync_data()?;
+        self.file.sync_data().inspect_err(|_| self.is_broken = true)?;
         self.n_synced = self.next - 1;
         Ok(())
     }
@@ -146,6 +148,19 @@ impl Journal {
     /// The database has everything, and knows it.
     pub(super) fn restart(&mut self) {
         (self.epoch, self.next, self.at, self.n_synced) = (self.next_epoch(), 1, 0, 0);
+        (self.last, self.is_broken) = (Digest::default(), false);
+    }
+
+    /// Did a write or a sync fail since the last checkpoint? Then nobody knows what is on the disk, and a checkpoint
+    /// must come before the next record.
+    pub(super) fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    /// Can it be written again?
+    pub(super) fn probe(&self) -> io::Result<()> {
+        zero(&*self.file, self.at, self.n_bytes.min(self.at + BLOCK_BYTES))?;
+        self.file.sync_data()
     }
 
     /// Overwrites what is left from before the last checkpoint.
@@ -154,6 +169,38 @@ impl Journal {
         self.file.sync_data()?;
         (self.n_used, self.n_synced) = (self.at, self.next - 1);
         Ok(())
+    }
+}
+
+/// What the bytes of a journal hold for a database that waits for the records of an epoch.
+struct Scanned {
+    /// Oldest first.
+    batches: Vec<Vec<u8>>,
+    /// Number of the next record.
+    next: u64,
+    /// Digest of the last one.
+    last: Digest,
+    /// Where the next one will begin.
+    at: usize,
+    /// Why that is not the end.
+    unusable: Option<Unusable>,
+}
+
+fn scan(bytes: &[u8], epoch: u64) -> Scanned {
+    let mut scanned = Scanned { batches: Vec::new(), next: 1, last: Digest::default(), at: 0, unusable: None };
+    loop {
+        let rest = bytes.get(scanned.at..).unwrap_or_default();
+        match Record::read(rest) {
+            Some(record) if record.follows(epoch, &scanned) => {
+                scanned.batches.push(record.batch.to_owned());
+                (scanned.last, scanned.next) = (record.digest, scanned.next + 1);
+                scanned.at += record.n_bytes();
+            }
+            _ => {
+                scanned.unusable = check_behind(rest, epoch, scanned.next).err();
+                return scanned;
+            }
+        }
     }
 }
 
@@ -172,6 +219,8 @@ fn check_behind(bytes: &[u8], epoch: u64, number: u64) -> Result<(), Unusable> {
 }
 
 struct Record<'r> {
+    digest: Digest,
+    before: Digest,
     epoch: u64,
     number: u64,
     n_synced: u64,
@@ -180,15 +229,22 @@ struct Record<'r> {
 
 impl<'r> Record<'r> {
     fn read(bytes: &'r [u8]) -> Option<Self> {
-        let (digest, signed) = bytes.split_first_chunk::<DIGEST_BYTES>()?;
-        let (epoch, rest) = signed.split_first_chunk()?;
+        let (digest, signed) = bytes.split_first_chunk()?;
+        let (before, rest) = signed.split_first_chunk()?;
+        let (epoch, rest) = rest.split_first_chunk()?;
         let (number, rest) = rest.split_first_chunk()?;
         let (n_synced, rest) = rest.split_first_chunk()?;
         let (len, rest) = rest.split_first_chunk()?;
         let batch = rest.get(..usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
         let signed = signed.get(..HEAD_BYTES - DIGEST_BYTES + batch.len())?;
         let [epoch, number, n_synced] = [epoch, number, n_synced].map(|bytes| u64::from_le_bytes(*bytes));
-        (*digest == self::digest(signed)).then_some(Self { epoch, number, n_synced, batch })
+        let record = Self { digest: *digest, before: *before, epoch, number, n_synced, batch };
+        (*digest == self::digest(signed)).then_some(record)
+    }
+
+    /// Is it the next one of a journal of this epoch that was read so far?
+    fn follows(&self, epoch: u64, scanned: &Scanned) -> bool {
+        (self.epoch, self.number, self.before) == (epoch, scanned.next, scanned.last)
     }
 
     /// With the zeros behind it.
@@ -196,22 +252,24 @@ impl<'r> Record<'r> {
         blocks(HEAD_BYTES + self.batch.len())
     }
 
-    fn write(&self, block: &mut Vec<u8>) {
+    fn write(&mut self, block: &mut Vec<u8>) {
         block.clear();
-        block.extend([0; DIGEST_BYTES]);
+        block.extend(Digest::default());
+        block.extend(self.before);
         let len = u64::try_from(self.batch.len()).unwrap_or(u64::MAX);
         for number in [self.epoch, self.number, self.n_synced, len] {
             block.extend(number.to_le_bytes());
         }
         block.extend(self.batch);
         if let Some((digest, signed)) = block.split_first_chunk_mut::<DIGEST_BYTES>() {
-            *digest = self::digest(signed);
+            self.digest = self::digest(signed);
+            *digest = self.digest;
         }
         block.resize(self.n_bytes(), 0);
     }
 }
 
-fn digest(bytes: &[u8]) -> [u8; DIGEST_BYTES] {
+fn digest(bytes: &[u8]) -> Digest {
     let whole = digest::digest(&digest::SHA256, bytes);
     whole.as_ref().first_chunk().copied().unwrap_or_default()
 }
@@ -255,11 +313,9 @@ mod tests {
     }
 
     /// A file with these batches; those whose flag is set were followed by a sync.
-    fn journal(epoch: u64, batches: &[(usize, bool)]) -> (InMemoryBackend, Vec<u8>) {
+    fn journal(epoch: u64, batches: &[(usize, bool)]) -> Vec<u8> {
         let file = InMemoryBackend::new();
-        file.set_len(N_BYTES as u64).unwrap();
-        let nothing = Found { batches: vec![], is_used: false };
-        let mut journal = Journal::start(Box::new(file), &nothing, N_BYTES, epoch).unwrap();
+        let mut journal = Journal::open(Box::new(file), epoch, N_BYTES).unwrap().0;
         for (n, is_synced) in batches {
             assert!(journal.has_room_for(&log(*n)));
             journal.append(&log(*n)).unwrap();
@@ -267,16 +323,20 @@ mod tests {
                 journal.sync().unwrap();
             }
         }
+        contents(&journal)
+    }
+
+    fn contents(journal: &Journal) -> Vec<u8> {
         let mut bytes = vec![0; N_BYTES];
         journal.file.read(0, &mut bytes).unwrap();
-        (InMemoryBackend::new(), bytes)
+        bytes
     }
 
     fn read(bytes: &[u8], epoch: u64) -> Result<Vec<Vec<u8>>, Unusable> {
         let file = InMemoryBackend::new();
         file.set_len(bytes.len() as u64).unwrap();
         file.write(0, bytes).unwrap();
-        Journal::read(&file, epoch).map(|found| found.batches)
+        Journal::open(Box::new(file), epoch, N_BYTES).map(|(_, batches)| batches)
     }
 
     fn batches(sizes: &[usize]) -> Vec<Vec<u8>> {
@@ -285,41 +345,57 @@ mod tests {
 
     #[test]
     fn batches_are_read_in_their_order() {
-        let (_, bytes) = journal(7, &[(10, true), (9000, true), (0, true)]);
+        let bytes = journal(7, &[(10, true), (9000, true), (0, true)]);
         assert_eq!(read(&bytes, 7).unwrap(), batches(&[10, 9000, 0]));
     }
 
     #[test]
     fn those_of_an_epoch_before_count_for_nothing() {
-        let (_, bytes) = journal(7, &[(10, true)]);
+        let bytes = journal(7, &[(10, true)]);
         assert_eq!(read(&bytes, 8).unwrap(), batches(&[]));
         assert_eq!(read(&bytes, u64::MAX / 3).unwrap(), batches(&[]));
     }
 
     #[test]
     fn those_of_a_later_one_are_not_passed_over() {
-        let (_, bytes) = journal(9, &[(10, true)]);
+        let bytes = journal(9, &[(10, true)]);
         assert!(matches!(read(&bytes, 8), Err(Unusable::Later)));
     }
 
     #[test]
     fn what_was_not_synced_may_be_missing_in_the_middle() {
-        let (_, mut bytes) = journal(7, &[(10, true), (10, false), (10, false)]);
+        let mut bytes = journal(7, &[(10, true), (10, false), (10, false)]);
         bytes[BLOCK_BYTES..2 * BLOCK_BYTES].fill(0);
         assert_eq!(read(&bytes, 7).unwrap(), batches(&[10]));
     }
 
     #[test]
     fn what_was_synced_may_not() {
-        let (_, mut bytes) = journal(7, &[(10, true), (10, true), (10, false)]);
+        let mut bytes = journal(7, &[(10, true), (10, true), (10, false)]);
         bytes[BLOCK_BYTES + 60] ^= 1;
         assert!(matches!(read(&bytes, 7), Err(Unusable::Damaged { record: 2 })));
     }
 
     #[test]
+    fn it_goes_on_where_it_ended_and_what_was_behind_a_lost_record_stays_lost() {
+        // Records of one block each; the third is lost, and the fourth is not.
+        let mut bytes = journal(7, &[(10, true), (20, true), (30, false), (40, false)]);
+        bytes[2 * BLOCK_BYTES..3 * BLOCK_BYTES].fill(0);
+        let file = InMemoryBackend::new();
+        file.set_len(bytes.len() as u64).unwrap();
+        file.write(0, &bytes).unwrap();
+        let (mut journal, found) = Journal::open(Box::new(file), 7, N_BYTES).unwrap();
+        assert_eq!(found, batches(&[10, 20]));
+        journal.append(&log(50)).unwrap();
+        assert_eq!(read(&contents(&journal), 7).unwrap(), batches(&[10, 20, 50]));
+        journal.append(&log(60)).unwrap();
+        journal.sync().unwrap();
+        assert_eq!(read(&contents(&journal), 7).unwrap(), batches(&[10, 20, 50, 60]));
+    }
+
+    #[test]
     fn it_is_full_when_the_next_one_does_not_fit() {
-        let nothing = Found { batches: vec![], is_used: false };
-        let mut journal = Journal::start(Box::new(InMemoryBackend::new()), &nothing, 3 * BLOCK_BYTES, 1).unwrap();
+        let mut journal = Journal::open(Box::new(InMemoryBackend::new()), 1, 3 * BLOCK_BYTES).unwrap().0;
         journal.append(&log(BLOCK_BYTES)).unwrap();
         assert!(journal.has_room_for(&log(BLOCK_BYTES / 2)));
         assert!(!journal.has_room_for(&log(BLOCK_BYTES)));
@@ -329,15 +405,13 @@ mod tests {
 
     #[test]
     fn wiped_it_holds_nothing_of_before() {
-        let nothing = Found { batches: vec![], is_used: false };
-        let mut journal = Journal::start(Box::new(InMemoryBackend::new()), &nothing, N_BYTES, 1).unwrap();
+        let mut journal = Journal::open(Box::new(InMemoryBackend::new()), 1, N_BYTES).unwrap().0;
         journal.append(&log(9000)).unwrap();
         journal.sync().unwrap();
         journal.restart();
         journal.append(&log(10)).unwrap();
         journal.wipe().unwrap();
-        let mut bytes = vec![0; N_BYTES];
-        journal.file.read(0, &mut bytes).unwrap();
+        let bytes = contents(&journal);
         assert!(bytes[BLOCK_BYTES..].iter().all(|byte| *byte == 0));
         assert_eq!(read(&bytes, 2).unwrap(), batches(&[10]));
     }
@@ -350,7 +424,7 @@ mod tests {
             bit in 0..8_u32,
         ) {
             let written: Vec<_> = sizes.iter().map(|n| (*n, true)).collect();
-            let (_, mut bytes) = journal(7, &written);
+            let mut bytes = journal(7, &written);
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
             if let Ok(found) = read(&bytes, 7) {

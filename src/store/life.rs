@@ -143,17 +143,21 @@ fn join_memory(tables: &Tables<'_>, scope: &Scope, first: u64, last: u64) -> Res
     }
     let Some(after) = last.checked_add(1) else { return Err(Error::Value { what: disk::Session::WHAT }) };
     let mut names: Vec<FileName> = Vec::new();
+    let rows = tables.files.range((tenant, key, first, "")..(tenant, key, after, ""))?;
+    let mut files: Vec<(u64, String, disk::File)> = rows
+        .map(|row| row.map(|(id, file)| (id.value().2, id.value().3.to_owned(), file)))
+        .collect::<Result<_, Error>>()?;
     // Newest first, so that the newest keeps its name.
-    for row in tables.files.range((tenant, key, first, "")..(tenant, key, after, ""))?.rev() {
-        let (id, file) = row?;
-        let (_, _, episode, name) = id.value();
-        let kept_name = FileName::new(name).or(Err(Error::Value { what: "file name" }))?;
+    files.sort_unstable_by(|(one, _, file), (other, _, beside)| (other, &beside.name).cmp(&(one, &file.name)));
+    for (episode, tag, file) in files {
+        let kept_name = FileName::new(&file.name).or(Err(Error::Value { what: "file name" }))?;
         let is_free = |free: &FileName| !names.iter().any(|other| other.clashes_with(free));
         let free = std::iter::once(kept_name.clone()).chain((2..).map(|n| kept_name.numbered(n))).find(is_free);
         let free = if episode == last { kept_name } else { free.ok_or(Error::Value { what: "file name" })? };
         if episode != last {
-            gone.push(Change::File((episode, name.to_owned()), None));
-            kept.push(Change::File((last, free.to_string()), Some(file.encode()?)));
+            gone.push(Change::File((episode, tag), None));
+            let file = disk::File { name: free.to_string(), ..file };
+            kept.push(Change::File((last, tables.file_tag(scope, &file.name)?), Some(file.encode()?)));
         }
         names.push(free);
     }

@@ -18,6 +18,7 @@ mod disk;
 mod episode;
 mod episodes;
 mod erase;
+mod erase_tenant;
 mod entry;
 mod error;
 mod expire;
@@ -59,29 +60,36 @@ pub use entry::EntryStore;
 pub use episode::EpisodeStore;
 pub use error::Error;
 pub use import::{Imported, ImportedLine, ImportedSession};
+pub use place::Room;
 pub use record::{
     Approval, ArchivedRow, Conversations, Counts, Delivery, Erased, Expired, FileChange, FileRow, Filed, Filter, Found,
-    Hit, Life, Line, Moved, NewDelivery, Note, NoteChange, Offer, Offered, Parked, ParkedItem, Pending, Restored,
-    Resume, Rewritten, Search, SearchCursor, SessionRow, Speaker, Turn, Waiting,
+    Hit, KeptTenant, Life, Line, Moved, NewDelivery, Note, NoteChange, Offer, Offered, Parked, ParkedItem, Pending,
+    Restored, Resume, Rewritten, Search, SearchCursor, SessionRow, Speaker, Turn, Waiting,
 };
 pub use repair::{Repaired, repair};
 pub use session::SessionStore;
 pub use tenant::TenantStore;
+#[cfg(feature = "testing")]
+pub use testing::Sealing;
 
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
+use redb::ReadableTable;
+
 use crate::clock::Timestamp;
 use crate::id::{SessionKey, TenantId};
 
 use database::{Database, View};
+use erase_tenant::{BeginErasing, Left, RemoveRows};
 use expire::Expire;
 use filing::PruneMarks;
 use place::InDirectory;
 use redate::Redate;
-use scope::Scope;
-use tables::{ARCHIVE, INBOX, NUMBERS, Number, OUTBOX, PARKED, SESSIONS};
+use scope::{Scope, restore_tenant};
+use seal::Keyring;
+use tables::{ARCHIVE, ERASING, INBOX, KEYS, NUMBERS, Number, OUTBOX, PARKED, SESSIONS};
 use writer::Writer;
 
 /// The open store file. Clones share it; dropping the last clone, and the last handle made from one,
@@ -96,27 +104,30 @@ pub struct Store {
 struct Shared {
     writer: Writer,
     database: Arc<Database>,
+    /// Tenants are erased one after the other.
+    erasing: tokio::sync::Mutex<()>,
 }
 
 impl Store {
-    /// Opens or creates the file and starts its writer. `cache_bytes` bounds redb's cache.
+    /// Opens or creates the file and starts its writer. `cache_bytes` bounds redb's cache. What is kept in it is
+    /// sealed: only whoever has the same `wrapping_key` can open it again.
     ///
     /// # Errors
-    /// [`Error::Locked`], [`Error::Open`], [`Error::TooNew`], [`Error::Storage`].
-    pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, Error> {
-        Self::start(Database::open(InDirectory::new(path), cache_bytes)?)
+    /// [`Error::Locked`], [`Error::Open`], [`Error::TooNew`], [`Error::DataKey`], [`Error::Storage`].
+    pub fn open(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Result<Self, Error> {
+        Self::start(Database::open(InDirectory::new(path), cache_bytes, Keyring::new(wrapping_key)?)?)
     }
 
     /// Like [`Self::open`], where a test has it in its hands.
     #[cfg(test)]
-    fn open_at(place: impl place::Place + 'static) -> Result<Self, Error> {
-        Self::start(Database::open(place, 1024 * 1024)?)
+    fn open_at(place: impl place::Place + 'static, keyring: Keyring) -> Result<Self, Error> {
+        Self::start(Database::open(place, 1024 * 1024, keyring)?)
     }
 
     fn start(database: Database) -> Result<Self, Error> {
         let database = Arc::new(database);
         let writer = Writer::start(Arc::clone(&database)).map_err(|source| Error::Storage(Box::new(source)))?;
-        Ok(Self { shared: Arc::new(Shared { writer, database }) })
+        Ok(Self { shared: Arc::new(Shared { writer, database, erasing: tokio::sync::Mutex::default() }) })
     }
 
     /// The conversations of one tenant; `None` is the owner's own, of entries without a tenant.
@@ -158,7 +169,9 @@ impl Store {
         for row in outbox.range::<(&str, &str, u128)>(..)? {
             match session::delivery(row) {
                 Ok(delivery) => deliveries.push(delivery),
-                Err(error @ Error::Value { .. }) => tracing::error!(%error, "a reply is left in the outbox"),
+                Err(error @ (Error::Value { .. } | Error::Busy)) => {
+                    tracing::error!(%error, "a reply is left in the outbox");
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -180,6 +193,14 @@ impl Store {
             undelivered: view.values(&OUTBOX)?.len()?,
             parked: view.values(&PARKED)?.len()?,
         })
+    }
+
+    /// What is left where the file lies.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn room(&self) -> Result<Room, Error> {
+        self.shared.database.room()
     }
 
     /// Syncs of the disk since the file was opened, each for all that waited for it.
@@ -230,6 +251,74 @@ impl Store {
     /// [`Error::NotOverwritten`], [`Error::Storage`], [`Error::Closed`].
     pub async fn rewrite(&self) -> Result<Rewritten, Error> {
         self.shared.writer.rewrite().await
+    }
+
+    /// Removes all that is kept of a tenant, so that it may begin again. When this returns, what was kept is out of
+    /// reach and its data key is gone; [`Self::rewrite`] removes the rest from the file. Returns how many conversations
+    /// there were; `None`: nothing is kept of it. `begun` is called once nothing of it can be read any more.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Closed`]. What was begun is finished by [`Self::finish_erasing`].
+    pub async fn erase_tenant(&self, tenant: Option<&TenantId>, begun: impl FnOnce()) -> Result<Option<u64>, Error> {
+        let _one_at_a_time = self.shared.erasing.lock().await;
+        let n_conversations = self.shared.writer.write(BeginErasing(tenant.cloned())).await?;
+        if n_conversations.is_some() {
+            begun();
+            self.remove_rows(tenant.cloned()).await?;
+        }
+        Ok(n_conversations)
+    }
+
+    /// Ends what [`Self::erase_tenant`] began before the process ended.
+    ///
+    /// # Errors
+    /// As [`Self::erase_tenant`].
+    pub async fn finish_erasing(&self) -> Result<(), Error> {
+        let _one_at_a_time = self.shared.erasing.lock().await;
+        for tenant in self.erasing()? {
+            tracing::info!("a tenant that was being erased is erased to the end");
+            self.remove_rows(tenant).await?;
+        }
+        Ok(())
+    }
+
+    /// The tenants of whom something is kept, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn kept_tenants(&self) -> Result<Vec<KeptTenant>, Error> {
+        let view = self.shared.database.read()?;
+        let (keys, erasing) = (view.rows(&KEYS)?, view.rows(&ERASING)?);
+        let (sessions, archive) = (view.values(&SESSIONS)?, view.values(&ARCHIVE)?);
+        let stored = keys.iter()?.map(|row| Ok::<_, Error>((row?.0.value().to_owned(), false)));
+        let begun = erasing.iter()?.map(|row| Ok((row?.0.value().to_owned(), true)));
+        let mut kept = stored.chain(begun).collect::<Result<Vec<_>, _>>()?;
+        kept.sort_unstable();
+        let one = |(tenant, is_erasing): (String, bool)| {
+            let next = tables::after(&tenant);
+            let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+            Ok(KeptTenant {
+                tenant: restore_tenant(&tenant)?,
+                n_live: count(sessions.keys((&*tenant, "")..(&*next, ""))?.count()),
+                n_archived: count(archive.keys((&*tenant, "", 0)..(&*next, "", 0))?.count()),
+                is_erasing,
+            })
+        };
+        kept.into_iter().map(one).collect()
+    }
+
+    /// The tenants that are being erased.
+    fn erasing(&self) -> Result<Vec<Option<TenantId>>, Error> {
+        let view = self.shared.database.read()?;
+        view.rows(&ERASING)?.iter()?.map(|row| restore_tenant(row?.0.value())).collect()
+    }
+
+    async fn remove_rows(&self, tenant: Option<TenantId>) -> Result<(), Error> {
+        let mut left = Some(Left::default());
+        while let Some(rest) = left {
+            left = self.shared.writer.write(RemoveRows { tenant: tenant.clone(), left: rest }).await?;
+        }
+        Ok(())
     }
 
     /// Are erased words still in the file?

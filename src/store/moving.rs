@@ -154,7 +154,8 @@ impl Mover<'_> {
         for row in self.tables.files.range((tenant, key, episode, "")..(tenant, key, after, ""))? {
             let (id, file) = row?;
             gone.push(Change::File((episode, id.value().3.to_owned()), None));
-            self.into.push(Change::File((new.episode, id.value().3.to_owned()), Some(file.encode()?)));
+            let tag = self.tables.file_tag(self.to, &file.name)?;
+            self.into.push(Change::File((new.episode, tag), Some(file.encode()?)));
         }
         for row in self.tables.outbox.range(tables::deliveries(scope))? {
             let (id, mut delivery) = row?;

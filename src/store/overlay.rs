@@ -194,7 +194,7 @@ mod tests {
                 prop_assert!(found == expected);
                 prop_assert!(overlay.read(1, &mut found).is_err() || found.is_empty());
             }
-            prop_assert_eq!(std::fs::read(file.path()).unwrap(), original);
+            prop_assert_eq!(fs::read(file.path()).unwrap(), original);
         }
     }
 }

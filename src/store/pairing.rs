@@ -21,6 +21,10 @@ pub(super) struct OfferPairing {
 impl Operation for OfferPairing {
     type Outcome = Offered;
 
+    fn is_new(&self) -> bool {
+        true
+    }
+
     fn plan(self, tables: &Tables<'_>) -> Result<(Offered, Changes), Error> {
         let Self { scope, offer, at } = self;
         let stamp = offer.line.address.stamp();

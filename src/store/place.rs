@@ -9,6 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use redb::backends::FileBackend;
 use redb::{Builder, DatabaseError, StorageBackend};
 
+use super::Error;
+
 /// At least a thousand batches. What they change in the database is in memory until the journal is full.
 const JOURNAL_BYTES: usize = 4 * 1024 * 1024;
 /// redb starts its file with a page of its own and zeros elsewhere; it is this long then.
@@ -46,6 +48,9 @@ pub(super) trait Place: Send + Sync {
     /// How long a journal should be.
     fn journal_bytes(&self) -> usize;
 
+    /// What is left where it lies.
+    fn room(&self) -> io::Result<Room>;
+
     /// Puts the new one in the place of the old one. Whether a power cut undoes it is open until [`Self::sync`].
     fn replace(&self) -> io::Result<()>;
 
@@ -54,6 +59,39 @@ pub(super) trait Place: Send + Sync {
 
     /// Returns when the disk knows what lies where.
     fn sync(&self) -> io::Result<()>;
+}
+
+/// What is left of a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Free for this process, in bytes.
+    pub available_bytes: u64,
+    /// Of the whole file system, in bytes.
+    pub total_bytes: u64,
+    /// Can nothing be written?
+    pub is_read_only: bool,
+}
+
+/// Kept free of new messages, or a sixteenth of a small file system.
+const MAX_RESERVE_BYTES: u64 = 16 * 1024 * 1024;
+
+impl Room {
+    /// So much is kept for answers to what was accepted, for erasing and for the end: new messages are refused when less
+    /// is left.
+    #[must_use]
+    pub fn reserve_bytes(&self) -> u64 {
+        MAX_RESERVE_BYTES.min(self.total_bytes / 16)
+    }
+
+    /// Must new messages wait?
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.available_bytes < self.reserve_bytes()
+    }
+
+    pub(super) fn full(self) -> Error {
+        Error::Full { available_bytes: self.available_bytes, reserve_bytes: self.reserve_bytes() }
+    }
 }
 
 /// In a directory. The others have its name and `.new`, `.journal` or `.format-` and a number behind it.
@@ -71,6 +109,11 @@ impl InDirectory {
 
     fn beside(&self, end: &str) -> PathBuf {
         beside(&self.path, end)
+    }
+
+    fn directory(&self) -> &Path {
+        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        directory.unwrap_or(Path::new("."))
     }
 
     fn new_one(&self) -> PathBuf {
@@ -131,6 +174,15 @@ impl Place for InDirectory {
         JOURNAL_BYTES
     }
 
+    fn room(&self) -> io::Result<Room> {
+        let stat = rustix::fs::statvfs(self.directory())?;
+        Ok(Room {
+            available_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+            total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+            is_read_only: stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY),
+        })
+    }
+
     fn replace(&self) -> io::Result<()> {
         fs::rename(self.new_one(), &self.path)
     }
@@ -140,8 +192,7 @@ impl Place for InDirectory {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+        File::open(self.directory())?.sync_all()
     }
 }
 

@@ -429,6 +429,19 @@ pub struct Resume {
     pub deliveries: Vec<Delivery>,
 }
 
+/// A tenant of whom something is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptTenant {
+    /// `None`: the owner's own.
+    pub tenant: Option<TenantId>,
+    /// Conversations that live.
+    pub n_live: u64,
+    /// Those that are archived.
+    pub n_archived: u64,
+    /// Is what is left of it being removed?
+    pub is_erasing: bool,
+}
+
 /// Numbers for `status`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {

@@ -38,6 +38,9 @@ impl Operation for Redate {
             let (id, _) = row?;
             let (_, tenant, key) = id.value();
             let scope = Scope::restore(tenant, key)?;
+            if tables.keyring.is_erasing(tenant) {
+                continue;
+            }
             let Some(mut session) = episodes::live(tables, &scope)? else { continue };
             let from = session.last_active_at;
             if (first.0..=last.0).contains(&from) {

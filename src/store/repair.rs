@@ -13,7 +13,7 @@ use super::check::{Checked, check, each_key, replay};
 use super::database;
 use super::place::{InDirectory, Place as _, beside, journal_of, remove};
 use super::rewrite::STEP_BYTES;
-use super::salvage::{Damaged, read_all};
+use super::salvage::{Damaged, Row, read_all};
 use super::scope::restore_tenant;
 use super::seal::Keyring;
 use super::tables::{
@@ -43,13 +43,13 @@ pub struct Repaired {
 ///
 /// # Errors
 /// As [`check`]; the store is as it was.
-pub fn repair(path: &Path, cache_bytes: usize) -> Result<Repaired, Error> {
-    let checked = check(path, cache_bytes)?;
+pub fn repair(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Result<Repaired, Error> {
+    let checked = check(path, cache_bytes, wrapping_key)?;
     let nothing = Repaired { checked, rows: Vec::new(), lost: Vec::new(), n_orphans: 0, kept: Vec::new() };
     if nothing.checked.n_problems == 0 {
         return Ok(nothing);
     }
-    let damaged = Damaged::open(path, cache_bytes)?;
+    let damaged = Damaged::open(path, cache_bytes, wrapping_key)?;
     if let Some(format) = damaged.format.filter(|format| *format != FORMAT) {
         let source = format!("it is damaged and has format {format}; the version that wrote it must repair it");
         return Err(Error::Open { path: path.display().to_string(), source: source.into() });
@@ -59,14 +59,14 @@ pub fn repair(path: &Path, cache_bytes: usize) -> Result<Repaired, Error> {
         let mut salvage = Salvage {
             from: damaged.transaction(),
             into: new,
-            keyring: &Keyring,
+            keyring: &damaged.keyring,
             rows: Vec::new(),
             lost: Vec::new(),
             step: Step::default(),
         };
         tables::show(&mut salvage)?;
         salvage.step.end()?;
-        let n_orphans = finish(new, &damaged.batches, !salvage.lost.is_empty())?;
+        let n_orphans = finish(new, &damaged, !salvage.lost.is_empty())?;
         Ok((salvage.rows, salvage.lost, n_orphans, keep(path)?))
     };
     let ((rows, lost, n_orphans, kept), new) =
@@ -140,7 +140,7 @@ impl Salvage<'_> {
     fn table<K: Key + 'static, V: Value + 'static>(
         &mut self,
         table: TableDefinition<'_, K, V>,
-        is_good: impl Fn(&[u8], &[u8]) -> bool,
+        judge: impl Fn(&[u8], &[u8]) -> Row,
     ) -> Result<(), Error> {
         let Self { from, into, step, .. } = self;
         let Some(from) = from else {
@@ -148,11 +148,11 @@ impl Salvage<'_> {
             return Ok(());
         };
         let reach = read_all(from, table, |key, value| {
-            let is_good = is_good(key, value);
-            if is_good {
+            let row = judge(key, value);
+            if row == Row::Good {
                 step.put(into, table, key, value)?;
             }
-            Ok(is_good)
+            Ok(row)
         })?;
         self.rows.push((table.name().to_owned(), reach.n_read));
         if reach.n_lost > 0 {
@@ -165,23 +165,23 @@ impl Salvage<'_> {
 impl Visitor for Salvage<'_> {
     fn values<K: RowKey, T: Versioned>(&mut self, table: &ValueTable<K, T>) -> Result<(), Error> {
         let keyring = self.keyring;
-        self.table(table.definition, |key, value| table.decode(keyring, key, value).is_ok())
+        self.table(table.definition, |key, value| table.judge(keyring, key, value))
     }
 
     fn rows<K: Key + 'static, V: Value + 'static>(&mut self, table: &PlainTable<K, V>) -> Result<(), Error> {
-        self.table(table.definition, |_, _| true)
+        self.table(table.definition, |_, _| Row::Good)
     }
 }
 
 /// Takes in the journal and makes the tables agree, on the disk when it returns. Returns how many rows it removed.
-fn finish(new: &redb::Database, batches: &[Vec<u8>], is_lossy: bool) -> Result<u64, Error> {
-    let keyring = Keyring;
+fn finish(new: &redb::Database, damaged: &Damaged, is_lossy: bool) -> Result<u64, Error> {
+    let Damaged { keyring, batches, .. } = damaged;
     let transaction = new.begin_write()?;
     transaction.open_table(META)?.insert("format", FORMAT)?;
-    replay(&mut Tables::open(&transaction, &keyring)?, batches)?;
+    replay(&mut Tables::open(&transaction, keyring)?, batches)?;
     transaction.commit()?;
 
-    let n_orphans = mend_sessions(new, &keyring, is_lossy)?;
+    let n_orphans = mend_sessions(new, keyring, is_lossy)?;
 
     let transaction = new.begin_write()?;
     // They say nothing that is not in the others.
@@ -189,7 +189,7 @@ fn finish(new: &redb::Database, batches: &[Vec<u8>], is_lossy: bool) -> Result<u
     transaction.delete_table(PEERS.definition)?;
     transaction.delete_table(MARKS_BY_TIME.definition)?;
     {
-        let mut tables = Tables::open(&transaction, &keyring)?;
+        let mut tables = Tables::open(&transaction, keyring)?;
         let Tables { log, sessions, activity, users, peers, marks, marks_by_time, .. } = &mut tables;
         for row in sessions.range::<(&str, &str)>(..)? {
             let (id, session) = row?;

@@ -6,13 +6,15 @@
 
 use redb::{Durability, Key, ReadTransaction, ReadableTable, TableDefinition, TableError, Value};
 
-use super::Error;
 use super::database::{self, Database};
 use super::log::Log;
 use super::record::Rewritten;
+use super::scope::Scope;
 use super::seal::Keyring;
-use super::tables::{self, FORMAT, META, NUMBERS, Number, Tables, hour};
+use super::tables::{self, FILES, FORMAT, META, NUMBERS, Number, Tables, hour};
 use super::values::{PlainTable, RowKey, ValueTable};
+use super::versioned::Versioned;
+use super::{Error, disk};
 
 /// Of keys and values in one transaction of the copy. What it changes is in memory until it is committed.
 pub(super) const STEP_BYTES: usize = 4 * 1024 * 1024;
@@ -69,9 +71,11 @@ pub(super) fn upgrade(
     transaction.open_table(META)?.insert("format", FORMAT)?;
     {
         let mut tables = Tables::open(&transaction, keyring)?;
+        copy_files(from, &mut tables)?;
         if format == 1 {
             make_indexes(&mut tables)?;
         }
+        tables.put_new_keys()?;
         tables.numbers.put(&mut tables.log, &Number::Epoch.name(), Some(&database::first_epoch()?))?;
     }
     transaction.commit()?;
@@ -101,6 +105,29 @@ fn make_indexes(tables: &mut Tables<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// Names of working files were in the keys of their rows.
+fn copy_files(from: &ReadTransaction, tables: &mut Tables<'_>) -> Result<(), Error> {
+    let files = match from.open_table(FILES.definition) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+        files => files?,
+    };
+    for row in files.iter()? {
+        let (id, file) = row?;
+        let (tenant, key, episode, name) = id.value();
+        let scope = Scope::restore(tenant, key)?;
+        match disk::File::decode(file.value()) {
+            Ok(file) => {
+                let (tag, file) = (tables.file_tag(&scope, name)?, disk::File { name: name.to_owned(), ..file });
+                tables.files.put(&mut tables.log, &(tenant, key, episode, &*tag), Some(&file.encode()?))?;
+                // Nobody reads it: the transaction is durable by itself.
+                tables.log = Log::default();
+            }
+            Err(error) => tracing::error!(%error, "a working file is left out"),
+        }
+    }
+    Ok(())
+}
+
 /// On its way from one database into another.
 pub(super) struct Copy<'c> {
     from: &'c ReadTransaction,
@@ -114,6 +141,9 @@ impl Copy<'_> {
     /// All rows of a table, in the order of their keys.
     pub(super) fn values<K: RowKey, T>(&mut self, table: &ValueTable<K, T>) -> Result<(), Error> {
         let Some(keyring) = self.seal else { return self.table(table.definition, |_, _| Ok(None)) };
+        if table.number == FILES.number {
+            return Ok(());
+        }
         self.table(table.definition, |key, value| {
             let row = K::as_bytes(key);
             keyring.seal(K::tenant(key), (table.number, row.as_ref()), value).map(Some)

@@ -3,6 +3,7 @@
 //! redb promises no error on a damaged page, it may panic. So whatever it does here is caught.
 
 use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -14,10 +15,12 @@ use redb::{
 
 use super::Error;
 use super::database;
+use super::log;
 use super::journal::{Journal, Unusable};
 use super::overlay::Original;
 use super::place;
-use super::tables::{FORMAT, Number};
+use super::seal::Keyring;
+use super::tables::{ERASING, FORMAT, KEYS, Number};
 
 /// Problems that are kept in full; more are counted.
 const MAX_PROBLEMS: usize = 50;
@@ -49,6 +52,8 @@ pub(super) struct Damaged {
     /// Batches of the journal that come behind what is in the file.
     pub(super) batches: Vec<Vec<u8>>,
     pub(super) problems: Problems,
+    /// What opens its values.
+    pub(super) keyring: Keyring,
     _original: Original,
 }
 
@@ -62,7 +67,7 @@ impl Drop for Damaged {
 
 impl Damaged {
     /// Opens what lies there; nobody else can meanwhile.
-    pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Result<Self, Error> {
         let original = Original::lock(path)?;
         let (mut problems, mut is_whole) = (Problems::default(), true);
         let mut database = open_plainly(&original, cache_bytes)?;
@@ -90,10 +95,12 @@ impl Damaged {
             format: None,
             batches: Vec::new(),
             problems,
+            keyring: Keyring::new(wrapping_key)?,
             _original: original,
         };
         damaged.format = damaged.find_format(path)?;
         damaged.read_journal(path)?;
+        damaged.read_keys()?;
         Ok(damaged)
     }
 
@@ -128,14 +135,50 @@ impl Damaged {
                 return Ok(());
             }
         };
-        let (found, unusable) = Journal::salvage(&journal.overlay()?, epoch)?;
-        self.batches = found.batches;
+        let (batches, unusable) = Journal::salvage(&journal.overlay()?, epoch)?;
+        self.batches = batches;
         match unusable {
             None => {}
             Some(unusable @ Unusable::Io(_)) => self.problems.note(format!("the journal cannot be read: {unusable}")),
             Some(unusable) => self.problems.note(format!("the journal: {unusable}")),
         }
         Ok(())
+    }
+}
+
+impl Damaged {
+    /// The data keys, as they are when the journal is taken in.
+    fn read_keys(&mut self) -> Result<(), Error> {
+        let (mut keys, mut erasing) = (BTreeMap::new(), BTreeSet::new());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if let Some(from) = self.transaction().filter(|_| self.format == Some(FORMAT) || !self.is_whole) {
+            read_all(&from, KEYS.definition, |tenant, key| {
+                keys.insert(text(tenant), key.to_owned());
+                Ok(Row::Good)
+            })?;
+            read_all(&from, ERASING.definition, |tenant, _| {
+                erasing.insert(text(tenant));
+                Ok(Row::Good)
+            })?;
+        }
+        for row in self.batches.iter().flat_map(|batch| log::rows(batch)).flatten() {
+            match (row.table, row.value) {
+                (number, Some(key)) if number == KEYS.number => drop(keys.insert(text(row.key), key.to_owned())),
+                (number, None) if number == KEYS.number => drop(keys.remove(&text(row.key))),
+                (number, Some(_)) if number == ERASING.number => drop(erasing.insert(text(row.key))),
+                (number, None) if number == ERASING.number => drop(erasing.remove(&text(row.key))),
+                _ => {}
+            }
+        }
+        match self.keyring.load(keys.into_iter().collect(), erasing) {
+            // Another device's: nothing can be said about what is in it.
+            Err(error @ Error::DataKey) if self.is_whole => Err(error),
+            Err(Error::DataKey) => {
+                self.problems.note("the keys of the values are lost, or it was sealed on another device");
+                Ok(())
+            }
+            loaded => loaded,
+        }
     }
 }
 
@@ -173,6 +216,16 @@ fn said(panic: &(dyn Any + Send)) -> String {
     }
 }
 
+/// A row that can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Row {
+    Good,
+    /// It is not what it should be.
+    Bad,
+    /// Of a tenant that is being erased.
+    Erasing,
+}
+
 /// How far a table could be read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Reach {
@@ -183,11 +236,11 @@ pub(super) struct Reach {
 }
 
 /// Shows every row that can be read, as redb writes keys and values: from the first on, and where that ends too early from
-/// the last back. `is_good` says whether the row is what it should be.
+/// the last back. `judge` says whether the row is what it should be.
 pub(super) fn read_all<K: Key + 'static, V: Value + 'static>(
     transaction: &ReadTransaction,
     table: TableDefinition<'_, K, V>,
-    mut is_good: impl FnMut(&[u8], &[u8]) -> Result<bool, Error>,
+    mut judge: impl FnMut(&[u8], &[u8]) -> Result<Row, Error>,
 ) -> Result<Reach, Error> {
     let mut reach = Reach::default();
     let opened = match caught(|| transaction.open_table(table)) {
@@ -210,10 +263,10 @@ pub(super) fn read_all<K: Key + 'static, V: Value + 'static>(
                         break;
                     }
                     Ok((key, value)) => {
-                        reach.note(is_good(&key, &value)?);
+                        reach.note(judge(&key, &value)?);
                         last = Some(key);
                     }
-                    Err(_) => reach.note(false),
+                    Err(_) => reach.note(Row::Bad),
                 },
                 Ok(Some(Err(_))) | Err(_) => {
                     is_cut = true;
@@ -224,7 +277,7 @@ pub(super) fn read_all<K: Key + 'static, V: Value + 'static>(
         Ok(Err(_)) | Err(_) => is_cut = true,
     }
     if is_cut {
-        read_back::<K, V>(&opened, last.as_deref(), &mut reach, &mut is_good)?;
+        read_back::<K, V>(&opened, last.as_deref(), &mut reach, &mut judge)?;
         let n_missing = n_rows.unwrap_or(0).saturating_sub(reach.n_read);
         reach.n_lost = reach.n_lost.max(n_missing).max(1);
     }
@@ -236,14 +289,14 @@ fn read_back<K: Key + 'static, V: Value + 'static>(
     table: &redb::ReadOnlyTable<K, V>,
     until: Option<&[u8]>,
     reach: &mut Reach,
-    is_good: &mut impl FnMut(&[u8], &[u8]) -> Result<bool, Error>,
+    judge: &mut impl FnMut(&[u8], &[u8]) -> Result<Row, Error>,
 ) -> Result<(), Error> {
     let from = until.map_or(Bound::Unbounded, |key| Bound::Excluded(K::from_bytes(key)));
     let Ok(Ok(mut rows)) = caught(|| table.range::<K::SelfType<'_>>((from, Bound::Unbounded))) else { return Ok(()) };
     let mut before: Option<Vec<u8>> = None;
     while let Ok(Some(Ok(row))) = caught(|| rows.next_back()) {
         let Ok((key, value)) = caught(|| raw::<K, V>(&row)) else {
-            reach.note(false);
+            reach.note(Row::Bad);
             continue;
         };
         let is_behind = until.is_none_or(|until| K::compare(until, &key).is_lt());
@@ -251,15 +304,15 @@ fn read_back<K: Key + 'static, V: Value + 'static>(
         if !(is_behind && is_ahead) {
             break;
         }
-        reach.note(is_good(&key, &value)?);
+        reach.note(judge(&key, &value)?);
         before = Some(key);
     }
     Ok(())
 }
 
 impl Reach {
-    fn note(&mut self, is_good: bool) {
-        *(if is_good { &mut self.n_read } else { &mut self.n_lost }) += 1;
+    fn note(&mut self, row: Row) {
+        *(if row == Row::Bad { &mut self.n_lost } else { &mut self.n_read }) += 1;
     }
 }
 

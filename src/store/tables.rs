@@ -33,7 +33,7 @@ pub(super) type UserIn = (&'static str, &'static str, &'static str, &'static str
 pub(super) type PeerIn = (&'static str, &'static str, &'static str, &'static str);
 /// Tenant, session key, episode, number of a note.
 pub(super) type NoteId = (&'static str, &'static str, u64, u64);
-/// Tenant, session key, episode, name of a file.
+/// Tenant, session key, episode, what stands for the name of a file: a model chooses it from what was said.
 pub(super) type FileId = (&'static str, &'static str, u64, &'static str);
 /// Hours since 1970, tenant, session key.
 pub(super) type ActiveIn = (u64, &'static str, &'static str);
@@ -68,6 +68,7 @@ macro_rules! tables {
         /// All tables, open in one write transaction.
         pub(super) struct Tables<'t> {
             pub(super) log: Log,
+            pub(super) keyring: &'t Keyring,
             $(pub(super) $value_field: WrittenValues<'t, $value_key, $shape>,)+
             $(pub(super) $row_field: WrittenRows<'t, $row_key, $row>,)+
         }
@@ -77,11 +78,23 @@ macro_rules! tables {
             pub(super) fn open(transaction: &'t WriteTransaction, keyring: &'t Keyring) -> Result<Self, Error> {
                 Ok(Self {
                     log: Log::default(),
+                    keyring,
                     $($value_field: WrittenValues::new(
                         transaction.open_table($values.definition)?, &$values, keyring
                     ),)+
                     $($row_field: WrittenRows::new(transaction.open_table($rows.definition)?, &$rows),)+
                 })
+            }
+
+            /// Values of a tenant, some of them if they are more than `limit`.
+            fn values_of(
+                &self,
+                tenant: &str,
+                limit: usize,
+                found: &mut Vec<(u8, Vec<u8>)>,
+            ) -> Result<(), Error> {
+                $(self.$value_field.rows_of(tenant, limit, found)?;)+
+                Ok(())
             }
 
             /// Writes a row that a log holds.
@@ -148,6 +161,10 @@ tables! {
         MARKS, marks: Mark => u64, 36;
         /// The marks by age, for pruning: it and [`ACTIVITY`] do not start with the tenant.
         MARKS_BY_TIME, marks_by_time: MarkAt => (), 37;
+        /// Tenant → its data key, wrapped; see `seal`.
+        KEYS, keys: &'static str => &'static [u8], 38;
+        /// Tenants whose rows are being removed.
+        ERASING, erasing: &'static str => (), 39;
     }
 }
 
@@ -166,6 +183,12 @@ pub(super) enum Changes {
     Entry(EntryScope, Vec<EntryChange>),
     /// Marks that nobody needs any more.
     ForgetMarks(Vec<OwnedMark>),
+    /// The first step of erasing a tenant: its data key goes.
+    BeginErasing(String),
+    /// Rows of a tenant that is being erased: number of the table, key as redb writes it.
+    RemoveRows(Vec<(u8, Vec<u8>)>),
+    /// The last step.
+    EndErasing(String),
 }
 
 /// One row. `None` removes it.
@@ -182,6 +205,7 @@ pub(super) enum Change {
     Delivery(u128, Option<Vec<u8>>),
     Parked(u64, Option<Vec<u8>>),
     Note((u64, u64), Option<Vec<u8>>),
+    /// The episode, and the tag of its name.
     File((u64, String), Option<Vec<u8>>),
     User {
         channel: String,
@@ -230,7 +254,70 @@ impl Tables<'_> {
             }
             Changes::Entry(scope, changes) => changes.into_iter().try_for_each(|change| self.apply_at(&scope, change)),
             Changes::ForgetMarks(marks) => marks.iter().try_for_each(|mark| self.forget(mark)),
+            Changes::BeginErasing(tenant) => {
+                self.keyring.begin_erasing(&tenant);
+                self.erasing.put(&mut self.log, &&*tenant, Some(&()))?;
+                self.keys.put(&mut self.log, &&*tenant, None)
+            }
+            Changes::RemoveRows(rows) => rows.iter().try_for_each(|(table, key)| {
+                self.log.remove(*table, key);
+                self.replay(LoggedRow { table: *table, key, value: None })
+            }),
+            Changes::EndErasing(tenant) => {
+                self.keyring.end_erasing(&tenant);
+                self.erasing.put(&mut self.log, &&*tenant, None)
+            }
         }
+    }
+
+    /// Rows whose keys begin with a tenant, some of them if they are more than `limit`: number of the table, key as redb
+    /// writes it. What waits comes first, so that it is not taken up any more.
+    pub(super) fn rows_of(&self, tenant: &str, limit: usize) -> Result<Vec<(u8, Vec<u8>)>, Error> {
+        let mut found = Vec::new();
+        self.inbox.rows_of(tenant, limit, &mut found)?;
+        self.outbox.rows_of(tenant, limit, &mut found)?;
+        if found.is_empty() {
+            self.values_of(tenant, limit, &mut found)?;
+            self.users.rows_of(tenant, limit, &mut found)?;
+            self.peers.rows_of(tenant, limit, &mut found)?;
+            self.marks.rows_of(tenant, limit, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    /// May this be written? Asked before the first byte changes.
+    ///
+    /// # Errors
+    /// As [`Keyring::admit`].
+    pub(super) fn admit(&self, changes: &Changes) -> Result<(), Error> {
+        match changes {
+            Changes::All(all) => all.iter().try_for_each(|changes| self.admit(changes)),
+            Changes::Session(scope, _) => self.keyring.admit(scope.parts().0),
+            Changes::Entry(scope, _) => self.keyring.admit(scope.parts().0),
+            Changes::None
+            | Changes::Number(..)
+            | Changes::ForgetMarks(_)
+            | Changes::BeginErasing(_)
+            | Changes::RemoveRows(_)
+            | Changes::EndErasing(_) => Ok(()),
+        }
+    }
+
+    /// What stands for the name of a file of this conversation in the key of its row.
+    ///
+    /// # Errors
+    /// As [`Keyring::new_name_tag`].
+    pub(super) fn file_tag(&self, scope: &Scope, name: &str) -> Result<String, Error> {
+        let (tenant, key) = scope.parts();
+        self.keyring.new_name_tag(tenant, key, name)
+    }
+
+    /// Keys that were made for what was written: in the same transaction.
+    pub(super) fn put_new_keys(&mut self) -> Result<(), Error> {
+        for (tenant, wrapped) in self.keyring.take_new() {
+            self.keys.put(&mut self.log, &&*tenant, Some(&&*wrapped))?;
+        }
+        Ok(())
     }
 
     fn apply_in(&mut self, scope: &Scope, change: Change) -> Result<(), Error> {
@@ -249,9 +336,7 @@ impl Tables<'_> {
             Change::Note((episode, number), note) => {
                 self.notes.put(log, &(tenant, key, episode, number), note.as_deref())
             }
-            Change::File((episode, name), file) => {
-                self.files.put(log, &(tenant, key, episode, &*name), file.as_deref())
-            }
+            Change::File((episode, tag), file) => self.files.put(log, &(tenant, key, episode, &*tag), file.as_deref()),
             Change::User { channel, user, is_known } => {
                 let row = is_known.then_some(&());
                 self.users.put(log, &(tenant, &*channel, &*user, key), row)?;

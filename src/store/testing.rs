@@ -1,9 +1,10 @@
-//! Fills a store as if long ago, for benchmarks: many conversations in one transaction.
+//! For benchmarks: fills a store as if long ago, many conversations in one transaction; seals values without a store.
 
 use crate::id::SessionKey;
 use crate::message::Inbound;
 
 use super::scope::Scope;
+use super::seal::Keyring;
 use super::tables::{Change, Changes, Tables};
 use super::writer::Operation;
 use super::{Error, Store, disk};
@@ -36,5 +37,35 @@ impl Operation for Load {
             Changes::Session(scope, changes)
         };
         Ok(((), Changes::All(self.0.into_iter().map(one).collect())))
+    }
+}
+
+/// Seals and opens values as a store does, each in a row of its own.
+#[derive(Debug)]
+pub struct Sealing(Keyring);
+
+impl Sealing {
+    /// With a random key.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn new() -> Result<Self, Error> {
+        Keyring::new(&[0; 32]).map(Self)
+    }
+
+    /// As it is stored.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn seal(&self, tenant: &str, key: &[u8], plain: &[u8]) -> Result<Vec<u8>, Error> {
+        self.0.seal(tenant, (0, key), plain)
+    }
+
+    /// As it was.
+    ///
+    /// # Errors
+    /// [`Error::Value`].
+    pub fn open(&self, tenant: &str, key: &[u8], stored: &[u8]) -> Result<Vec<u8>, Error> {
+        self.0.open(tenant, (0, key), stored).or(Err(Error::Value { what: "value" }))
     }
 }

@@ -27,6 +27,10 @@ impl Operation for ParkUnresolved {
     /// Was it new?
     type Outcome = bool;
 
+    fn is_new(&self) -> bool {
+        true
+    }
+
     fn plan(self, tables: &Tables<'_>) -> Result<(bool, Changes), Error> {
         let Self { scope, inbound, reason } = self;
         let (tenant, entry) = scope.parts();

@@ -10,6 +10,7 @@ use redb::{AccessGuard, Key, ReadableTable, ReadableTableMetadata, Table, TableD
 
 use super::Error;
 use super::log::Log;
+use super::salvage::Row;
 use super::seal::Keyring;
 use super::versioned::Versioned;
 
@@ -22,10 +23,13 @@ pub(super) trait RowKey: Key + 'static {
     fn tenant<'k>(key: &Self::SelfType<'k>) -> &'k str
     where
         Self: 'k;
+
+    /// The least key of a tenant.
+    fn first(tenant: &str) -> Self::SelfType<'_>;
 }
 
 macro_rules! row_keys {
-    ($($key:ty),+ $(,)?) => {
+    ($($key:ty: $($rest:literal),+;)+) => {
         $(impl RowKey for $key {
             fn tenant<'k>(key: &Self::SelfType<'k>) -> &'k str
             where
@@ -33,17 +37,22 @@ macro_rules! row_keys {
             {
                 key.0
             }
+
+            fn first(tenant: &str) -> Self::SelfType<'_> {
+                (tenant, $($rest),+)
+            }
         })+
     };
 }
 
 row_keys! {
-    (&'static str, &'static str),
-    (&'static str, &'static str, u64),
-    (&'static str, &'static str, u128),
-    (&'static str, &'static str, u64, u64),
-    (&'static str, &'static str, u64, &'static str),
-    (&'static str, &'static str, &'static str, &'static str),
+    (&'static str, &'static str): "";
+    (&'static str, &'static str, u64): "", 0;
+    (&'static str, &'static str, u128): "", 0;
+    (&'static str, &'static str, &'static str): "", "";
+    (&'static str, &'static str, u64, u64): "", 0, 0;
+    (&'static str, &'static str, u64, &'static str): "", 0, "";
+    (&'static str, &'static str, &'static str, &'static str): "", "", "";
 }
 
 /// A table of the shape `T`. Its number stands for it outside of redb, for good.
@@ -72,10 +81,14 @@ impl<K: Key + 'static, V: Value + 'static> PlainTable<K, V> {
 }
 
 impl<K: RowKey, T: Versioned> ValueTable<K, T> {
-    /// What a row holds, whose key and value are as redb writes them.
-    pub(super) fn decode(&self, keyring: &Keyring, key: &[u8], stored: &[u8]) -> Result<T, Error> {
+    /// Is this a row of it? Its key and value are as redb writes them.
+    pub(super) fn judge(&self, keyring: &Keyring, key: &[u8], stored: &[u8]) -> Row {
         let decoder = Decoder::<K, T> { number: self.number, keyring, shape: PhantomData };
-        decoder.decode(&K::from_bytes(key), stored)
+        match decoder.decode(&K::from_bytes(key), stored) {
+            Ok(_) => Row::Good,
+            Err(Error::Busy) => Row::Erasing,
+            Err(_) => Row::Bad,
+        }
     }
 }
 
@@ -104,7 +117,10 @@ impl<K: RowKey, T: Versioned> Decoder<'_, K, T> {
     fn decode(self, key: &K::SelfType<'_>, stored: &[u8]) -> Result<T, Error> {
         let row = K::as_bytes(key);
         let opened = self.keyring.open(K::tenant(key), (self.number, row.as_ref()), stored);
-        T::decode(&opened.map_err(|_sealed| Error::Value { what: T::WHAT })?)
+        T::decode(&opened.map_err(|_sealed| match self.keyring.is_erasing(K::tenant(key)) {
+            true => Error::Busy,
+            false => Error::Value { what: T::WHAT },
+        })?)
     }
 }
 
@@ -193,12 +209,36 @@ impl<K: RowKey, T: Versioned> DoubleEndedIterator for Rows<'_, K, T> {
     }
 }
 
+/// Finds the rows of a tenant, until so many are found: number of the table, key as redb writes it.
+fn rows_of<K: RowKey, V: Value + 'static>(
+    table: &impl ReadableTable<K, V>,
+    number: u8,
+    tenant: &str,
+    limit: usize,
+    found: &mut Vec<(u8, Vec<u8>)>,
+) -> Result<(), Error> {
+    for row in table.range::<K::SelfType<'_>>(K::first(tenant)..)? {
+        let (key, _) = row?;
+        let key = key.value();
+        if found.len() >= limit || K::tenant(&key) != tenant {
+            break;
+        }
+        found.push((number, K::as_bytes(&key).as_ref().to_vec()));
+    }
+    Ok(())
+}
+
 /// A [`ValueTable`] in a write transaction.
 pub(super) struct WrittenValues<'t, K: Key + 'static, T>(Values<'t, Table<'t, K, Bytes>, K, T>);
 
 impl<'t, K: RowKey, T: Versioned> WrittenValues<'t, K, T> {
     pub(super) fn new(table: Table<'t, K, Bytes>, definition: &ValueTable<K, T>, keyring: &'t Keyring) -> Self {
         Self(Values::new(table, definition, keyring))
+    }
+
+    /// See [`rows_of`].
+    pub(super) fn rows_of(&self, tenant: &str, limit: usize, found: &mut Vec<(u8, Vec<u8>)>) -> Result<(), Error> {
+        rows_of(&self.0.table, self.0.decoder.number, tenant, limit, found)
     }
 
     /// Puts a value there, as [`Versioned::encode`] made it, or removes what is there.
@@ -242,6 +282,13 @@ impl<'t, K: Key + 'static, T> Deref for WrittenValues<'t, K, T> {
 pub(super) struct WrittenRows<'t, K: Key + 'static, V: Value + 'static> {
     number: u8,
     table: Table<'t, K, V>,
+}
+
+impl<K: RowKey, V: Value + 'static> WrittenRows<'_, K, V> {
+    /// See [`rows_of`].
+    pub(super) fn rows_of(&self, tenant: &str, limit: usize, found: &mut Vec<(u8, Vec<u8>)>) -> Result<(), Error> {
+        rows_of(&self.table, self.number, tenant, limit, found)
+    }
 }
 
 impl<'t, K: Key + 'static, V: Value + 'static> WrittenRows<'t, K, V> {

@@ -6,13 +6,14 @@
 //!
 //! An operation that was handed in is carried out even when its caller no longer waits.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::database::{Database, Durable};
+use super::database::{Database, Durable, Failed};
 use super::record::Rewritten;
 use super::tables::{Changes, Tables};
 use super::{Error, rewrite};
@@ -22,7 +23,7 @@ pub(super) const MAX_WAITING: usize = 1024;
 /// Operations in one transaction. Bounds how long the first of them waits for the last.
 const MAX_BATCH: usize = 256;
 /// Opening reads the whole file; a disk that stays broken must not keep us at it.
-const REOPEN_PAUSE: Duration = Duration::from_secs(5);
+pub(super) const REOPEN_PAUSE: Duration = Duration::from_secs(5);
 /// What is not urgent is synced after this when nothing urgent takes it along.
 const LONGEST_UNSYNCED: Duration = Duration::from_secs(1);
 
@@ -38,6 +39,11 @@ pub(super) trait Operation: Send + 'static {
     /// [`LONGEST_UNSYNCED`], though the end of the process does not.
     fn is_urgent(&self) -> bool {
         true
+    }
+
+    /// Is it something new, which may wait outside while there is little room on the disk?
+    fn is_new(&self) -> bool {
+        false
     }
 }
 
@@ -113,6 +119,9 @@ trait Job: Send {
     /// See [`Operation::is_urgent`].
     fn is_urgent(&self) -> bool;
 
+    /// See [`Operation::is_new`].
+    fn is_new(&self) -> bool;
+
     /// Tells the caller.
     fn answer(self: Box<Self>, committed: Result<(), Error>);
 }
@@ -133,7 +142,11 @@ impl<O: Operation> Pending<O> {
 impl<O: Operation> Job for Pending<O> {
     fn run(&mut self, tables: &mut Tables<'_>) -> Result<(), Error> {
         let Some(operation) = self.operation.take() else { return Ok(()) };
-        match operation.plan(tables) {
+        let planned = operation.plan(tables).and_then(|(outcome, changes)| {
+            tables.admit(&changes)?;
+            Ok((outcome, changes))
+        });
+        match planned {
             Ok((outcome, changes)) => {
                 tables.apply(changes)?;
                 self.outcome = Some(Ok(outcome));
@@ -146,6 +159,10 @@ impl<O: Operation> Job for Pending<O> {
 
     fn is_urgent(&self) -> bool {
         self.operation.as_ref().is_none_or(Operation::is_urgent)
+    }
+
+    fn is_new(&self) -> bool {
+        self.operation.as_ref().is_some_and(Operation::is_new)
     }
 
     fn answer(self: Box<Self>, committed: Result<(), Error>) {
@@ -207,7 +224,8 @@ impl Batches {
                 Err(_elapsed) => {
                     if let Err(error) = self.database.sync() {
                         tracing::error!(error = %describe(&error), "the store's journal could not be synced");
-                        self.recover();
+                        self.recover(false);
+                        break;
                     }
                 }
             }
@@ -222,7 +240,7 @@ impl Batches {
         if let Err(error) = &rewritten {
             tracing::error!(error = %describe(error), "the store's file was not written anew");
             if !self.database.is_open() {
-                self.recover();
+                self.recover(true);
             }
         }
         rewritten
@@ -235,13 +253,26 @@ impl Batches {
         if let Err(error) = self.ready() {
             return answer_all(batch, error);
         }
+        self.refuse_new(batch);
         match write(&self.database, batch) {
             Ok(()) => batch.drain(..).for_each(|job| job.answer(Ok(()))),
-            Err(error) => {
+            Err(Failed { error, must_reopen }) => {
                 tracing::error!(error = %describe(&error), n_operations = batch.len(), "the store did not write");
                 answer_all(batch, error);
-                self.recover();
+                self.recover(must_reopen);
             }
+        }
+    }
+
+    /// While there is little room, what is there comes first.
+    fn refuse_new(&self, batch: &mut Vec<Box<dyn Job>>) {
+        if !batch.iter().any(|job| job.is_new()) {
+            return;
+        }
+        // Nobody knows: the write itself will tell.
+        let Ok(room) = self.database.room() else { return };
+        if room.is_full() {
+            batch.extract_if(.., |job| job.is_new()).for_each(|job| job.answer(Err(room.full())));
         }
     }
 
@@ -251,18 +282,23 @@ impl Batches {
             State::Failed(at) if at.elapsed() < REOPEN_PAUSE => {
                 Err(Error::Storage("the disk failed a moment ago".into()))
             }
-            State::Failed(_) => self.reopen(),
-            State::Sound | State::Recovered(_) => Ok(()),
+            State::Failed(_) if !self.database.is_open() => self.reopen(),
+            State::Failed(_) | State::Sound | State::Recovered(_) => Ok(()),
         }
     }
 
-    /// Opens the file again, at once when it is the first failure for some time: readers need it too.
-    fn recover(&mut self) {
+    /// The next write tries again, at once when it is the first failure for some time. The file is opened again if it
+    /// must be: readers need it too.
+    fn recover(&mut self, must_reopen: bool) {
         let is_repeated = matches!(self.state, State::Recovered(at) if at.elapsed() < REOPEN_PAUSE);
-        self.state = State::Failed(Instant::now());
-        if !is_repeated {
-            // What went wrong is logged there; the next write tries again.
-            drop(self.reopen());
+        self.state = if is_repeated { State::Failed(Instant::now()) } else { State::Recovered(Instant::now()) };
+        if must_reopen {
+            if is_repeated {
+                self.database.close();
+            } else {
+                // What went wrong is logged there.
+                drop(self.reopen());
+            }
         }
     }
 
@@ -289,10 +325,14 @@ fn answer_all(batch: &mut Vec<Box<dyn Job>>, error: Error) {
 }
 
 /// Runs the batch in one transaction.
-fn write(database: &Database, batch: &mut [Box<dyn Job>]) -> Result<(), Error> {
+fn write(database: &Database, batch: &mut [Box<dyn Job>]) -> Result<(), Failed> {
     let is_urgent = batch.iter().any(|job| job.is_urgent());
     let when = if is_urgent { Durable::Now } else { Durable::Soon };
-    database.write(when, |tables| batch.iter_mut().try_for_each(|job| job.run(tables)))
+    let write = || database.write(when, |tables| batch.iter_mut().try_for_each(|job| job.run(tables)));
+    // redb trusts what it reads: a damaged file can make it panic.
+    catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|_panic| {
+        Err(Failed { error: Error::Storage("the file may be damaged: see the log".into()), must_reopen: true })
+    })
 }
 
 /// With its causes; they name files and systems, never what peers wrote.

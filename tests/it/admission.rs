@@ -343,7 +343,7 @@ async fn a_program_hears_why_its_message_has_no_conversation_and_nothing_is_set_
 async fn a_message_without_a_conversation_is_shown_until_it_is_dropped() {
     let (mut gateway, _model, _hook) = desk("").await;
     gateway.power_off().await;
-    let store = Store::open(&gateway.home().join("frontdesk.redb"), 1024 * 1024).unwrap();
+    let store = Store::open(&gateway.home().join("frontdesk.redb"), 1024 * 1024, &gateway.wrapping_key()).unwrap();
     for (entry, text) in [("hook", "who am I?"), ("hook", "and now?"), ("gone", "hello?")] {
         let message = inbound(entry, "u1", text);
         let entry = store.tenant(None).entry(&message.identity.entry);

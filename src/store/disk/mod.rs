@@ -27,13 +27,24 @@ first_version! {
     Session1: "conversation",
     Archived: "archived conversation",
     Note: "note",
-    File: "working file",
+    File1: "working file",
     Line: "line of a transcript",
     Waiting: "waiting message",
     Delivery: "reply",
     Parked: "item that was set aside",
     Pairing: "pairing code",
     Approval: "approval",
+}
+
+impl Versioned for File {
+    const WHAT: &'static str = "working file";
+    const VERSION: u8 = 2;
+    type Previous = File1;
+
+    /// The name was in the key of its row, where the upgrade of the file takes it from.
+    fn migrate(previous: File1) -> Self {
+        Self { at: previous.at, name: String::new(), bytes: previous.bytes }
+    }
 }
 
 impl Versioned for Session {
@@ -126,6 +137,14 @@ pub(super) struct Note {
 /// A working file of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct File {
+    pub(super) at: u64,
+    pub(super) name: String,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// A working file as the first version kept it, under its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct File1 {
     pub(super) at: u64,
     pub(super) bytes: Vec<u8>,
 }
@@ -398,7 +417,10 @@ mod tests {
     #[test]
     fn memory_keeps_its_shape() {
         check(Note { at: 300, text: text("hi") }, b"\x01\xac\x02\x02hi");
-        check(File { at: 300, bytes: vec![0, 255] }, b"\x01\xac\x02\x02\x00\xff");
+        check(File1 { at: 300, bytes: vec![0, 255] }, b"\x01\xac\x02\x02\x00\xff");
+        let file = File { at: 300, name: text("f"), bytes: vec![0, 255] };
+        check(file.clone(), b"\x02\xac\x02\x01f\x02\x00\xff");
+        assert_eq!(File::decode(b"\x01\xac\x02\x02\x00\xff").unwrap(), File { name: text(""), ..file });
     }
 
     #[test]

@@ -224,3 +224,48 @@ async fn a_turn_that_was_cut_off_is_not_committed_twice() {
     assert_eq!(session.lines_after(0, 9).unwrap().len(), 2);
     assert_eq!(session.undelivered().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn while_nothing_can_be_written_everything_can_be_read_and_later_it_goes_on() {
+    let disk = Disk::default();
+    let store = disk.open().unwrap();
+    let conversations = store.tenant(None);
+    let session = conversations.session(&key("a"));
+    conversations.file(&key("a"), &inbound("", "u", "m1", 1), FOR_EVER).await.unwrap();
+    let before = view(&store, "", "a");
+
+    disk.set_fault(Fault::ReadOnly);
+    for _ in 0..2 {
+        let refused = session.commit_turn(turn(vec![1], "hi", vec![], 2)).await;
+        assert!(matches!(refused, Err(Error::Storage(_))), "{refused:?}");
+        assert_eq!(view(&store, "", "a"), before);
+    }
+    assert!(store.room().unwrap().is_read_only);
+
+    disk.set_fault(Fault::None);
+    tokio::time::sleep(crate::store::writer::REOPEN_PAUSE).await;
+    session.commit_turn(turn(vec![1], "hi", vec![], 2)).await.unwrap();
+    drop((store, conversations, session));
+    let store = disk.after_power_cut(Survivors::None).open().unwrap();
+    assert_eq!(view(&store, "", "a").lines.len(), 2);
+}
+
+#[tokio::test]
+async fn with_little_room_nothing_new_is_taken_and_what_was_is_answered() {
+    let disk = Disk::default();
+    let store = disk.open().unwrap();
+    let conversations = store.tenant(None);
+    let session = conversations.session(&key("a"));
+    conversations.file(&key("a"), &inbound("", "u", "m1", 1), FOR_EVER).await.unwrap();
+
+    disk.set_fault(Fault::Reserve);
+    let refused = conversations.file(&key("a"), &inbound("", "u", "m2", 2), FOR_EVER).await;
+    assert!(matches!(refused, Err(Error::Full { .. })), "{refused:?}");
+    session.commit_turn(turn(vec![1], "hi", vec![reply("m1", "hi")], 2)).await.unwrap();
+    let reply = session.undelivered().unwrap().remove(0);
+    session.settle_delivery(&reply.id).await.unwrap();
+    session.erase(None).await.unwrap();
+
+    disk.set_fault(Fault::None);
+    conversations.file(&key("a"), &inbound("", "u", "m2", 2), FOR_EVER).await.unwrap();
+}

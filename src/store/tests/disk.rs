@@ -6,7 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use redb::{Builder, DatabaseError, StorageBackend};
 
 use super::Store;
-use crate::store::place::{Place, empty_if_unfinished};
+use crate::store::place::{Place, Room, empty_if_unfinished};
+use crate::store::seal::Keyring;
 
 /// Clones are the same disk.
 #[derive(Debug, Clone, Default)]
@@ -74,6 +75,10 @@ pub(super) enum Fault {
     NoRoom,
     /// The next sync of the directory fails, and only that one.
     NextDirectorySync,
+    /// Less is free than is kept for what is not new.
+    Reserve,
+    /// Nothing can be written.
+    ReadOnly,
 }
 
 /// Which of the writes since the last sync reached the disk before power went out.
@@ -94,8 +99,18 @@ impl Disk {
         disk
     }
 
+    /// With values as they are, so that words can be looked for in what is written.
     pub(super) fn open(&self) -> Result<Store, crate::store::Error> {
-        Store::open_at(self.clone())
+        self.open_with(Keyring::plain())
+    }
+
+    /// As a gateway does.
+    pub(super) fn open_sealed(&self) -> Result<Store, crate::store::Error> {
+        self.open_with(Keyring::new(&[7; 32])?)
+    }
+
+    pub(super) fn open_with(&self, keyring: Keyring) -> Result<Store, crate::store::Error> {
+        Store::open_at(self.clone(), keyring)
     }
 
     /// The disk after power came back.
@@ -206,7 +221,12 @@ impl Disk {
                 state.fault = Fault::None;
                 return Err(io::Error::other("the disk failed"));
             }
-            Fault::None | Fault::PowerCutAt(_) | Fault::NoRoom | Fault::NextDirectorySync => {}
+            Fault::None
+            | Fault::PowerCutAt(_)
+            | Fault::NoRoom
+            | Fault::NextDirectorySync
+            | Fault::Reserve
+            | Fault::ReadOnly => {}
         }
         match file {
             Some(n) => {
@@ -243,6 +263,16 @@ impl Place for Disk {
             state.directory.journal = Some(n);
         }
         Ok(Box::new(self.file(n)))
+    }
+
+    fn room(&self) -> io::Result<Room> {
+        let state = self.alive()?;
+        let (available_bytes, is_read_only) = match state.fault {
+            Fault::Reserve => (1_500_000, false),
+            Fault::ReadOnly => (1_000_000_000, true),
+            _ => (1_000_000_000, false),
+        };
+        Ok(Room { available_bytes, total_bytes: 32_000_000, is_read_only })
     }
 
     fn journal_bytes(&self) -> usize {
@@ -317,6 +347,9 @@ impl StorageBackend for DiskFile {
         let mut state = self.disk.alive()?;
         if state.fault == Fault::NoRoom && state.directory.new == Some(self.n) {
             return Err(io::ErrorKind::StorageFull.into());
+        }
+        if state.fault == Fault::ReadOnly {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
         }
         let contents = &mut state.files[self.n];
         contents.bytes.get_mut(at..at + data.len()).ok_or(io::ErrorKind::UnexpectedEof)?.copy_from_slice(data);

@@ -13,7 +13,7 @@ fn check(prepare: impl FnOnce(&Path), expected: Result<(), &str>) {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("store.redb");
     prepare(&path);
-    let found = Store::open(&path, CACHE_BYTES).map(drop).map_err(|error| match &error {
+    let found = Store::open(&path, CACHE_BYTES, &[7; 32]).map(drop).map_err(|error| match &error {
         Error::Open { source, .. } => source.to_string(),
         _ => error.to_string().replace(&*path.to_string_lossy(), "PATH"),
     });
@@ -73,7 +73,7 @@ fn the_database_of_another_program_is_refused() {
 #[test]
 fn a_file_of_a_newer_version_is_refused() {
     let prepare = |path: &Path| {
-        drop(Store::open(path, CACHE_BYTES).unwrap());
+        drop(Store::open(path, CACHE_BYTES, &[7; 32]).unwrap());
         let database = redb::Database::open(path).unwrap();
         let transaction = database.begin_write().unwrap();
         transaction.open_table(META).unwrap().insert("format", FORMAT + 1).unwrap();
@@ -120,7 +120,7 @@ fn a_directory_is_refused() {
 #[test]
 fn a_missing_directory_is_an_error() {
     let home = tempfile::tempdir().unwrap();
-    let error = Store::open(&home.path().join("none/store.redb"), CACHE_BYTES).unwrap_err();
+    let error = Store::open(&home.path().join("none/store.redb"), CACHE_BYTES, &[7; 32]).unwrap_err();
     assert!(matches!(error, Error::Open { .. }), "{error}");
 }
 
@@ -129,9 +129,9 @@ fn an_open_file_is_locked_until_the_last_handle_is_gone() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("store.redb");
     let session = open(&home).tenant(None).session(&key("a"));
-    assert!(matches!(Store::open(&path, CACHE_BYTES), Err(Error::Locked { .. })));
+    assert!(matches!(Store::open(&path, CACHE_BYTES, &[7; 32]), Err(Error::Locked { .. })));
     drop(session);
-    assert!(Store::open(&path, CACHE_BYTES).is_ok());
+    assert!(Store::open(&path, CACHE_BYTES, &[7; 32]).is_ok());
 }
 
 #[tokio::test]

@@ -10,11 +10,14 @@ mod files;
 mod life;
 mod model;
 mod rewrite;
+mod tenant;
 
 use crate::clock::Timestamp;
 use crate::id::{AgentId, ChannelType, EntryId, OpaqueId, SessionKey, TenantId};
 use crate::message::{Attachment, Author, ChatKind, Identity, Inbound, ReplyAddress};
 
+use super::place::InDirectory;
+use super::seal::Keyring;
 use super::{
     ArchivedRow, Delivery, FileRow, Life, Line, NewDelivery, Note, Parked, ParkedItem, SessionRow, SessionStore, Store,
     Turn, Waiting,
@@ -90,7 +93,12 @@ fn turn(answered: Vec<u64>, text: &str, deliveries: Vec<NewDelivery>, at: u64) -
 }
 
 fn open(directory: &tempfile::TempDir) -> Store {
-    Store::open(&directory.path().join("store.redb"), CACHE_BYTES).unwrap()
+    Store::open(&directory.path().join("store.redb"), CACHE_BYTES, &[7; 32]).unwrap()
+}
+
+/// With values as they are, so that words can be looked for in the file.
+fn open_plain(directory: &tempfile::TempDir) -> Store {
+    Store::open_at(InDirectory::new(&directory.path().join("store.redb")), Keyring::plain()).unwrap()
 }
 
 /// All that is known of a conversation. The ids of deliveries are random and left out.

@@ -196,14 +196,14 @@ proptest! {
         runtime.block_on(async {
             let home = tempfile::tempdir().unwrap();
             let path = home.path().join("store.redb");
-            let mut store = open(&home);
+            let mut store = open_plain(&home);
             let n_bytes_new = std::fs::metadata(&path).unwrap().len();
             let mut n = 0;
             for op in ops {
                 match op {
                     Op::Reopen => {
                         drop(store);
-                        store = open(&home);
+                        store = open_plain(&home);
                     }
                     Op::Erase { key, is_all } => erase(&store, &path, key, is_all).await,
                     op => run(&store, op, &mut n).await,
@@ -213,7 +213,7 @@ proptest! {
                 erase(&store, &path, key, true).await;
             }
             drop(store);
-            drop(open(&home));
+            drop(open_plain(&home));
             assert_eq!(in_file(&path), Vec::<String>::new());
             let left = std::fs::metadata(&path).unwrap().len();
             assert!(left <= n_bytes_new, "an empty store has {n_bytes_new} bytes, this one {left}");
@@ -287,7 +287,7 @@ async fn a_copy_that_was_left_is_removed_by_whoever_has_the_store() {
     let store = open(&home);
     let new = home.path().join("store.redb.new");
     std::fs::write(&new, "half of a copy").unwrap();
-    let other = Store::open(&home.path().join("store.redb"), CACHE_BYTES);
+    let other = Store::open(&home.path().join("store.redb"), CACHE_BYTES, &[7; 32]);
     assert!(matches!(other, Err(Error::Locked { .. })));
     assert!(new.exists(), "the one who has it may be writing it");
     drop(store);

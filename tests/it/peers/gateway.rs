@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::http::{Method, Request, StatusCode, header};
 use frontdesk::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use frontdesk::document::Variables;
+use frontdesk::gateway::device_key::{DeviceKey, Sources};
 use frontdesk::gateway::{Gateway, Options, ReloadError, Reloaded, socket};
 use frontdesk::store::Store;
 use http_body_util::{BodyExt as _, Full};
@@ -110,12 +111,18 @@ impl TestGateway {
         self.clock.now()
     }
 
+    /// What opens its store.
+    pub(crate) fn wrapping_key(&self) -> [u8; 32] {
+        let store = self.home.path().join("frontdesk.redb");
+        DeviceKey::load(self.home.path(), &Sources::default(), &store).unwrap().wrapping_key()
+    }
+
     /// Starts over what is in the home.
     pub(crate) async fn power_on(&mut self) {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (home, clock) = (self.home.path().to_owned(), Arc::clone(&self.clock));
         let started = runtime.spawn(async move {
-            let options = Options { home, variables: Arc::new(NoVariables), clock };
+            let options = Options { home, variables: Arc::new(NoVariables), clock, device_key: Sources::default() };
             let gateway = Gateway::start(options).await.unwrap();
             frontdesk::admin::listen(&gateway).unwrap();
             gateway
