@@ -74,11 +74,15 @@ impl Clocks {
         (self.jump_ms() > 0).then_some((first, counted))
     }
 
+    /// Does the wall clock say that it is earlier than it was before?
+    fn is_behind(self) -> bool {
+        self.latest_seen.is_some_and(|seen| self.now.plus_ms(TOLERANCE_MS) < seen)
+    }
+
     /// What to archive; `None`: nothing, whatever lies there.
     pub(super) fn bounds(self, ttl_ms: Option<u64>) -> Option<Bounds> {
         let ttl_ms = ttl_ms?;
-        let is_behind = self.latest_seen.is_some_and(|seen| self.now.plus_ms(TOLERANCE_MS) < seen);
-        if is_behind {
+        if self.is_behind() {
             return None;
         }
         let before = Timestamp(self.now.0.saturating_sub(ttl_ms));
@@ -124,6 +128,17 @@ impl Gateway {
             elapsed_ms: self.0.clock.elapsed_ms().saturating_sub(self.0.started_elapsed_ms),
             latest_seen,
         }
+    }
+
+    /// What is wrong with the wall clock, when it was later before.
+    pub(super) fn clock_behind(&self, latest_seen: Option<Timestamp>) -> Option<String> {
+        let clocks = self.clocks(latest_seen);
+        let seen = latest_seen.filter(|_| clocks.is_behind())?;
+        Some(format!(
+            "the clock says {}, and it was {seen} before: it is behind, and nothing expires until it is right; set the \
+             clock, for example with `timedatectl set-ntp true`",
+            clocks.now
+        ))
     }
 
     /// How long ago something was stamped, also when the wall clock was set forward since.

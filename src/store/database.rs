@@ -28,6 +28,8 @@ pub(super) struct Database {
     place: Box<dyn Place>,
     cache_bytes: usize,
     keyring: Keyring,
+    /// Why it was never opened, and never is.
+    why_unusable: Option<String>,
     /// `None` while the disk does not let it be opened.
     current: RwLock<Option<redb::Database>>,
     /// The writer's.
@@ -66,16 +68,36 @@ pub(super) enum Durable {
 impl Database {
     /// Opens or creates what lies there. What `keyring` held before does not count.
     pub(super) fn open(place: impl Place + 'static, cache_bytes: usize, keyring: Keyring) -> Result<Self, Error> {
-        let (current, journal, n_syncs) = (RwLock::new(None), Mutex::new(None), AtomicU64::new(0));
-        let database = Self { place: Box::new(place), cache_bytes, keyring, current, journal, n_syncs };
+        let database = Self::closed(place, cache_bytes, keyring, None);
         database.reopen()?;
         Ok(database)
+    }
+
+    /// One that is never opened: what lies there stays as it is.
+    pub(super) fn unusable(place: impl Place + 'static, keyring: Keyring, why: String) -> Self {
+        Self::closed(place, 0, keyring, Some(why))
+    }
+
+    fn closed(place: impl Place + 'static, cache_bytes: usize, keyring: Keyring, why_unusable: Option<String>) -> Self {
+        let (current, journal, n_syncs) = (RwLock::new(None), Mutex::new(None), AtomicU64::new(0));
+        Self { place: Box::new(place), cache_bytes, keyring, why_unusable, current, journal, n_syncs }
+    }
+
+    pub(super) fn why_unusable(&self) -> Option<&str> {
+        self.why_unusable.as_deref()
+    }
+
+    fn not_open(&self) -> Error {
+        match &self.why_unusable {
+            Some(why) => Error::Unusable { why: why.clone() },
+            None => Error::Storage("the disk failed and the file could not be opened again".into()),
+        }
     }
 
     /// A view of what was committed last. Hold it for one short read.
     pub(super) fn read(&self) -> Result<View<'_>, Error> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        let transaction = current.as_ref().ok_or_else(not_open)?.begin_read()?;
+        let transaction = current.as_ref().ok_or_else(|| self.not_open())?.begin_read()?;
         Ok(View { transaction, keyring: &self.keyring, _current: current })
     }
 
@@ -87,9 +109,9 @@ impl Database {
         plan: impl FnOnce(&mut Tables<'_>) -> Result<(), Error>,
     ) -> Result<(), Failed> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        let database = current.as_ref().ok_or_else(not_open).map_err(Failed::database)?;
+        let database = current.as_ref().ok_or_else(|| self.not_open()).map_err(Failed::database)?;
         let mut journal = self.journal();
-        let journal = journal.as_mut().ok_or_else(not_open).map_err(Failed::database)?;
+        let journal = journal.as_mut().ok_or_else(|| self.not_open()).map_err(Failed::database)?;
         if journal.is_broken() {
             journal.probe().map_err(Failed::journal)?;
         }
@@ -149,7 +171,7 @@ impl Database {
 
     /// What was to be synced later is on the disk when this returns.
     pub(super) fn sync(&self) -> Result<(), Error> {
-        match self.journal().as_mut().ok_or_else(not_open)? {
+        match self.journal().as_mut().ok_or_else(|| self.not_open())? {
             journal if journal.is_synced() => Ok(()),
             journal => self.sync_journal(journal),
         }
@@ -163,13 +185,13 @@ impl Database {
     /// Brings the database up to the journal.
     pub(super) fn checkpoint(&self) -> Result<(), Error> {
         let mut journal = self.journal();
-        let journal = journal.as_mut().ok_or_else(not_open)?;
+        let journal = journal.as_mut().ok_or_else(|| self.not_open())?;
         if journal.is_empty() {
             return Ok(());
         }
         self.may_grow()?;
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        let transaction = current.as_ref().ok_or_else(not_open)?.begin_write()?;
+        let transaction = current.as_ref().ok_or_else(|| self.not_open())?.begin_write()?;
         begin_epoch(&mut Tables::open(&transaction, &self.keyring)?, journal.next_epoch())?;
         self.commit(transaction)?;
         journal.restart();
@@ -256,7 +278,7 @@ impl Database {
         copy: impl FnOnce(&ReadTransaction, &redb::Database) -> Result<T, Error>,
     ) -> Result<T, Error> {
         self.checkpoint()?;
-        self.journal().as_mut().ok_or_else(not_open)?.wipe()?;
+        self.journal().as_mut().ok_or_else(|| self.not_open())?.wipe()?;
         let copied = put_copy(&*self.place, self.cache_bytes, |new| copy(&*self.read()?, new));
         let (copied, new) = copied.inspect_err(|_| discard(&*self.place))?;
         let is_known = self.place.sync();
@@ -351,10 +373,6 @@ impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Database").finish_non_exhaustive()
     }
-}
-
-fn not_open() -> Error {
-    Error::Storage("the disk failed and the file could not be opened again".into())
 }
 
 fn open_checked(place: &dyn Place, cache_bytes: usize, keyring: &Keyring) -> Result<redb::Database, Error> {

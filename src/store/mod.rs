@@ -115,7 +115,28 @@ impl Store {
     /// # Errors
     /// [`Error::Locked`], [`Error::Open`], [`Error::TooNew`], [`Error::DataKey`], [`Error::Storage`].
     pub fn open(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Result<Self, Error> {
-        Self::start(Database::open(InDirectory::new(path), cache_bytes, Keyring::new(wrapping_key)?)?)
+        let keyring = Keyring::new(wrapping_key)?;
+        // What a damaged page does to redb is not always an error.
+        let opened = salvage::caught(|| Database::open(InDirectory::new(path), cache_bytes, keyring));
+        Self::start(opened.map_err(|panic| Error::Open { path: path.display().to_string(), source: panic.into() })??)
+    }
+
+    /// In the place of one that cannot be opened, so that a gateway can say why: it answers [`Error::Unusable`] to
+    /// everything, and what lies at the path is not touched.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] when the cipher cannot be used.
+    pub fn unusable(path: &Path, why: &str, wrapping_key: &[u8; 32]) -> Result<Self, Error> {
+        let (place, keyring) = (InDirectory::new(path), Keyring::new(wrapping_key)?);
+        let database = Arc::new(Database::unusable(place, keyring, why.to_owned()));
+        let writer = Writer::unusable(why.to_owned());
+        Ok(Self { shared: Arc::new(Shared { writer, database, erasing: tokio::sync::Mutex::default() }) })
+    }
+
+    /// Why nothing of it can be read or written, if it is [`Self::unusable`].
+    #[must_use]
+    pub fn why_unusable(&self) -> Option<&str> {
+        self.shared.database.why_unusable()
     }
 
     /// Like [`Self::open`], where a test has it in its hands.

@@ -16,9 +16,7 @@ use super::rewrite::STEP_BYTES;
 use super::salvage::{Damaged, Row, read_all};
 use super::scope::restore_tenant;
 use super::seal::Keyring;
-use super::tables::{
-    self, ACTIVITY, FORMAT, MARKS_BY_TIME, META, Number, PEERS, SESSIONS, Tables, Visitor, hour,
-};
+use super::tables::{self, ACTIVITY, FORMAT, MARKS_BY_TIME, META, Number, PEERS, SESSIONS, Tables, Visitor, hour};
 use super::values::{PlainTable, RowKey, ValueTable, Values};
 use super::versioned::Versioned;
 use super::{Error, disk};
@@ -289,7 +287,9 @@ impl Mend<'_, '_> {
         let live = tables.sessions.get((tenant, key))?;
         let is_lost = live.is_none()
             && (n_filed > 0
-                || archived.last().is_none_or(|last| last.session.n_lines < n_lines || last.session.n_parked < n_parked));
+                || archived
+                    .last()
+                    .is_none_or(|last| last.session.n_lines < n_lines || last.session.n_parked < n_parked));
         let live = match (live, is_lost) {
             (live, false) => live,
             (_, true) => made_again(tables, (tenant, key), archived.last().map(|last| &last.session))?,

@@ -15,8 +15,8 @@ use redb::{
 
 use super::Error;
 use super::database;
-use super::log;
 use super::journal::{Journal, Unusable};
+use super::log;
 use super::overlay::Original;
 use super::place;
 use super::seal::Keyring;

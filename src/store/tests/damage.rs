@@ -137,7 +137,10 @@ async fn a_sound_store_is_found_to_be_sound_and_not_a_byte_changes() {
     let found = checked(&home).unwrap();
     assert_eq!(found.problems, Vec::<String>::new());
     assert_eq!((found.format, found.n_batches, found.n_problems), (Some(tables::FORMAT), 0, 0));
-    assert!(found.rows.iter().all(|(name, n)| *n > 0 || ["approvals", "unresolved", "erasing"].contains(&&**name)), "{found:?}");
+    assert!(
+        found.rows.iter().all(|(name, n)| *n > 0 || ["approvals", "unresolved", "erasing"].contains(&&**name)),
+        "{found:?}"
+    );
     assert!(bytes(&home) == before);
     assert_eq!(repair(&store_of(&home), CACHE_BYTES, &KEY).unwrap().kept, Vec::<std::path::PathBuf>::new());
     assert!(bytes(&home) == before);
@@ -180,7 +183,11 @@ fn what_is_no_store_is_not_checked() {
 /// sound and holds all but what was damaged. Returns whether it was repaired.
 fn look(home: &tempfile::TempDir, before: &Rows, what: &str) -> bool {
     let damaged = bytes(home);
-    let found = checked(home).unwrap_or_else(|error| Checked { n_problems: 1, problems: vec![error.to_string()], ..Checked::default() });
+    let found = checked(home).unwrap_or_else(|error| Checked {
+        n_problems: 1,
+        problems: vec![error.to_string()],
+        ..Checked::default()
+    });
     assert!(bytes(home) == damaged, "{what}: checking changed something");
     if found.n_problems == 0 {
         let after = rows_after_start(home).unwrap_or_else(|error| panic!("{what}: nothing was found, and {error}"));
