@@ -17,6 +17,8 @@ const SWEEP: Duration = Duration::from_secs(60 * 60);
 /// How soon it is noticed that somebody has set the clock.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(10);
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// How long the file of an earlier format is kept after the upgrade, for whoever wants to go back.
+const OLD_FORMAT_KEPT_MS: u64 = 7 * DAY_MS;
 /// How far the two clocks may be apart before one is not believed.
 const TOLERANCE_MS: u64 = 60 * 1000;
 
@@ -181,6 +183,9 @@ impl Gateway {
                 () = self.0.sweep_now.notified() => {}
             }
             self.finish_erasing().await;
+            if let Err(error) = self.0.store.forget_kept(self.older_than(OLD_FORMAT_KEPT_MS).0) {
+                tracing::warn!(%error, "a store of an earlier format, kept at the upgrade, cannot be removed");
+            }
             match self.archive_expired().await {
                 Ok(0) => {}
                 Ok(n_archived) => tracing::info!(n_archived, "conversations were archived: nobody wrote for long"),

@@ -169,6 +169,11 @@ impl Database {
         Ok(self.place.room()?)
     }
 
+    /// Removes files of earlier formats that were kept before this time, in milliseconds since 1970.
+    pub(super) fn forget_kept(&self, before: u64) -> Result<(), Error> {
+        Ok(self.place.forget_kept(before)?)
+    }
+
     /// What was to be synced later is on the disk when this returns.
     pub(super) fn sync(&self) -> Result<(), Error> {
         match self.journal().as_mut().ok_or_else(|| self.not_open())? {
@@ -279,7 +284,12 @@ impl Database {
     ) -> Result<T, Error> {
         self.checkpoint()?;
         self.journal().as_mut().ok_or_else(|| self.not_open())?.wipe()?;
-        let copied = put_copy(&*self.place, self.cache_bytes, |new| copy(&*self.read()?, new));
+        let copied = put_copy(&*self.place, self.cache_bytes, |new| {
+            let copied = copy(&*self.read()?, new)?;
+            // What is to be gone is in the file of an earlier format too.
+            self.place.forget_kept(u64::MAX)?;
+            Ok(copied)
+        });
         let (copied, new) = copied.inspect_err(|_| discard(&*self.place))?;
         let is_known = self.place.sync();
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);

@@ -342,6 +342,14 @@ impl Store {
         Ok(())
     }
 
+    /// Removes the files of earlier formats that upgrades kept before this time. A rewrite removes all of them.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn forget_kept(&self, before: Timestamp) -> Result<(), Error> {
+        self.shared.database.forget_kept(before.0)
+    }
+
     /// Are erased words still in the file?
     ///
     /// # Errors

@@ -42,6 +42,9 @@ pub(super) trait Place: Send + Sync {
     /// Keeps the old one, of this format, under another name too.
     fn keep(&self, format: u32) -> io::Result<()>;
 
+    /// Removes what [`Self::keep`] kept before this time, in milliseconds since 1970.
+    fn forget_kept(&self, before: u64) -> io::Result<()>;
+
     /// Opens the journal beside it; makes an empty one when there is none.
     fn journal(&self) -> io::Result<Box<dyn StorageBackend>>;
 
@@ -161,6 +164,22 @@ impl Place for InDirectory {
         let kept = self.beside(&format!(".format-{format}"));
         remove(&kept)?;
         fs::hard_link(&self.path, kept)
+    }
+
+    fn forget_kept(&self, before: u64) -> io::Result<()> {
+        let start = self.beside(".format-");
+        let Some(start) = start.file_name() else { return Ok(()) };
+        for entry in fs::read_dir(self.directory())? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let number = name.as_encoded_bytes().strip_prefix(start.as_encoded_bytes());
+            let is_kept = number.is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit));
+            // Its contents are older; this is when it got the name.
+            if is_kept && entry.metadata()?.ctime().saturating_mul(1000).cast_unsigned() < before {
+                remove(&entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     fn journal(&self) -> io::Result<Box<dyn StorageBackend>> {
