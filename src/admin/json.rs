@@ -207,7 +207,7 @@ pub(super) fn parked(parked: &Parked) -> Value {
         ParkedItem::Message(inbound) => ("message", &inbound.text),
         ParkedItem::Delivery(delivery) => ("reply", &delivery.content.text),
     };
-    json!({ "at": time(parked.at), "what": what, "reason": parked.reason, "text": text })
+    json!({ "id": parked.id(), "at": time(parked.at), "what": what, "reason": parked.reason, "text": text })
 }
 
 fn text(id: Option<&OpaqueId>) -> Option<&str> {

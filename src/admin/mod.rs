@@ -24,6 +24,9 @@
 //! | `GET /api/v1/sessions/memory?key[&tenant&episode]` | notes and names of working files of a conversation |
 //! | `GET /api/v1/sessions/file?key&name[&tenant&episode]` | one working file |
 //! | `GET`, `DELETE /api/v1/sessions/unresolved?channel&words` | messages without a conversation |
+//! | `GET /api/v1/deliveries?tenant&key&state&text&after&limit` | a page of replies that wait and of what was set aside |
+//! | `POST /api/v1/deliveries/retry?key&id[&tenant][&anyway]` | puts back what was set aside |
+//! | `POST /api/v1/deliveries/drop?key[&tenant]&(id\|all)` | removes one of them, or all that was set aside under a key |
 //! | `GET /api/v1/pairing?channel`, `GET /api/v1/pairing/allowed?channel` | strangers who wait, and who was approved |
 //! | `POST /api/v1/pairing/approve`, `POST /api/v1/pairing/reject` | body `{"channel","code"}`; 429 when codes are guessed |
 //! | `POST /api/v1/pairing/revoke` | body `{"channel","subject"}` |
@@ -38,6 +41,7 @@
 mod access;
 pub(crate) mod config;
 mod context;
+mod deliveries;
 mod export;
 mod import;
 mod json;
@@ -92,6 +96,7 @@ fn router(gateway: Gateway) -> Router {
         .route("/api/v1/config/undo", post(undo))
         .merge(pairing::routes())
         .merge(unresolved::routes())
+        .merge(deliveries::routes())
         .route("/api/v1/import/session", post(import::session).layer(DefaultBodyLimit::max(import::MAX_BODY_BYTES)))
         .merge(context::routes())
         .merge(tenants::routes())

@@ -42,22 +42,31 @@ impl Named {
                 found.push((tenant, session));
             }
         }
-        let (Some((tenant, session)), more) = (found.pop(), found) else {
-            return Err(Error::NotFound(format!(
+        let (tenant, session) = only(&key, found)?.ok_or_else(|| {
+            Error::NotFound(format!(
                 "there is no session {key}; `sessions list` shows those there are, `sessions list --archived` those that are over"
-            )));
-        };
-        if !more.is_empty() {
-            let all = more.iter().map(|(tenant, _)| tenant).chain([&tenant]);
-            let names: Vec<&str> =
-                all.map(|tenant| tenant.as_ref().map_or("\"\" (the owner's own)", TenantId::as_str)).collect();
-            let names = names.join(", ");
-            return Err(Error::Ambiguous(format!(
-                "several tenants have a session {key}: {names}; say which one with --tenant"
-            )));
-        }
+            ))
+        })?;
         Ok(Place { tenant, key, session })
     }
+}
+
+/// The one that was found; several must be told apart by the caller.
+pub(super) fn only<T>(
+    key: &SessionKey,
+    mut found: Vec<(Option<TenantId>, T)>,
+) -> Result<Option<(Option<TenantId>, T)>, Error> {
+    if found.len() > 1 {
+        let name = |tenant: &Option<TenantId>| {
+            tenant.as_ref().map_or("\"\" (the owner's own)".to_owned(), ToString::to_string)
+        };
+        let names: Vec<String> = found.iter().map(|(tenant, _)| name(tenant)).collect();
+        let names = names.join(", ");
+        return Err(Error::Ambiguous(format!(
+            "several tenants have a session {key}: {names}; say which one with --tenant"
+        )));
+    }
+    Ok(found.pop())
 }
 
 impl Place {

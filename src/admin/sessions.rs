@@ -123,7 +123,9 @@ pub(super) async fn show(
         Episode::Live(session, row) => {
             set("session", json::row(row));
             set("waiting", session.waiting(MAX_LINES)?.iter().map(json::waiting).collect());
-            set("undelivered", session.undelivered()?.iter().map(json::delivery).collect());
+            let of_tenant = gateway.store().tenant(place.tenant.as_ref());
+            let undelivered = of_tenant.undelivered(Some(&place.key), None, MAX_LINES)?;
+            set("undelivered", undelivered.iter().map(json::delivery).collect());
             set("parked", session.parked(MAX_LINES)?.iter().map(json::parked).collect());
         }
         Episode::Archived(episode) => set("session", json::archived(episode.row())),

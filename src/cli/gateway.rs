@@ -106,6 +106,9 @@ fn start_failure(error: StartError) -> Failure {
             (Exit::Config, "make it a directory that this user may write, or choose another with --home DIR")
         }
         StartError::Store(store::Error::TooNew { .. }) => (Exit::Config, "install that version again"),
+        StartError::Store(store::Error::DataKey) => {
+            (Exit::Config, "put the device key of this store back from a copy, or restore a backup")
+        }
         StartError::Store(store::Error::Open { .. }) => {
             (Exit::Config, "see that this user may write it and that it is a store of Frontdesk")
         }

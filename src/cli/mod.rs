@@ -6,6 +6,7 @@
 mod client;
 mod config;
 mod context;
+mod deliveries;
 mod doctor;
 mod gateway;
 mod import;
@@ -59,6 +60,9 @@ enum Command {
     /// Look at tenants, or erase one
     #[command(subcommand)]
     Tenants(tenants::Tenants),
+    /// Look at what was not delivered or not answered, and decide on it
+    #[command(subcommand)]
+    Deliveries(deliveries::Deliveries),
     /// Let strangers write, or not
     #[command(subcommand)]
     Pairing(pairing::Pairing),
@@ -175,6 +179,7 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Gateway(command) => gateway::run(&context, command),
         Command::Sessions(command) => sessions::run(&context, command),
         Command::Tenants(command) => tenants::run(&context, command),
+        Command::Deliveries(command) => deliveries::run(&context, command),
         Command::Pairing(command) => pairing::run(&context, command),
         Command::Route(command) => route::run(&context, command),
         Command::Config(command) => config::run(&context, command),

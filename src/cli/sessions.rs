@@ -253,8 +253,9 @@ fn print_session(context: &Context, shown: &Value) {
     }
     for item in list("parked") {
         line(&format!(
-            "{}  ({} set aside: {}) {}",
+            "{}  ({} {} set aside: {}) {}",
             field(&item, "at"),
+            field(&item, "id"),
             field(&item, "what"),
             field(&item, "reason"),
             text(&item)

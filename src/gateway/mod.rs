@@ -8,6 +8,7 @@
 //! address of the message that caused it; a turn that began keeps the configuration it began with.
 
 mod api;
+mod deliveries;
 pub mod device_key;
 mod home;
 mod host;
@@ -44,6 +45,7 @@ use crate::id::SessionKey;
 use crate::session::lane::Lanes;
 use crate::store::{self, Resume, Store};
 
+pub use deliveries::{DeliveryError, Repeat};
 pub use home::{Error as HomeError, Home, find_store, socket};
 pub use import::{Import, ImportError, check_scope};
 pub use pairing::PairingError;
@@ -459,8 +461,8 @@ impl Gateway {
             let (n_waiting, n_replies) = (resume.waiting.len(), resume.deliveries.len());
             tracing::info!(n_waiting, n_replies, "taking up what was left");
         }
-        for delivery in resume.deliveries {
-            self.deliver(delivery);
+        for name in resume.deliveries {
+            self.deliver(name);
         }
         for (tenant, session_key) in resume.waiting {
             self.wake((tenant, session_key));

@@ -3,7 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Gateway;
@@ -11,7 +11,7 @@ use crate::channel::{Reply, Sent};
 use crate::id::{EntryId, TenantId};
 use crate::message::ReplyAddress;
 use crate::session::lane::LaneId;
-use crate::store::{self, Delivery, SessionStore};
+use crate::store::{self, Delivery, DeliveryName, SessionStore};
 use futures_util::FutureExt as _;
 
 /// Wait after the first failed attempt; it doubles every time.
@@ -23,46 +23,64 @@ const MAX_AGE_MS: u64 = 24 * 60 * 60 * 1000;
 /// What is said outside of a conversation is stale sooner: a pairing code ends after this.
 const MAX_NOTICE_AGE_MS: u64 = 60 * 60 * 1000;
 
-/// Replies on their way, for each address with a worker.
+/// Replies on their way, for each address with a worker: only their names. What they say is in the store, and one that is
+/// gone from there is passed over.
 #[derive(Debug, Default)]
 pub(super) struct Outbox(Mutex<HashMap<ReplyAddress, Queue>>);
 
 /// Replies to one address: the one that a worker sends, and those behind it.
 #[derive(Debug, Default)]
 struct Queue {
-    sending: String,
-    behind: VecDeque<Delivery>,
+    sending: Box<str>,
+    /// Attempts at that one, in this process.
+    n_tries: u32,
+    behind: VecDeque<Name>,
+}
+
+/// A reply of one conversation. Replies to one address are mostly of one conversation, so they share its name.
+#[derive(Debug, Clone)]
+struct Name {
+    lane: Arc<LaneId>,
+    id: Box<str>,
 }
 
 impl Outbox {
-    /// True: the caller must start a worker for this address. A reply that is on its way stays there once.
-    fn push(&self, delivery: Delivery) -> bool {
-        match self.lock().entry(delivery.content.address.clone()) {
+    /// True: the caller must start a worker for this address.
+    fn push(&self, DeliveryName { id, tenant, key, address }: DeliveryName) -> bool {
+        let lane: LaneId = (tenant, key);
+        match self.lock().entry(address) {
             Entry::Occupied(mut queue) => {
-                let Queue { sending, behind } = queue.get_mut();
-                if *sending != delivery.id && behind.iter().all(|other| other.id != delivery.id) {
-                    behind.push_back(delivery);
+                let behind = &mut queue.get_mut().behind;
+                // The one that is sent may have been set aside and put back a moment ago, so it may come again; if it
+                // was not, it is settled by then.
+                if behind.iter().all(|other| *other.id != *id) {
+                    let lane = match behind.back() {
+                        Some(last) if *last.lane == lane => Arc::clone(&last.lane),
+                        _ => Arc::new(lane),
+                    };
+                    behind.push_back(Name { lane, id: id.into() });
                 }
                 false
             }
             Entry::Vacant(queue) => {
-                queue.insert(Queue { sending: String::new(), behind: VecDeque::from([delivery]) });
+                let behind = VecDeque::from([Name { lane: Arc::new(lane), id: id.into() }]);
+                queue.insert(Queue { behind, ..Queue::default() });
                 true
             }
         }
     }
 
     /// Drops replies of a conversation that was erased. One that is on its way is not looked for: it sees for itself.
-    pub(super) fn forget(&self, (tenant, session_key): &LaneId) {
+    pub(super) fn forget(&self, lane: &LaneId) {
         for queue in self.lock().values_mut() {
-            queue.behind.retain(|delivery| delivery.tenant != *tenant || delivery.key != *session_key);
+            queue.behind.retain(|name| *name.lane != *lane);
         }
     }
 
     /// The same of all conversations of a tenant.
     pub(super) fn forget_tenant(&self, tenant: Option<&TenantId>) {
         for queue in self.lock().values_mut() {
-            queue.behind.retain(|delivery| delivery.tenant.as_ref() != tenant);
+            queue.behind.retain(|name| name.lane.0.as_ref() != tenant);
         }
     }
 
@@ -71,12 +89,23 @@ impl Outbox {
         self.lock().keys().map(|address| address.entry().clone()).collect()
     }
 
-    fn next(&self, address: &ReplyAddress) -> Option<Delivery> {
+    /// Attempts at this reply in this process, if it is the one that is being sent to its address.
+    pub(super) fn n_tries(&self, address: &ReplyAddress, id: &str) -> u32 {
+        self.lock().get(address).filter(|queue| *queue.sending == *id).map_or(0, |queue| queue.n_tries)
+    }
+
+    fn note_try(&self, address: &ReplyAddress) {
+        if let Some(queue) = self.lock().get_mut(address) {
+            queue.n_tries = queue.n_tries.saturating_add(1);
+        }
+    }
+
+    fn next(&self, address: &ReplyAddress) -> Option<Name> {
         let mut queues = self.lock();
         let queue = queues.get_mut(address)?;
         match queue.behind.pop_front() {
             Some(next) => {
-                queue.sending.clone_from(&next.id);
+                (queue.sending, queue.n_tries) = (next.id.clone(), 0);
                 Some(next)
             }
             None => {
@@ -95,8 +124,13 @@ impl Outbox {
 enum Attempt {
     /// It is out of the outbox.
     Done,
-    /// It stays; try again after this long.
-    Later(Option<Duration>),
+    /// It stays; try again.
+    Later {
+        /// After this long, if the vendor asked for it.
+        asked: Option<Duration>,
+        /// In so many milliseconds it is too old.
+        left_ms: u64,
+    },
     /// A bug.
     Panicked,
 }
@@ -104,18 +138,18 @@ enum Attempt {
 impl Gateway {
     pub(super) fn deliver_all(&self, deliveries: Vec<Delivery>) {
         for delivery in deliveries {
-            self.deliver(delivery);
+            self.deliver(delivery.into());
         }
     }
 
     /// Sends a committed reply, behind those that are on their way to the same address.
-    pub(super) fn deliver(&self, delivery: Delivery) {
-        let address = delivery.content.address.clone();
-        if self.0.outbox.push(delivery) {
+    pub(super) fn deliver(&self, name: DeliveryName) {
+        let address = name.address.clone();
+        if self.0.outbox.push(name) {
             let gateway = self.clone();
             self.spawn(async move {
-                while let Some(delivery) = gateway.0.outbox.next(&address) {
-                    if gateway.send(delivery).await.is_none() {
+                while let Some(name) = gateway.0.outbox.next(&address) {
+                    if gateway.send(&address, &name).await.is_none() {
                         return;
                     }
                 }
@@ -124,35 +158,40 @@ impl Gateway {
     }
 
     /// Sends one reply until it is settled or set aside. `None`: the gateway stops.
-    async fn send(&self, mut delivery: Delivery) -> Option<()> {
-        let session = self.0.store.tenant(delivery.tenant.as_ref()).session(&delivery.key);
+    async fn send(&self, address: &ReplyAddress, Name { lane, id }: &Name) -> Option<()> {
+        let session = self.0.store.tenant(lane.0.as_ref()).session(&lane.1);
         let mut wait = FIRST_WAIT;
         loop {
             if self.0.stop.is_cancelled() {
                 return None;
             }
+            self.0.outbox.note_try(address);
             // An attempt that began may end: cutting it off would leave it unclear.
-            let attempt = AssertUnwindSafe(self.attempt(&session, &mut delivery)).catch_unwind().await;
-            let asked = match attempt.unwrap_or(Ok(Attempt::Panicked)) {
+            let attempt = AssertUnwindSafe(self.attempt(&session, id)).catch_unwind().await;
+            let (asked, left_ms) = match attempt.unwrap_or(Ok(Attempt::Panicked)) {
                 Ok(Attempt::Done) => return Some(()),
-                Ok(Attempt::Later(asked)) => asked,
+                Ok(Attempt::Later { asked, left_ms }) => (asked, left_ms),
                 // A bug of an adapter must not hold up what waits behind this one.
                 Ok(Attempt::Panicked) => {
                     let reason = "the program failed while it sent this; please report the log".to_owned();
-                    match self.set_aside(&session, &delivery, reason).await {
+                    match self.set_aside(&session, id, reason).await {
                         Ok(_) => return Some(()),
-                        Err(_error) => None,
+                        Err(_error) => (None, MAX_AGE_MS),
                     }
                 }
                 Err(store::Error::Gone { .. }) => return Some(()),
+                Err(error @ store::Error::Value { .. }) => {
+                    tracing::error!(delivery.id = %id, %error, "a reply is left in the outbox");
+                    return Some(());
+                }
                 Err(error) => {
-                    tracing::error!(delivery.id = %delivery.id, %error, "the store failed while a reply was sent");
-                    None
+                    tracing::error!(delivery.id = %id, %error, "the store failed while a reply was sent");
+                    (None, MAX_AGE_MS)
                 }
             };
             // Whatever a vendor asks for, after a day the reply is set aside and the next one has its turn.
-            let left = max_age_ms(&delivery).saturating_sub(self.age_ms(delivery.created_at)) + 1;
-            let pause = jitter(wait).max(asked.unwrap_or_default()).min(Duration::from_millis(left));
+            let left = Duration::from_millis(left_ms.saturating_add(1));
+            let pause = jitter(wait).max(asked.unwrap_or_default()).min(left);
             wait = (wait * 2).min(LONGEST_WAIT);
             tokio::select! {
                 () = self.0.stop.cancelled() => return None,
@@ -163,77 +202,76 @@ impl Gateway {
         }
     }
 
-    async fn attempt(&self, session: &SessionStore, delivery: &mut Delivery) -> Result<Attempt, store::Error> {
+    /// What it says is in memory for the time of the attempt only.
+    async fn attempt(&self, session: &SessionStore, id: &str) -> Result<Attempt, store::Error> {
+        // Erased or dropped meanwhile: nobody may hear it.
+        let Some(delivery) = session.claim_delivery(id)? else { return Ok(Attempt::Done) };
         let address = &delivery.content.address;
-        // Erased meanwhile: nobody may hear it.
-        if !session.has_delivery(&delivery.id)? {
-            return Ok(Attempt::Done);
-        }
-        if self.age_ms(delivery.created_at) > max_age_ms(delivery) {
-            return self.set_aside(session, delivery, "it could not be delivered in time".to_owned()).await;
-        }
+        let age_ms = self.age_ms(delivery.unparked_at.unwrap_or(delivery.created_at));
+        let left_ms = max_age_ms(&delivery).checked_sub(age_ms);
+        let Some(left_ms) = left_ms else {
+            return self.set_aside(session, id, "it could not be delivered in time".to_owned()).await;
+        };
+        let later = |asked| Ok(Attempt::Later { asked, left_ms });
         if address.entry().as_str() == crate::id::API_ENTRY {
             // Whoever asked either reads this now or has gone; the answer is in the transcript. A notice is none.
             if !delivery.content.answers.is_empty() {
                 self.0.api.answer(address.target(), &delivery.content.text);
             }
-            session.settle_delivery(&delivery.id).await?;
+            session.settle_delivery(id).await?;
             return Ok(Attempt::Done);
         }
         let Some(entry) = self.0.live.load().entries.get(address.entry()).cloned() else {
-            return Ok(Attempt::Later(None));
+            return later(None);
         };
         if entry.stamp != address.stamp() {
             let reason = format!("the channel entry {} is another channel, or another tenant's, by now", entry.id);
-            return self.set_aside(session, delivery, reason).await;
+            return self.set_aside(session, id, reason).await;
         }
         let is_idempotent = entry.descriptor().send_is_idempotent;
         if !is_idempotent {
             if delivery.is_started {
                 let reason = "it may have been sent before the gateway stopped; the channel cannot tell".to_owned();
-                return self.set_aside(session, delivery, reason).await;
+                return self.set_aside(session, id, reason).await;
             }
-            session.start_delivery(&delivery.id).await?;
-            delivery.is_started = true;
+            session.start_delivery(id).await?;
         }
-        match entry.channel.send(&reply(delivery)).await {
+        match entry.channel.send(&reply(&delivery)).await {
             Sent::Delivered => {
                 entry.health.message_out(self.now());
-                session.settle_delivery(&delivery.id).await?;
+                session.settle_delivery(id).await?;
                 Ok(Attempt::Done)
             }
             Sent::NotYet { retry_after, reason } => {
-                tracing::info!(channel.name = %entry.id, delivery.id = %delivery.id, reason, "a reply was not taken yet");
+                tracing::info!(channel.name = %entry.id, delivery.id = %id, reason, "a reply was not taken yet");
                 entry.health.trouble(reason);
                 if !is_idempotent {
-                    session.unstart_delivery(&delivery.id).await?;
-                    delivery.is_started = false;
+                    session.unstart_delivery(id).await?;
                 }
-                Ok(Attempt::Later(retry_after))
+                later(retry_after)
             }
             Sent::Unclear { reason } if is_idempotent => {
                 entry.health.trouble(reason);
-                Ok(Attempt::Later(None))
+                later(None)
             }
             Sent::Unclear { reason } => {
                 entry.health.trouble(reason.clone());
-                self.set_aside(session, delivery, format!("nobody can tell whether it was sent: {reason}")).await
+                self.set_aside(session, id, format!("nobody can tell whether it was sent: {reason}")).await
             }
             Sent::Never { reason } => {
                 entry.health.trouble(reason.clone());
-                self.set_aside(session, delivery, reason).await
+                if !is_idempotent {
+                    // So that nobody takes it for one that may have been sent.
+                    session.unstart_delivery(id).await?;
+                }
+                self.set_aside(session, id, reason).await
             }
         }
     }
 
-    async fn set_aside(
-        &self,
-        session: &SessionStore,
-        delivery: &Delivery,
-        reason: String,
-    ) -> Result<Attempt, store::Error> {
-        tracing::warn!(delivery.id = %delivery.id, reason, "a reply was set aside");
-        session.park_delivery(&delivery.id, reason, self.now()).await?;
+    async fn set_aside(&self, session: &SessionStore, id: &str, reason: String) -> Result<Attempt, store::Error> {
+        tracing::warn!(delivery.id = %id, reason, "a reply was set aside");
+        session.park_delivery(id, reason, self.now()).await?;
         Ok(Attempt::Done)
     }
 }
@@ -260,4 +298,71 @@ fn jitter(wait: Duration) -> Duration {
     // Without random numbers the wait is as it is.
     let _ = aws_lc_rs::rand::fill(&mut byte);
     wait + wait.mul_f64(f64::from(byte.first().copied().unwrap_or(0)) / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::id::{OpaqueId, SessionKey};
+    use crate::store::NewDelivery;
+
+    fn name(key: &str, id: &str) -> DeliveryName {
+        let address = ReplyAddress::new(EntryId::new("hook").unwrap(), 0, "u");
+        DeliveryName { id: id.to_owned(), tenant: None, key: SessionKey::parse(key).unwrap(), address }
+    }
+
+    #[test]
+    fn replies_to_one_address_have_one_worker_and_keep_their_order() {
+        let outbox = Outbox::default();
+        let address = name("a", "1").address;
+        assert!(outbox.push(name("a", "1")), "a worker must be started");
+        for (key, id) in [("a", "2"), ("b", "3"), ("a", "2"), ("a", "4")] {
+            assert!(!outbox.push(name(key, id)));
+        }
+        outbox.forget(&(None, SessionKey::parse("b").unwrap()));
+        let next = || outbox.next(&address).map(|name| name.id.to_string());
+        assert_eq!([next(), next(), next()].map(Option::unwrap_or_default), ["1", "2", "4"]);
+        outbox.note_try(&address);
+        assert_eq!((outbox.n_tries(&address, "4"), outbox.n_tries(&address, "2")), (1, 0));
+        assert_eq!(next(), None);
+        assert!(outbox.push(name("a", "5")), "the worker has left");
+    }
+
+    #[test]
+    fn what_waits_behind_a_dead_address_costs_its_name_and_nothing_of_what_it_says() {
+        let text = "x".repeat(10_000);
+        let delivery = |n: u64| Delivery {
+            id: format!("dlv_{n:026}"),
+            tenant: None,
+            key: SessionKey::parse("webhook:a_peer_with_a_long_name").unwrap(),
+            seq: n,
+            created_at: Timestamp(n),
+            unparked_at: None,
+            is_started: false,
+            content: NewDelivery {
+                address: name("a", "1").address,
+                in_reply_to: OpaqueId::new("m").unwrap(),
+                answers: Vec::new(),
+                text: text.clone(),
+            },
+        };
+        let outbox = Outbox::default();
+        let info = allocation_counter::measure(|| {
+            (0..1000).for_each(|n| assert_eq!(outbox.push(delivery(n).into()), n == 0));
+        });
+        let each = info.bytes_current / 1000;
+        assert!((30..=100).contains(&each), "{each} bytes for each of a thousand replies");
+    }
+
+    #[test]
+    fn a_reply_that_is_put_back_before_its_worker_has_left_it_is_looked_at_again() {
+        let outbox = Outbox::default();
+        let address = name("a", "1").address;
+        outbox.push(name("a", "1"));
+        let next = || outbox.next(&address).map(|name| name.id.to_string());
+        assert_eq!(next().as_deref(), Some("1"));
+        assert!(!outbox.push(name("a", "1")));
+        assert_eq!((next().as_deref(), next()), (Some("1"), None));
+    }
 }

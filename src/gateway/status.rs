@@ -99,7 +99,7 @@ impl Gateway {
         let mut errors: Vec<String> = live.safe_mode.iter().map(|error| format!("safe mode: {error}")).collect();
         if counts.parked > 0 {
             warnings.push(format!(
-                "{} set aside: see `sessions show KEY`",
+                "{} set aside; see which and why with `frontdesk deliveries list`",
                 counted(counts.parked, "message or reply", "messages and replies")
             ));
         }

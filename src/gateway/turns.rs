@@ -93,7 +93,9 @@ impl Gateway {
                     store_wait = (store_wait * 2).min(LONGEST_WAIT);
                     // What failed may be on the disk all the same, and nobody sends what only the disk knows.
                     let session = self.0.store.tenant(lane.0.as_ref()).session(&lane.1);
-                    self.deliver_all(session.undelivered().unwrap_or_default());
+                    for name in session.undelivered_names().unwrap_or_default() {
+                        self.deliver(name);
+                    }
                 }
             }
         }
@@ -115,7 +117,7 @@ impl Gateway {
         let Some(row) = session.row()? else { return Ok(Next::Idle) };
         let Some(batch) = Batch::of(session.waiting(MAX_COLLECTED)?) else { return Ok(Next::Idle) };
         let last = batch.last();
-        if self.age_ms(last.inbound.received_at) > MAX_AGE_MS {
+        if self.age_ms(last.unparked_at.unwrap_or(last.inbound.received_at)) > MAX_AGE_MS {
             let reason = "it waited for more than a day".to_owned();
             session.park(batch.seqs(), reason, None, self.now()).await?;
             return Ok(Next::Again);
@@ -516,7 +518,7 @@ mod tests {
     use crate::testing::inbound;
 
     fn waiting(seq: u64, user: &str, text: &str) -> Waiting {
-        Waiting { seq, inbound: inbound("hook", user, text), n_tries: 0, is_told: false }
+        Waiting { seq, inbound: inbound("hook", user, text), n_tries: 0, is_told: false, unparked_at: None }
     }
 
     fn check_batch(waiting: Vec<Waiting>, expected: usize) {

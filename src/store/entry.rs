@@ -215,7 +215,8 @@ impl EntryStore {
         let unresolved = view.values(&UNRESOLVED)?;
         let mut found = Vec::new();
         for row in unresolved.range(self.scope.positions())?.take(limit) {
-            let parked = row?.1.restore(&self.scope.notices());
+            let (key, parked) = row?;
+            let parked = parked.restore(key.value().2, &self.scope.notices());
             found.push(parked.or(Err(Error::Value { what: disk::Parked::WHAT }))?);
         }
         Ok(found)

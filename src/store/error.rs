@@ -43,7 +43,7 @@ pub enum Error {
     #[error("a stored {what} cannot be read")]
     Value { what: &'static str },
     /// A data key was wrapped on another device, or is damaged: put the device key of this store back, or restore a backup.
-    #[error("a data key of the store cannot be opened with this device key")]
+    #[error("a data key in the store does not open with the device key of this home")]
     DataKey,
     /// What the write is about has been answered, set aside or settled before, or never was there.
     /// Whoever did that has the last word: drop the attempt.

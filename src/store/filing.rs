@@ -33,7 +33,7 @@ impl Operation for File {
     fn plan(self, tables: &Tables<'_>) -> Result<(Filed, Changes), Error> {
         let Self { scope, inbound, life } = self;
         let identity = &inbound.identity;
-        let (tenant, key) = scope.parts();
+        let (tenant, _) = scope.parts();
         let (entry, message_id) = (identity.entry.as_str(), inbound.message_id.as_str());
         // A name of an entry holds no `/`: what carried the messages has marks of its own.
         let envelope = inbound.envelope_id.as_ref().map(|id| (format!("{entry}/envelope"), id.as_str()));
@@ -46,46 +46,62 @@ impl Operation for File {
             }
         }
 
-        let mut changes = Vec::new();
-        let live = episodes::live(tables, &scope)?;
-        let was_active_at = live.as_ref().map(|session| session.last_active_at);
-        let mut session = match live {
-            Some(session) if life.is_over(&session, inbound.received_at) && !episodes::waits(tables, &scope)? => {
-                let next = disk::Session::beginning_with(&inbound).following(&session);
-                changes.push(episodes::archive(session, inbound.received_at, true));
-                disk::Session { is_news: life.says_new, ..next }
-            }
-            Some(session) => session,
-            None => {
-                let is_expired = episodes::last_archived(tables, &scope)?.is_some_and(|last| last.is_expired);
-                let first = episodes::begin(tables, &scope, disk::Session::beginning_with(&inbound))?;
-                disk::Session { is_news: is_expired && life.says_new, ..first }
-            }
-        };
-        session.n_filed += 1;
-        // A clock that is set back makes nothing older.
-        session.last_active_at = session.last_active_at.max(inbound.received_at.0);
-        if inbound.user_name.is_some() {
-            session.user_name.clone_from(&inbound.user_name);
-        }
-        let waiting = disk::Waiting { inbound: (&inbound).into(), n_tries: 0, is_told: false };
-
-        changes.extend([
-            Change::Mark { entry: entry.to_owned(), message_id: message_id.to_owned(), at: inbound.received_at.0 },
-            Change::Waiting(session.n_filed, Some(waiting.encode()?)),
-            Change::Session { from: was_active_at, to: Some(session) },
-        ]);
+        let at = inbound.received_at.0;
+        let mut changes = put(tables, &scope, &inbound, None, life)?;
+        changes.push(Change::Mark { entry: entry.to_owned(), message_id: message_id.to_owned(), at });
         if let Some((entry, id)) = envelope {
-            changes.push(Change::Mark { entry, message_id: id.to_owned(), at: inbound.received_at.0 });
-        }
-        if let Some(user) = &identity.user {
-            let channel = identity.channel.as_str();
-            if tables.users.get((tenant, channel, user.as_str(), key))?.is_none() {
-                changes.push(Change::User { channel: channel.to_owned(), user: user.to_string(), is_known: true });
-            }
+            changes.push(Change::Mark { entry, message_id: id.to_owned(), at });
         }
         Ok((Filed::New, Changes::Session(scope, changes)))
     }
+}
+
+/// Puts a message behind those that wait, in the conversation that lives or in the one that it begins. Its time is when
+/// it was received, or later put back.
+pub(super) fn put(
+    tables: &Tables<'_>,
+    scope: &Scope,
+    inbound: &Inbound,
+    unparked_at: Option<Timestamp>,
+    life: Life,
+) -> Result<Vec<Change>, Error> {
+    let at = unparked_at.unwrap_or(inbound.received_at);
+    let begin = || disk::Session { created_at: at.0, last_active_at: at.0, ..disk::Session::beginning_with(inbound) };
+    let mut changes = Vec::new();
+    let live = episodes::live(tables, scope)?;
+    let was_active_at = live.as_ref().map(|session| session.last_active_at);
+    let mut session = match live {
+        Some(session) if life.is_over(&session, at) && !episodes::waits(tables, scope)? => {
+            let next = begin().following(&session);
+            changes.push(episodes::archive(session, at, true));
+            disk::Session { is_news: life.says_new, ..next }
+        }
+        Some(session) => session,
+        None => {
+            let is_expired = episodes::last_archived(tables, scope)?.is_some_and(|last| last.is_expired);
+            let first = episodes::begin(tables, scope, begin())?;
+            disk::Session { is_news: is_expired && life.says_new, ..first }
+        }
+    };
+    session.n_filed += 1;
+    // A clock that is set back makes nothing older.
+    session.last_active_at = session.last_active_at.max(at.0);
+    // Of a name that was heard long ago and one that is shown now, the latter is newer.
+    if inbound.user_name.is_some() && (unparked_at.is_none() || session.user_name.is_none()) {
+        session.user_name.clone_from(&inbound.user_name);
+    }
+    let unparked_at = unparked_at.map(|at| at.0);
+    let waiting = disk::Waiting { inbound: inbound.into(), n_tries: 0, is_told: false, unparked_at };
+    changes.push(Change::Waiting(session.n_filed, Some(waiting.encode()?)));
+    changes.push(Change::Session { from: was_active_at, to: Some(session) });
+    if let Some(user) = &inbound.identity.user {
+        let (tenant, key) = scope.parts();
+        let channel = inbound.identity.channel.as_str();
+        if tables.users.get((tenant, channel, user.as_str(), key))?.is_none() {
+            changes.push(Change::User { channel: channel.to_owned(), user: user.to_string(), is_known: true });
+        }
+    }
+    Ok(changes)
 }
 
 impl Life {

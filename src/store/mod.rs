@@ -46,6 +46,7 @@ mod tenant;
 #[cfg(feature = "testing")]
 mod testing;
 mod turn;
+mod unpark;
 mod unresolved;
 mod values;
 mod versioned;
@@ -62,9 +63,10 @@ pub use error::Error;
 pub use import::{Imported, ImportedLine, ImportedSession};
 pub use place::Room;
 pub use record::{
-    Approval, ArchivedRow, Conversations, Counts, Delivery, Erased, Expired, FileChange, FileRow, Filed, Filter, Found,
-    Hit, KeptTenant, Life, Line, Moved, NewDelivery, Note, NoteChange, Offer, Offered, Parked, ParkedItem, Pending,
-    Restored, Resume, Rewritten, Search, SearchCursor, SessionRow, Speaker, Turn, Waiting,
+    Approval, ArchivedRow, Conversations, Counts, Delivery, DeliveryName, Erased, Expired, FileChange, FileRow, Filed,
+    Filter, Found, Hit, KeptTenant, Life, Line, Moved, NewDelivery, Note, NoteChange, Offer, Offered, Parked,
+    ParkedItem, Pending, Restored, Resume, Rewritten, Search, SearchCursor, SessionRow, Speaker, Turn, Unparked,
+    Waiting,
 };
 pub use repair::{Repaired, repair};
 pub use session::SessionStore;
@@ -189,7 +191,8 @@ impl Store {
         let mut deliveries = Vec::new();
         for row in outbox.range::<(&str, &str, u128)>(..)? {
             match session::delivery(row) {
-                Ok(delivery) => deliveries.push(delivery),
+                // What it says stays where it is until its time has come.
+                Ok(delivery) => deliveries.push(DeliveryName::from(delivery)),
                 Err(error @ (Error::Value { .. } | Error::Busy)) => {
                     tracing::error!(%error, "a reply is left in the outbox");
                 }

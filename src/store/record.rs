@@ -218,6 +218,8 @@ pub struct Waiting {
     pub n_tries: u32,
     /// Has the peer been told that the answer takes longer?
     pub is_told: bool,
+    /// When the operator put it back, if it was set aside before: its age counts from then.
+    pub unparked_at: Option<Timestamp>,
 }
 
 /// Who said a line.
@@ -277,11 +279,63 @@ pub struct Delivery {
     pub seq: u64,
     /// When it was committed.
     pub created_at: Timestamp,
+    /// When the operator last put it back, if it was set aside before: its age counts from then.
+    pub unparked_at: Option<Timestamp>,
     /// Was an attempt started whose outcome was never settled? True means the vendor may have it.
     pub is_started: bool,
     /// What and where.
     pub content: NewDelivery,
 }
+
+/// Which reply of the outbox, and where it goes: enough to claim it when its time has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryName {
+    /// [`Delivery::id`].
+    pub id: String,
+    /// Whose.
+    pub tenant: Option<TenantId>,
+    /// In which conversation.
+    pub key: SessionKey,
+    /// Where it goes.
+    pub address: ReplyAddress,
+}
+
+impl From<Delivery> for DeliveryName {
+    fn from(delivery: Delivery) -> Self {
+        let Delivery { id, tenant, key, content, .. } = delivery;
+        Self { id, tenant, key, address: content.address }
+    }
+}
+
+/// What was put back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unparked {
+    /// A message: it waits for a turn.
+    Message,
+    /// A reply: it waits to be sent, under the id that it always had.
+    Delivery(DeliveryName),
+}
+
+impl Parked {
+    /// Its name under its key: of a reply its own id, of a message `msg_` and its position.
+    #[must_use]
+    pub fn id(&self) -> String {
+        match &self.what {
+            ParkedItem::Message(_) => format!("{MESSAGE}{}", self.position),
+            ParkedItem::Delivery(delivery) => delivery.id.clone(),
+        }
+    }
+
+    /// The position in the name of a message.
+    pub(super) fn message_position(id: &str) -> Option<u64> {
+        let digits = id.strip_prefix(MESSAGE)?;
+        // One name for each: neither `msg_07` nor `msg_+7`.
+        digits.parse().ok().filter(|position: &u64| position.to_string() == digits)
+    }
+}
+
+/// Before the position of a message that was set aside.
+const MESSAGE: &str = "msg_";
 
 /// How a turn ended well.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -351,6 +405,8 @@ pub struct FileRow {
 /// Something set aside for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parked {
+    /// Position among what was set aside under its key; never used twice there.
+    pub position: u64,
     /// When.
     pub at: Timestamp,
     /// Why, in one sentence.
@@ -425,8 +481,8 @@ pub struct Approval {
 pub struct Resume {
     /// Conversations with messages that wait for a turn.
     pub waiting: Vec<(Option<TenantId>, SessionKey)>,
-    /// Replies that were committed and not settled, oldest first.
-    pub deliveries: Vec<Delivery>,
+    /// Replies that were committed and not settled, oldest first, without what they say.
+    pub deliveries: Vec<DeliveryName>,
 }
 
 /// A tenant of whom something is kept.

@@ -13,7 +13,9 @@ use super::episode::EpisodeStore;
 use super::erase::Erase;
 use super::life::{Archive, BeginAnew, Restore};
 use super::outbox::{Progress, Step};
-use super::record::{ArchivedRow, Delivery, Erased, Line, NewDelivery, Parked, Restored, SessionRow, Turn, Waiting};
+use super::record::{
+    ArchivedRow, Delivery, DeliveryName, Erased, Line, NewDelivery, Parked, Restored, SessionRow, Turn, Waiting,
+};
 use super::scope::Scope;
 use super::tables::{self, ARCHIVE, INBOX, OUTBOX, PARKED, Pending, Position, SESSIONS, TRANSCRIPT};
 use super::turn::{CommitTurn, Park, Postpone};
@@ -160,7 +162,8 @@ impl SessionStore {
         let view = self.shared.database.read()?;
         let parked = view.values(&PARKED)?;
         let restore = |row: Row<'_, Position, disk::Parked>| {
-            let parked = row?.1.restore(&self.scope);
+            let (key, parked) = row?;
+            let parked = parked.restore(key.value().2, &self.scope);
             parked.or(Err(Error::Value { what: disk::Parked::WHAT }))
         };
         parked.range(tables::positions(&self.scope))?.take(limit).map(restore).collect()
@@ -247,15 +250,27 @@ impl SessionStore {
         outbox.range(tables::deliveries(&self.scope))?.map(delivery).collect()
     }
 
-    /// Is this reply not settled yet?
+    /// The same without what they say, which is not in memory all at once.
     ///
     /// # Errors
-    /// [`Error::Storage`].
-    pub fn has_delivery(&self, id: &str) -> Result<bool, Error> {
-        let Some(id) = delivery_id::parse(id) else { return Ok(false) };
+    /// As [`Self::undelivered`].
+    pub fn undelivered_names(&self) -> Result<Vec<DeliveryName>, Error> {
+        let view = self.shared.database.read()?;
+        let outbox = view.values(&OUTBOX)?;
+        outbox.range(tables::deliveries(&self.scope))?.map(|row| delivery(row).map(DeliveryName::from)).collect()
+    }
+
+    /// This reply as it is now, to send it at once; `None` when it is settled, set aside, dropped or erased.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn claim_delivery(&self, id: &str) -> Result<Option<Delivery>, Error> {
+        let Some(id) = delivery_id::parse(id) else { return Ok(None) };
         let view = self.shared.database.read()?;
         let (tenant, key) = self.scope.parts();
-        view.values(&OUTBOX)?.has((tenant, key, id))
+        let Some(delivery) = view.values(&OUTBOX)?.get((tenant, key, id))? else { return Ok(None) };
+        let delivery = delivery.restore(id, self.scope.clone());
+        delivery.map(Some).or(Err(Error::Value { what: disk::Delivery::WHAT }))
     }
 
     /// Notes, before an attempt on a channel without idempotency, that it starts.
@@ -288,6 +303,16 @@ impl SessionStore {
     /// As [`Self::start_delivery`].
     pub async fn park_delivery(&self, id: &str, reason: String, at: Timestamp) -> Result<(), Error> {
         self.progress(id, Step::Park { reason, at }).await
+    }
+
+    /// What all handles share.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Whose conversation and which.
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     async fn progress(&self, id: &str, step: Step) -> Result<(), Error> {

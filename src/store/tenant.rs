@@ -205,7 +205,12 @@ impl TenantStore {
         Scope { tenant: self.tenant.clone(), key: key.clone() }
     }
 
-    fn part(&self) -> &str {
+    /// What all handles share.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(super) fn part(&self) -> &str {
         tenant_part(self.tenant.as_ref())
     }
 }

@@ -152,6 +152,7 @@ pub(super) fn send(
             key: scope.key.clone(),
             seq: line,
             created_at: at,
+            unparked_at: None,
             is_started: false,
             content,
         });

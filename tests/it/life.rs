@@ -331,13 +331,17 @@ async fn a_reply_that_waits_to_be_sent_is_erased_with_its_conversation() {
 #[tokio::test]
 async fn words_that_stay_in_the_file_for_want_of_room_are_told_of_and_go_with_the_next_start() {
     let mut desk = Desk::open("").await;
-    desk.exchange("pelican").await;
+    // What is said is sealed; whose conversation it is can be looked for.
+    desk.hook.accepted(&desk.gateway, &direct("pelican", "one")).await;
+    desk.model.asked().await.answer("to one");
+    desk.hook.hears("to one", &["one"]).await;
+    desk.gateway.settled().await;
     let store = desk.gateway.home().join("frontdesk.redb");
     let holds = || std::fs::read(&store).unwrap().windows(7).any(|window| window == b"pelican");
     // Where the copy would lie no file can be made.
     let new = desk.gateway.home().join("frontdesk.redb.new");
     std::fs::create_dir(&new).unwrap();
-    let (status, body) = desk.gateway.admin(Method::POST, "/api/v1/sessions/erase?key=webhook:u1").await;
+    let (status, body) = desk.gateway.admin(Method::POST, "/api/v1/sessions/erase?key=webhook:pelican").await;
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(body["error"].as_str().unwrap().contains("out of reach"), "{body}");
     let (_, status) = desk.gateway.admin(Method::GET, "/api/v1/status").await;
@@ -454,6 +458,57 @@ async fn a_key_that_two_tenants_have_means_neither() {
     assert_eq!(status, StatusCode::OK);
     assert_eq!(gateway.session_keys(Some("42")).await, [key.as_str()]);
     assert_eq!(gateway.session_keys(Some("")).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_tenant_is_erased_in_the_middle_of_a_turn_and_begins_again() {
+    let (mut model, mut own) = (Model::start().await, Hook::start("hook").await);
+    let mut client = Hook::start("client").await;
+    let session = "[session]\ndm_scope = \"per-channel-peer\"\n";
+    let config = [session, &model.provider("m"), &own.entry(), &client.entry(), "tenant_id = \"42\"\n"].concat();
+    let mut gateway = TestGateway::start(&config).await;
+    for hook in [&mut own, &mut client] {
+        hook.accepted(&gateway, &direct("u1", "one")).await;
+        model.asked().await.answer("to one");
+        hook.hears("to one", &["one"]).await;
+    }
+    gateway.settled().await;
+    client.accepted(&gateway, &direct("u1", "two")).await;
+    let cut_off = model.asked().await;
+    let (status, body) = gateway.admin(Method::POST, "/api/v1/tenants/erase?tenant=42").await;
+    assert_eq!((status, &body), (StatusCode::OK, &json!({ "tenant": "42", "conversations": 1 })));
+    cut_off.answer("nobody hears this");
+    let (_, listed) = gateway.admin(Method::GET, "/api/v1/tenants").await;
+    let of_owner = json!({ "tenant": null, "active": 1, "archived": 0, "erasing": false });
+    assert_eq!(listed, json!({ "tenants": [of_owner] }));
+
+    client.accepted(&gateway, &direct("u1", "three")).await;
+    let question = model.asked().await;
+    assert_eq!(question.said, ["user: three"]);
+    question.answer("to three");
+    client.hears("to three", &["three"]).await;
+    gateway.settled().await;
+    gateway.power_off().await;
+    gateway.power_on().await;
+    for (hook, expected) in [
+        (&mut own, ["user: one", "assistant: to one", "user: four"]),
+        (&mut client, ["user: three", "assistant: to three", "user: four"]),
+    ] {
+        hook.accepted(&gateway, &direct("u1", "four")).await;
+        let question = model.asked().await;
+        assert_eq!(question.said, expected);
+        question.answer("to four");
+        hook.hears("to four", &["four"]).await;
+    }
+    gateway.settled().await;
+    for (query, expected) in
+        [("?tenant=", StatusCode::OK), ("?tenant=", StatusCode::NOT_FOUND), ("?tenant=43", StatusCode::NOT_FOUND)]
+    {
+        let (status, body) = gateway.admin(Method::POST, &format!("/api/v1/tenants/erase{query}")).await;
+        assert_eq!(status, expected, "{query} {body}");
+    }
+    let (status, _) = gateway.admin(Method::POST, "/api/v1/tenants/erase").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "nobody is meant by default");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod api;
 mod context;
 mod architecture;
 mod config;
+mod deliveries;
 mod documents;
 mod gateway;
 mod import;

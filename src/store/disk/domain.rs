@@ -116,8 +116,9 @@ impl Archived {
 
 impl Waiting {
     pub(in crate::store) fn restore(self, seq: u64, tenant: Option<&TenantId>) -> Result<record::Waiting, id::Error> {
-        let Self { inbound, n_tries, is_told } = self;
-        Ok(record::Waiting { seq, inbound: inbound.restore(tenant)?, n_tries, is_told })
+        let Self { inbound, n_tries, is_told, unparked_at } = self;
+        let unparked_at = unparked_at.map(Timestamp);
+        Ok(record::Waiting { seq, inbound: inbound.restore(tenant)?, n_tries, is_told, unparked_at })
     }
 }
 
@@ -229,6 +230,7 @@ impl Delivery {
         Self {
             line,
             created_at: at.0,
+            unparked_at: None,
             is_started: false,
             address: address.into(),
             in_reply_to: in_reply_to.to_string(),
@@ -250,6 +252,7 @@ impl Delivery {
             key: scope.key,
             seq: self.line,
             created_at: Timestamp(self.created_at),
+            unparked_at: self.unparked_at.map(Timestamp),
             is_started: self.is_started,
             content,
         })
@@ -270,12 +273,12 @@ impl Pairing {
 }
 
 impl Parked {
-    pub(in crate::store) fn restore(self, scope: &Scope) -> Result<record::Parked, id::Error> {
+    pub(in crate::store) fn restore(self, position: u64, scope: &Scope) -> Result<record::Parked, id::Error> {
         let what = match self.what {
             ParkedItem::Message(inbound) => record::ParkedItem::Message(inbound.restore(scope.tenant.as_ref())?),
             ParkedItem::Delivery(id, delivery) => record::ParkedItem::Delivery(delivery.restore(id, scope.clone())?),
         };
-        Ok(record::Parked { at: Timestamp(self.at), reason: self.reason, what })
+        Ok(record::Parked { position, at: Timestamp(self.at), reason: self.reason, what })
     }
 }
 

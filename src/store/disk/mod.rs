@@ -29,9 +29,9 @@ first_version! {
     Note: "note",
     File1: "working file",
     Line: "line of a transcript",
-    Waiting: "waiting message",
-    Delivery: "reply",
-    Parked: "item that was set aside",
+    Waiting1: "waiting message",
+    Delivery1: "reply",
+    Parked1: "item that was set aside",
     Pairing: "pairing code",
     Approval: "approval",
 }
@@ -78,6 +78,43 @@ impl Versioned for Session {
             created_at: previous.created_at,
             last_active_at: previous.last_active_at,
         }
+    }
+}
+
+impl Versioned for Waiting {
+    const WHAT: &'static str = "waiting message";
+    const VERSION: u8 = 2;
+    type Previous = Waiting1;
+
+    fn migrate(previous: Waiting1) -> Self {
+        let Waiting1 { inbound, n_tries, is_told } = previous;
+        Self { inbound, n_tries, is_told, unparked_at: None }
+    }
+}
+
+impl Versioned for Delivery {
+    const WHAT: &'static str = "reply";
+    const VERSION: u8 = 2;
+    type Previous = Delivery1;
+
+    fn migrate(previous: Delivery1) -> Self {
+        let Delivery1 { line, created_at, is_started, address, in_reply_to, answers, text } = previous;
+        Self { line, created_at, unparked_at: None, is_started, address, in_reply_to, answers, text }
+    }
+}
+
+impl Versioned for Parked {
+    const WHAT: &'static str = "item that was set aside";
+    const VERSION: u8 = 2;
+    type Previous = Parked1;
+
+    fn migrate(previous: Parked1) -> Self {
+        let Parked1 { at, reason, what } = previous;
+        let what = match what {
+            ParkedItem1::Message(inbound) => ParkedItem::Message(inbound),
+            ParkedItem1::Delivery(id, delivery) => ParkedItem::Delivery(id, Delivery::migrate(delivery)),
+        };
+        Self { at, reason, what }
     }
 }
 
@@ -185,6 +222,16 @@ pub(super) struct Waiting {
     pub(super) inbound: Inbound,
     pub(super) n_tries: u32,
     pub(super) is_told: bool,
+    /// When the operator put it back after it was set aside.
+    pub(super) unparked_at: Option<u64>,
+}
+
+/// A message in the inbox as the first version kept it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Waiting1 {
+    pub(super) inbound: Inbound,
+    pub(super) n_tries: u32,
+    pub(super) is_told: bool,
 }
 
 /// A message as it was admitted.
@@ -263,6 +310,20 @@ pub(super) enum Speaker {
 pub(super) struct Delivery {
     pub(super) line: u64,
     pub(super) created_at: u64,
+    /// When the operator last put it back after it was set aside.
+    pub(super) unparked_at: Option<u64>,
+    pub(super) is_started: bool,
+    pub(super) address: Address,
+    pub(super) in_reply_to: String,
+    pub(super) answers: Vec<String>,
+    pub(super) text: String,
+}
+
+/// A reply in the outbox as the first version kept it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Delivery1 {
+    pub(super) line: u64,
+    pub(super) created_at: u64,
     pub(super) is_started: bool,
     pub(super) address: Address,
     pub(super) in_reply_to: String,
@@ -283,6 +344,21 @@ pub(super) struct Parked {
 pub(super) enum ParkedItem {
     Message(Box<Inbound>),
     Delivery(u128, Delivery),
+}
+
+/// What was set aside as the first version kept it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Parked1 {
+    pub(super) at: u64,
+    pub(super) reason: String,
+    pub(super) what: ParkedItem1,
+}
+
+/// A message or a reply in [`Parked1`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum ParkedItem1 {
+    Message(Box<Inbound>),
+    Delivery(u128, Delivery1),
 }
 
 /// A stranger who waits for approval.
@@ -357,6 +433,7 @@ mod tests {
         Delivery {
             line: 2,
             created_at: 300,
+            unparked_at: Some(301),
             is_started: true,
             address: address(),
             in_reply_to: text("m"),
@@ -425,7 +502,10 @@ mod tests {
 
     #[test]
     fn a_waiting_message_keeps_its_shape() {
-        check(Waiting { inbound: inbound(), n_tries: 2, is_told: true }, b"\x01\x01e\x01c\x00\x01\x01w\x00\x01\x01r\x00\x01\x01u\x01\x00\x01\x01n\x02\x01\x01g\x01\x01m\xac\x02\x02hi\x01\x01l\x00\x01\x01f\x01e\x05\x01t\x02\x01");
+        let waiting = |unparked_at| Waiting { inbound: inbound(), n_tries: 2, is_told: true, unparked_at };
+        check(waiting(Some(301)), b"\x02\x01e\x01c\x00\x01\x01w\x00\x01\x01r\x00\x01\x01u\x01\x00\x01\x01n\x02\x01\x01g\x01\x01m\xac\x02\x02hi\x01\x01l\x00\x01\x01f\x01e\x05\x01t\x02\x01\x01\xad\x02");
+        let first = b"\x01\x01e\x01c\x00\x01\x01w\x00\x01\x01r\x00\x01\x01u\x01\x00\x01\x01n\x02\x01\x01g\x01\x01m\xac\x02\x02hi\x01\x01l\x00\x01\x01f\x01e\x05\x01t\x02\x01";
+        assert_eq!(Waiting::decode(first).unwrap(), waiting(None));
     }
 
     #[test]
@@ -440,7 +520,9 @@ mod tests {
 
     #[test]
     fn a_reply_keeps_its_shape() {
-        check(delivery(), b"\x01\x02\xac\x02\x01\x01e\x05\x01t\x01m\x02\x01l\x01m\x02hi");
+        check(delivery(), b"\x02\x02\xac\x02\x01\xad\x02\x01\x01e\x05\x01t\x01m\x02\x01l\x01m\x02hi");
+        let first = b"\x01\x02\xac\x02\x01\x01e\x05\x01t\x01m\x02\x01l\x01m\x02hi";
+        assert_eq!(Delivery::decode(first).unwrap(), Delivery { unparked_at: None, ..delivery() });
     }
 
     #[test]
@@ -460,7 +542,18 @@ mod tests {
     #[test]
     fn what_was_set_aside_keeps_its_shape() {
         let parked = |what| Parked { at: 300, reason: text("why"), what };
-        check(parked(ParkedItem::Message(Box::new(inbound()))), b"\x01\xac\x02\x03why\x00\x01e\x01c\x00\x01\x01w\x00\x01\x01r\x00\x01\x01u\x01\x00\x01\x01n\x02\x01\x01g\x01\x01m\xac\x02\x02hi\x01\x01l\x00\x01\x01f\x01e\x05\x01t");
-        check(parked(ParkedItem::Delivery(1 << 80, delivery())), b"\x01\xac\x02\x03why\x01\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x08\x02\xac\x02\x01\x01e\x05\x01t\x01m\x02\x01l\x01m\x02hi");
+        check(parked(ParkedItem::Message(Box::new(inbound()))), b"\x02\xac\x02\x03why\x00\x01e\x01c\x00\x01\x01w\x00\x01\x01r\x00\x01\x01u\x01\x00\x01\x01n\x02\x01\x01g\x01\x01m\xac\x02\x02hi\x01\x01l\x00\x01\x01f\x01e\x05\x01t");
+        check(parked(ParkedItem::Delivery(1 << 80, delivery())), b"\x02\xac\x02\x03why\x01\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x08\x02\xac\x02\x01\xad\x02\x01\x01e\x05\x01t\x01m\x02\x01l\x01m\x02hi");
+    }
+
+    #[test]
+    fn what_the_first_version_set_aside_was_never_put_back() {
+        let check = |first: &[u8], what| {
+            assert_eq!(Parked::decode(first).unwrap(), Parked { at: 300, reason: text("why"), what });
+        };
+        let message = b"\x01\xac\x02\x03why\x00\x01e\x01c\x00\x01\x01w\x00\x01\x01r\x00\x01\x01u\x01\x00\x01\x01n\x02\x01\x01g\x01\x01m\xac\x02\x02hi\x01\x01l\x00\x01\x01f\x01e\x05\x01t";
+        check(message, ParkedItem::Message(Box::new(inbound())));
+        let reply = b"\x01\xac\x02\x03why\x01\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x08\x02\xac\x02\x01\x01e\x05\x01t\x01m\x02\x01l\x01m\x02hi";
+        check(reply, ParkedItem::Delivery(1 << 80, Delivery { unparked_at: None, ..delivery() }));
     }
 }

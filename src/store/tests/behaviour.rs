@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use super::disk::Disk;
 use super::*;
 use crate::store::writer::MAX_WAITING;
-use crate::store::{Counts, Error, Filed, Filter, Speaker};
+use crate::store::{Counts, DeliveryName, Error, Filed, Filter, Speaker};
 
 async fn file(store: &Store, key_text: &str, message_id: &str) -> Filed {
     store.tenant(None).file(&key(key_text), &inbound("", "u", message_id, 1), FOR_EVER).await.unwrap()
@@ -340,11 +340,15 @@ async fn what_must_be_resumed_is_named_once_and_oldest_first() {
 
     let waiting: Vec<_> = expected.iter().map(|(t, k)| (tenant(t), key(k))).collect();
     assert_eq!(resume.waiting, waiting);
-    let order: Vec<_> = resume.deliveries.iter().map(|d| (d.key.as_str(), d.created_at.0, &*d.content.text)).collect();
-    assert_eq!(
-        order,
-        [("a", 1000, "1"), ("a", 1000, "2"), ("ba", 2000, "1"), ("ba", 2000, "2"), ("b", 3000, "1"), ("b", 3000, "2")]
-    );
+    let claim = |name: &DeliveryName| {
+        let delivery = store.tenant(name.tenant.as_ref()).session(&name.key).claim_delivery(&name.id).unwrap().unwrap();
+        assert_eq!(DeliveryName::from(delivery.clone()), *name);
+        (name.key.to_string(), delivery.created_at.0, delivery.content.text)
+    };
+    let order: Vec<_> = resume.deliveries.iter().map(claim).collect();
+    let expected =
+        [("a", 1000, "1"), ("a", 1000, "2"), ("ba", 2000, "1"), ("ba", 2000, "2"), ("b", 3000, "1"), ("b", 3000, "2")];
+    assert_eq!(order, expected.map(|(key, at, text)| (key.to_owned(), at, text.to_owned())));
 }
 
 #[tokio::test]
@@ -357,7 +361,11 @@ async fn replies_keep_their_order_when_the_clock_is_set_back() {
     }
     let texts = |deliveries: Vec<Delivery>| deliveries.into_iter().map(|d| d.content.text).collect::<Vec<_>>();
     assert_eq!(texts(session.undelivered().unwrap()), ["1", "2", "3"]);
-    assert_eq!(texts(store.resume().unwrap().deliveries), ["1", "2", "3"]);
+    let ids = session.undelivered().unwrap().into_iter().map(|d| d.id);
+    assert_eq!(
+        store.resume().unwrap().deliveries.into_iter().map(|d| d.id).collect::<Vec<_>>(),
+        ids.collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test]
@@ -423,7 +431,7 @@ async fn a_reply_is_there_until_it_is_settled_and_under_its_key_only() {
     conversations.file(&key("a"), &inbound("", "u", "m1", 1), FOR_EVER).await.unwrap();
     let replies = vec![reply("m1", "one"), reply("m1", "two")];
     let sent = a.commit_turn(turn(vec![1], "one two", replies, 2)).await.unwrap();
-    let has = |session: &SessionStore, id: &str| session.has_delivery(id).unwrap();
+    let has = |session: &SessionStore, id: &str| session.claim_delivery(id).unwrap().is_some();
     assert_eq!((has(&a, &sent[0].id), has(&b, &sent[0].id), has(&a, "dlv_1")), (true, false, false));
     a.settle_delivery(&sent[0].id).await.unwrap();
     assert_eq!((has(&a, &sent[0].id), has(&a, &sent[1].id)), (false, true));

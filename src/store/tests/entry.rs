@@ -161,10 +161,11 @@ async fn a_line_outside_of_every_conversation_is_sent_as_others_are() {
     let store = open(&home);
 
     let left = store.resume().unwrap().deliveries;
-    let texts: Vec<_> = left.iter().map(|delivery| (&*delivery.content.text, delivery.is_started)).collect();
-    assert_eq!(texts, [("one", false), ("two", false), ("three", false)]);
     assert!(left.iter().all(|delivery| delivery.key.is_of_notices() && delivery.tenant == tenant("t")));
     let session = store.tenant(tenant("t").as_ref()).session(&left[0].key);
+    let claimed = left.iter().map(|name| session.claim_delivery(&name.id).unwrap().unwrap());
+    let texts: Vec<_> = claimed.map(|delivery| (delivery.content.text, delivery.is_started)).collect();
+    assert_eq!(texts, ["one", "two", "three"].map(|text| (text.to_owned(), false)));
     session.start_delivery(&left[0].id).await.unwrap();
     session.unstart_delivery(&left[0].id).await.unwrap();
     session.start_delivery(&left[0].id).await.unwrap();
@@ -184,7 +185,12 @@ async fn a_message_without_a_conversation_is_kept_once_and_does_not_count_as_fil
     let kept_rows = entry.unresolved(9).unwrap();
     assert_eq!(
         kept_rows,
-        [Parked { at: Timestamp(5), reason: "it needs a user_id".into(), what: ParkedItem::Message(message.clone()) }]
+        [Parked {
+            position: 1,
+            at: Timestamp(5),
+            reason: "it needs a user_id".into(),
+            what: ParkedItem::Message(message.clone())
+        }]
     );
     assert!(!entry.is_filed(&message.message_id).unwrap());
     let filed = store.tenant(tenant("t").as_ref()).file(&key("a"), &message, FOR_EVER).await.unwrap();

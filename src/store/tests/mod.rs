@@ -11,6 +11,7 @@ mod life;
 mod model;
 mod rewrite;
 mod tenant;
+mod unpark;
 
 use crate::clock::Timestamp;
 use crate::id::{AgentId, ChannelType, EntryId, OpaqueId, SessionKey, TenantId};

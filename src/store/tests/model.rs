@@ -7,7 +7,7 @@ use proptest::sample::select;
 
 use super::disk::{Disk, Survivors};
 use super::*;
-use crate::store::{Counts, Error, Filed, Filter, Speaker};
+use crate::store::{Counts, Error, Filed, Filter, Speaker, Unparked};
 
 const TENANTS: [&str; 3] = ["", "a", "a-b"];
 const KEYS: [&str; 3] = ["a", "a:b", "aa"];
@@ -48,6 +48,19 @@ enum Op {
         from: Place,
         n: usize,
         step: Step,
+    },
+    /// The item with this number among those that were set aside at `from`, said at `place`.
+    Unpark {
+        place: Place,
+        from: Place,
+        n: usize,
+        at: u64,
+        ttl_ms: Option<u64>,
+    },
+    DropParked {
+        place: Place,
+        from: Place,
+        n: usize,
     },
     Prune {
         before: u64,
@@ -112,6 +125,8 @@ struct Session {
     is_expired: Vec<bool>,
     /// Of `view.undelivered`.
     ids: Vec<String>,
+    /// Of replies in `view.parked`, by their position.
+    parked_ids: BTreeMap<u64, String>,
 }
 
 impl Model {
@@ -121,6 +136,12 @@ impl Model {
             return Filed::Duplicate;
         }
         self.marks.insert((place.0, message_id), at.0);
+        self.put(place, message, user, None, life);
+        Filed::New
+    }
+
+    fn put(&mut self, place: Place, message: &Inbound, user: &'static str, unparked_at: Option<Timestamp>, life: Life) {
+        let at = unparked_at.unwrap_or(message.received_at);
         self.users.insert((place.0, user, place.1));
         let used = self.used;
         let session = self.sessions.entry(place).or_default();
@@ -141,7 +162,8 @@ impl Model {
             (session.n_filed, session.n_parked) = (session.n_filed.max(used.0), session.n_parked.max(used.0));
         }
         session.n_filed += 1;
-        let waiting = Waiting { seq: session.n_filed, inbound: message.clone(), n_tries: 0, is_told: false };
+        let (seq, inbound) = (session.n_filed, message.clone());
+        let waiting = Waiting { seq, inbound, n_tries: 0, is_told: false, unparked_at };
         session.view.waiting.push(waiting);
         let identity = message.identity.clone();
         let row = session.view.row.get_or_insert_with(|| SessionRow {
@@ -168,8 +190,9 @@ impl Model {
             last_active_at: at,
         });
         row.last_active_at = row.last_active_at.max(at);
-        row.user_name = message.user_name.clone();
-        Filed::New
+        if unparked_at.is_none() || row.user_name.is_none() {
+            row.user_name = message.user_name.clone();
+        }
     }
 
     /// The conversation, when all of these wait in it.
@@ -177,6 +200,11 @@ impl Model {
         let session = self.sessions.get_mut(&place).filter(|session| session.view.row.is_some())?;
         let waits = |seq: &u64| session.view.waiting.iter().any(|waiting| waiting.seq == *seq);
         seqs.iter().all(waits).then_some(session)
+    }
+
+    fn is_parked(&self, place: Place, position: u64) -> bool {
+        let known = self.sessions.get(&place);
+        known.is_some_and(|known| known.view.parked.iter().any(|parked| parked.position == position))
     }
 
     fn counts(&self) -> Counts {
@@ -225,6 +253,12 @@ impl Session {
         self.view.lines.push(Line { seq: row.last_line, at, speaker, text, address });
     }
 
+    fn set_aside(&mut self, at: u64, reason: &str, what: ParkedItem) {
+        self.n_parked += 1;
+        let (position, at) = (self.n_parked, Timestamp(at));
+        self.view.parked.push(Parked { position, at, reason: reason.to_owned(), what });
+    }
+
     /// The store made these deliveries for these replies.
     fn sent(&mut self, place: Place, deliveries: Vec<Delivery>, contents: Vec<NewDelivery>, at: u64) {
         assert_eq!(deliveries.len(), contents.len());
@@ -237,6 +271,7 @@ impl Session {
                 key: key(place.1),
                 seq: self.view.row.as_ref().unwrap().last_line,
                 created_at: Timestamp(at),
+                unparked_at: None,
                 is_started: false,
                 content,
             });
@@ -295,8 +330,7 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
             };
             for Waiting { inbound, .. } in known.take(&seqs) {
                 let what = ParkedItem::Message(inbound);
-                known.n_parked += 1;
-                known.view.parked.push(Parked { at: Timestamp(at), reason: "why".into(), what });
+                known.set_aside(at, "why", what);
             }
             known.sent(place, parked.unwrap(), notice.into_iter().collect(), at);
         }
@@ -317,14 +351,57 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
                     known.view.undelivered[n].is_started = matches!(step, Step::Start);
                 }
                 Step::Settle | Step::Park => {
-                    known.ids.remove(n);
+                    let id = known.ids.remove(n);
                     let delivery = known.view.undelivered.remove(n);
                     if matches!(step, Step::Park) {
                         let what = ParkedItem::Delivery(delivery);
-                        known.n_parked += 1;
-                        known.view.parked.push(Parked { at: Timestamp(7), reason: "unclear".into(), what });
+                        known.set_aside(7, "unclear", what);
+                        known.parked_ids.insert(known.n_parked, id);
                     }
                 }
+            }
+        }
+        Op::Unpark { place, from, n, at, ttl_ms } => {
+            let life = Life { ttl_ms, says_new: true };
+            let parked = model.sessions.get(&from).and_then(|known| known.view.parked.get(n)).cloned();
+            // Of another key, only when nothing has this position there.
+            let position = parked.as_ref().map_or(0, |parked| parked.position);
+            if place != from && model.is_parked(place, position) {
+                return;
+            }
+            let unparked = session(place).unpark(position, life, Timestamp(at)).await;
+            let Some(parked) = parked.filter(|_| place == from) else {
+                return assert!(matches!(unparked, Err(Error::Gone { .. })), "{unparked:?}");
+            };
+            let known = model.sessions.get_mut(&place).unwrap();
+            known.view.parked.remove(n);
+            match parked.what {
+                ParkedItem::Message(message) => {
+                    assert_eq!(unparked.unwrap(), Unparked::Message);
+                    let user = message.identity.user.as_ref().map(OpaqueId::as_str);
+                    let user = ["u", "v"].into_iter().find(|known| user == Some(known)).unwrap();
+                    model.put(place, &message, user, Some(Timestamp(at)), life);
+                }
+                ParkedItem::Delivery(delivery) => {
+                    let id = known.parked_ids.remove(&position).unwrap();
+                    let Ok(Unparked::Delivery(name)) = unparked else { panic!("{unparked:?}") };
+                    assert_eq!((&name.id, &name.address), (&id, &delivery.content.address));
+                    let n = known.ids.partition_point(|other| *other < id);
+                    known.ids.insert(n, id);
+                    let unparked_at = Some(Timestamp(at));
+                    known.view.undelivered.insert(n, Delivery { unparked_at, is_started: false, ..delivery });
+                }
+            }
+        }
+        Op::DropParked { place, from, n } => {
+            let parked = model.sessions.get(&from).and_then(|known| known.view.parked.get(n));
+            let position = parked.map_or(0, |parked| parked.position);
+            let is_there = model.is_parked(place, position);
+            let n_dropped = session(place).drop_parked(vec![position, position]).await.unwrap();
+            assert_eq!(n_dropped, usize::from(is_there));
+            if let Some(known) = model.sessions.get_mut(&place) {
+                known.view.parked.retain(|parked| parked.position != position);
+                known.parked_ids.remove(&position);
             }
         }
         Op::Prune { before } => {
@@ -500,6 +577,33 @@ fn compare(store: &Store, model: &Model) {
             assert_eq!(found.archived, archived.map(|(row, _)| row.clone()).collect::<Vec<_>>());
         }
     }
+    for tenant_id in TENANTS {
+        let of = store.tenant(tenant(tenant_id).as_ref());
+        let (mut waits, mut aside) = (Vec::<(SessionKey, String)>::new(), Vec::<(SessionKey, u64)>::new());
+        // In pages of two, to their end.
+        loop {
+            let page = of.undelivered(None, waits.last().map(|(key, id)| (key, &**id)), 2).unwrap();
+            waits.extend(page.iter().map(|delivery| (delivery.key.clone(), delivery.id.clone())));
+            if page.is_empty() {
+                break;
+            }
+        }
+        loop {
+            let page = of.parked(None, aside.last().map(|(key, position)| (key, *position)), 2).unwrap();
+            aside.extend(page.iter().map(|(key, parked)| (key.clone(), parked.position)));
+            if page.is_empty() {
+                break;
+            }
+        }
+        let known = || model.sessions.iter().filter(|((of, _), _)| *of == tenant_id);
+        let ids = known().flat_map(|((_, k), known)| known.ids.iter().map(|id| (key(k), id.clone())));
+        assert_eq!(waits, ids.collect::<Vec<_>>());
+        let positions =
+            known().flat_map(|((_, k), known)| known.view.parked.iter().map(|item| (key(k), item.position)));
+        assert_eq!(aside, positions.collect::<Vec<_>>());
+        let is_named = store.tenants_with_deliveries().unwrap().contains(&tenant(tenant_id));
+        assert_eq!(is_named, !waits.is_empty() || !aside.is_empty());
+    }
     assert_eq!(store.counts().unwrap(), model.counts());
     let resume = store.resume().unwrap();
     let known = model.sessions.iter().filter(|(_, session)| !session.view.waiting.is_empty());
@@ -533,17 +637,23 @@ fn any_op() -> impl Strategy<Value = Op> {
             .prop_map(|(place, seqs, n_replies, at)| Op::Turn { place, seqs, n_replies, at }),
         2 => (place(), seqs(), any::<bool>(), at())
             .prop_map(|(place, seqs, notices, at)| Op::Postpone { place, seqs, notices, at }),
-        2 => (place(), seqs(), any::<bool>(), at())
+        4 => (place(), seqs(), any::<bool>(), at())
             .prop_map(|(place, seqs, notices, at)| Op::Park { place, seqs, notices, at }),
         3 => (place(), 0..2_usize, step.clone()).prop_map(|(place, n, step)| Op::Progress { place, from: place, n, step }),
         1 => (place(), place(), 0..2_usize, step).prop_map(|(place, from, n, step)| Op::Progress { place, from, n, step }),
+        5 => (place(), 0..2_usize, at(), proptest::option::of(1..9_u64))
+            .prop_map(|(place, n, at, ttl_ms)| Op::Unpark { place, from: place, n, at, ttl_ms }),
+        1 => (place(), place(), 0..2_usize, at())
+            .prop_map(|(place, from, n, at)| Op::Unpark { place, from, n, at, ttl_ms: None }),
+        1 => (place(), 0..2_usize).prop_map(|(place, n)| Op::DropParked { place, from: place, n }),
+        1 => (place(), place(), 0..2_usize).prop_map(|(place, from, n)| Op::DropParked { place, from, n }),
         1 => at().prop_map(|before| Op::Prune { before }),
         1 => Just(Op::Reopen),
     ]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
     #[test]
     fn the_store_does_what_maps_would_do(ops in proptest::collection::vec(any_op(), 1..60)) {
