@@ -16,6 +16,7 @@ mod output;
 mod pairing;
 mod route;
 mod sessions;
+mod store;
 mod tenants;
 mod unresolved;
 
@@ -71,6 +72,9 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Config),
+    /// Look after the file that everything is kept in
+    #[command(subcommand)]
+    Store(store::Store),
     /// Say what is wrong, worst first, and how to mend it; exit 0 when nothing is
     Doctor,
     /// Take over what another gateway kept
@@ -179,6 +183,7 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Pairing(command) => pairing::run(&context, command),
         Command::Route(command) => route::run(&context, command),
         Command::Config(command) => config::run(&context, command),
+        Command::Store(command) => store::run(&context, &command),
         Command::Doctor => doctor::run(&context),
         Command::Import(command) => import::run(&context, command),
         Command::Keys(command) => keys::run(&context, command),

@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand;
 
-use crate::document::{Secret, write_whole};
+use crate::config;
+use crate::document::{Secret, Variables, write_whole};
 use crate::session::{self, Storage};
 
 use super::device_key::{self, DeviceKey, Sources};
@@ -140,6 +141,16 @@ pub(super) fn store_file(home: &Path, session: Option<&session::Config>, user_ho
             _ => home.join(path),
         },
     }
+}
+
+/// Where the store of a home is, whether or not its configuration can be used.
+#[must_use]
+pub fn find_store(home: &Path, variables: &dyn Variables) -> PathBuf {
+    let session = match config::load(home, variables) {
+        Ok(loaded) => loaded.settings.session,
+        Err(_) => config::salvage(home, variables).session,
+    };
+    store_file(home, Some(&session), variables.get("HOME").as_deref())
 }
 
 /// Where the commands reach the gateway of a home.

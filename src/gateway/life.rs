@@ -17,6 +17,8 @@ const SWEEP: Duration = Duration::from_secs(60 * 60);
 /// How soon it is noticed that somebody has set the clock.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(10);
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// How long the file of an earlier format is kept after the upgrade, for whoever wants to go back.
+const OLD_FORMAT_KEPT_MS: u64 = 7 * DAY_MS;
 /// How far the two clocks may be apart before one is not believed.
 const TOLERANCE_MS: u64 = 60 * 1000;
 
@@ -74,11 +76,15 @@ impl Clocks {
         (self.jump_ms() > 0).then_some((first, counted))
     }
 
+    /// Does the wall clock say that it is earlier than it was before?
+    fn is_behind(self) -> bool {
+        self.latest_seen.is_some_and(|seen| self.now.plus_ms(TOLERANCE_MS) < seen)
+    }
+
     /// What to archive; `None`: nothing, whatever lies there.
     pub(super) fn bounds(self, ttl_ms: Option<u64>) -> Option<Bounds> {
         let ttl_ms = ttl_ms?;
-        let is_behind = self.latest_seen.is_some_and(|seen| self.now.plus_ms(TOLERANCE_MS) < seen);
-        if is_behind {
+        if self.is_behind() {
             return None;
         }
         let before = Timestamp(self.now.0.saturating_sub(ttl_ms));
@@ -126,6 +132,17 @@ impl Gateway {
         }
     }
 
+    /// What is wrong with the wall clock, when it was later before.
+    pub(super) fn clock_behind(&self, latest_seen: Option<Timestamp>) -> Option<String> {
+        let clocks = self.clocks(latest_seen);
+        let seen = latest_seen.filter(|_| clocks.is_behind())?;
+        Some(format!(
+            "the clock says {}, and it was {seen} before: it is behind, and nothing expires until it is right; set the \
+             clock, for example with `timedatectl set-ntp true`",
+            clocks.now
+        ))
+    }
+
     /// How long ago something was stamped, also when the wall clock was set forward since.
     pub(super) fn age_ms(&self, at: Timestamp) -> u64 {
         self.clocks(None).age_ms(at)
@@ -166,6 +183,9 @@ impl Gateway {
                 () = self.0.sweep_now.notified() => {}
             }
             self.finish_erasing().await;
+            if let Err(error) = self.0.store.forget_kept(self.older_than(OLD_FORMAT_KEPT_MS).0) {
+                tracing::warn!(%error, "a store of an earlier format, kept at the upgrade, cannot be removed");
+            }
             match self.archive_expired().await {
                 Ok(0) => {}
                 Ok(n_archived) => tracing::info!(n_archived, "conversations were archived: nobody wrote for long"),

@@ -46,7 +46,7 @@ use crate::session::lane::Lanes;
 use crate::store::{self, Resume, Store};
 
 pub use deliveries::{DeliveryError, Repeat};
-pub use home::{Error as HomeError, Home, socket};
+pub use home::{Error as HomeError, Home, find_store, socket};
 pub use import::{Import, ImportError, check_scope};
 pub use pairing::PairingError;
 pub use rekey::{Apply, Becomes, RekeyCursor, RekeyRow, Rekeyed};
@@ -57,8 +57,6 @@ use live::Live;
 use outbox::Outbox;
 use server::Server;
 
-/// Cache of the store, in bytes. The box has a gigabyte for everything.
-const STORE_CACHE_BYTES: usize = 4 * 1024 * 1024;
 /// How long running turns and sends may take to end when the gateway stops. Whatever is cut off is taken
 /// up again at the next start.
 const DRAIN: Duration = Duration::from_millis(1_500);
@@ -120,6 +118,9 @@ pub enum ReloadError {
     /// The store cannot be moved while it is open.
     #[error("session.storage_path has changed; restart the gateway to move to another store")]
     StoreMoved,
+    /// Nothing can be started without it.
+    #[error("the store cannot be used, so nothing is started: {0}")]
+    StoreUnusable(String),
     /// There is no such revision, or the disk refuses.
     #[error(transparent)]
     Revision(#[from] config::RevisionError),
@@ -207,7 +208,8 @@ impl fmt::Debug for Inner {
 impl Gateway {
     /// Opens the home and its store, reads the configuration, listens, connects the channels and takes up
     /// what was left. With a configuration that cannot be used it starts in safe mode: no channels, but
-    /// status and reload.
+    /// status and reload. With a store that cannot be opened it does too, and says how to mend it; a gateway that ends
+    /// would be started again and again.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running.
@@ -225,20 +227,24 @@ impl Gateway {
         };
         let store_file = home::store_file(&home, session, variables.get("HOME").as_deref());
         let home = Home::open(home, &device_key, &store_file)?;
-        let store = Store::open(&store_file, STORE_CACHE_BYTES, &home.wrapping_key())?;
+        let cache_bytes = session.map_or_else(|| crate::session::Config::absent().cache_bytes(), |s| s.cache_bytes());
+        let store = open_store(&store_file, cache_bytes, &home.wrapping_key())?;
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(10))
             // A redirect would carry words, and often a key, to wherever it points.
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("frontdesk/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        let live = match loaded {
-            Ok(loaded) => Live::new(loaded, None, &home, &http),
-            Err(error) => {
+        let live = match (loaded, store.why_unusable()) {
+            (Ok(_), Some(why)) => Live::safe_mode(why.to_owned(), config::salvage(home.path(), &*variables), &http),
+            (Ok(loaded), None) => Live::new(loaded, None, &home, &http),
+            (Err(error), why) => {
                 tracing::error!(error = %error, "the configuration cannot be used: starting in safe mode");
-                Live::safe_mode(error.to_string(), salvaged.unwrap_or_default(), &http)
+                let both = why.iter().map(ToString::to_string).chain([error.to_string()]).collect::<Vec<_>>();
+                Live::safe_mode(both.join("\n"), salvaged.unwrap_or_default(), &http)
             }
         };
+        let is_usable = store.why_unusable().is_none();
         let max_turns = live.settings.gateway.max_turns;
         let address = SocketAddr::new(live.settings.gateway.bind, live.settings.gateway.port);
         let (started_at, started_elapsed_ms) = (clock.now(), clock.elapsed_ms());
@@ -271,7 +277,9 @@ impl Gateway {
             warned_of_main: Mutex::default(),
         }));
         let live = gateway.0.live.load_full();
-        gateway.finish_erasing().await;
+        if is_usable {
+            gateway.finish_erasing().await;
+        }
         // What waits must not be answered by whatever stands in for the configuration that is wrong. Read before
         // anything runs: when it cannot be read, nothing is left running.
         let left = if live.safe_mode.is_none() { gateway.0.store.resume()? } else { Resume::default() };
@@ -280,6 +288,9 @@ impl Gateway {
         gateway.replace_server(server);
         gateway.start_entries(&live);
         gateway.take_up(left);
+        if !is_usable {
+            return Ok(gateway);
+        }
         gateway.spawn(prune_marks(gateway.clone()));
         gateway.spawn(gateway.clone().sweep());
         let counting = gateway.clone();
@@ -457,6 +468,28 @@ impl Gateway {
             self.wake((tenant, session_key));
         }
     }
+}
+
+/// Opens the store; one that cannot be opened is stood in for, unless another gateway has it.
+fn open_store(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Result<Store, store::Error> {
+    let error = match Store::open(path, cache_bytes, wrapping_key) {
+        Err(error @ store::Error::Locked { .. }) => return Err(error),
+        Err(error) => error,
+        opened => return opened,
+    };
+    let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+    let what = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+    let fix = match &error {
+        store::Error::TooNew { .. } => "install that version again, or go back with `frontdesk backup restore`",
+        store::Error::NotUpgraded { .. } => "make room on the disk and start again",
+        store::Error::DataKey => "put the device key of this store back, or restore a backup",
+        _ => {
+            "stop the gateway, look with `frontdesk store check`, mend it with `frontdesk store repair` or go back with \
+             `frontdesk backup restore`, and start again"
+        }
+    };
+    tracing::error!(error = what, "the store cannot be opened: starting in safe mode");
+    Store::unusable(path, &format!("{what}; {fix}"), wrapping_key)
 }
 
 /// Keeps an entry's connection, also over a bug of its adapter.

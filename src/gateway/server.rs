@@ -25,6 +25,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Path as UrlPath, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -170,7 +171,22 @@ fn router(gateway: Gateway) -> Router {
         .route("/chat/{entry}/", any(page))
         .route("/chat/{entry}/{*path}", any(page_path))
         .with_state(gateway.clone())
-        .nest("/v1", crate::api::router(Arc::new(gateway)))
+        .nest("/v1", crate::api::router(Arc::new(gateway.clone())))
+        .layer(middleware::from_fn_with_state(gateway, only_with_a_store))
+}
+
+/// Nobody is told that something was taken, or is not there, while nothing can be looked up.
+async fn only_with_a_store(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+    let is_ours = ["/hooks/", "/chat/", "/v1/"].iter().any(|path| request.uri().path().starts_with(path));
+    if is_ours && gateway.0.store.why_unusable().is_some() {
+        return unavailable();
+    }
+    next.run(request).await
+}
+
+fn unavailable() -> Response {
+    let body = "this gateway takes nothing until it is mended; come again later\n";
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "60")], body).into_response()
 }
 
 async fn ready(gateway: Gateway, probe: Arc<Probe>) -> Response {
@@ -259,7 +275,7 @@ fn find(gateway: &Gateway, entry: &str) -> Option<Arc<LiveEntry>> {
 fn not_found(gateway: &Gateway) -> Response {
     match gateway.0.live.load().safe_mode {
         None => StatusCode::NOT_FOUND.into_response(),
-        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "60")]).into_response(),
+        Some(_) => unavailable(),
     }
 }
 

@@ -85,7 +85,9 @@ impl Gateway {
     /// When the store cannot be read.
     pub fn status(&self) -> Result<Status, store::Error> {
         let live = self.0.live.load();
-        let counts = self.0.store.counts()?;
+        // Why it is not is the reason for safe mode.
+        let is_usable = self.0.store.why_unusable().is_none();
+        let counts = if is_usable { self.0.store.counts()? } else { Counts::default() };
         let address = self.address();
         let now = self.now();
         let status = |entry: &Arc<LiveEntry>| {
@@ -108,20 +110,22 @@ impl Gateway {
                 warnings.push(format!("channel {}: {waits} for approval: see `pairing list`", channel.id));
             }
         }
-        let n_unresolved = self.0.store.n_unresolved()?;
+        let n_unresolved = if is_usable { self.0.store.n_unresolved()? } else { 0 };
         if n_unresolved > 0 {
             warnings.push(format!(
                 "{} to no conversation: see `sessions unresolved`",
                 counted(n_unresolved, "message belongs", "messages belong")
             ));
         }
-        if self.0.store.must_rewrite()? {
+        if is_usable && self.0.store.must_rewrite()? {
             warnings.push(
                 "erased words are out of reach, but still in the store's file; if this stays, make room for a copy of \
                  it; it is tried again at the next erasure and at every start"
                     .to_owned(),
             );
         }
+        let latest_seen = if is_usable { self.0.store.latest_seen()? } else { None };
+        warnings.extend(self.clock_behind(latest_seen));
         let trouble = self.0.store_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let trouble = trouble.map(|trouble| {
             format!("the store takes nothing: {trouble}; make room on the disk, or see that it can be written")

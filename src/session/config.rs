@@ -63,6 +63,8 @@ pub struct Config {
     pub storage: Storage,
     /// Where the file wants the store; used as it is only with `storage = "redb"`.
     pub storage_path: Option<String>,
+    /// What the store may keep in memory of its file, in MiB.
+    pub storage_cache_mb: u64,
     /// People with several ids, for `per-peer`.
     pub identity_links: Vec<IdentityLink>,
     /// Who is admitted under `main`: `slack:U07DEF456`. Channel entries may say otherwise.
@@ -80,6 +82,7 @@ impl Config {
             says_new: true,
             storage: Storage::Redb,
             storage_path: None,
+            storage_cache_mb: 4,
             identity_links: Vec::new(),
             owners: Vec::new(),
         }
@@ -89,6 +92,12 @@ impl Config {
     #[must_use]
     pub fn absent() -> Self {
         Self { dm_scope: DmScope::Main, ..Self::embedded() }
+    }
+
+    /// The same in bytes.
+    #[must_use]
+    pub fn cache_bytes(&self) -> usize {
+        usize::try_from(self.storage_cache_mb).map_or(usize::MAX, |mb| mb.saturating_mul(1024 * 1024))
     }
 
     /// Do conversations have the same keys under both?
@@ -110,6 +119,7 @@ impl Config {
                 .take_choice("storage", &[("redb", Storage::Redb), ("sqlite", Storage::Sqlite)])
                 .unwrap_or(absent.storage),
             storage_path: section.take_string("storage_path"),
+            storage_cache_mb: section.take_integer("storage_cache_mb", 1..=1024).unwrap_or(absent.storage_cache_mb),
             identity_links: read_links(section),
             owners: section.take_parsed_list("owners", qualified_id),
         };

@@ -28,6 +28,8 @@ pub(super) struct Database {
     place: Box<dyn Place>,
     cache_bytes: usize,
     keyring: Keyring,
+    /// Why it was never opened, and never is.
+    why_unusable: Option<String>,
     /// `None` while the disk does not let it be opened.
     current: RwLock<Option<redb::Database>>,
     /// The writer's.
@@ -66,16 +68,36 @@ pub(super) enum Durable {
 impl Database {
     /// Opens or creates what lies there. What `keyring` held before does not count.
     pub(super) fn open(place: impl Place + 'static, cache_bytes: usize, keyring: Keyring) -> Result<Self, Error> {
-        let (current, journal, n_syncs) = (RwLock::new(None), Mutex::new(None), AtomicU64::new(0));
-        let database = Self { place: Box::new(place), cache_bytes, keyring, current, journal, n_syncs };
+        let database = Self::closed(place, cache_bytes, keyring, None);
         database.reopen()?;
         Ok(database)
+    }
+
+    /// One that is never opened: what lies there stays as it is.
+    pub(super) fn unusable(place: impl Place + 'static, keyring: Keyring, why: String) -> Self {
+        Self::closed(place, 0, keyring, Some(why))
+    }
+
+    fn closed(place: impl Place + 'static, cache_bytes: usize, keyring: Keyring, why_unusable: Option<String>) -> Self {
+        let (current, journal, n_syncs) = (RwLock::new(None), Mutex::new(None), AtomicU64::new(0));
+        Self { place: Box::new(place), cache_bytes, keyring, why_unusable, current, journal, n_syncs }
+    }
+
+    pub(super) fn why_unusable(&self) -> Option<&str> {
+        self.why_unusable.as_deref()
+    }
+
+    fn not_open(&self) -> Error {
+        match &self.why_unusable {
+            Some(why) => Error::Unusable { why: why.clone() },
+            None => Error::Storage("the disk failed and the file could not be opened again".into()),
+        }
     }
 
     /// A view of what was committed last. Hold it for one short read.
     pub(super) fn read(&self) -> Result<View<'_>, Error> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        let transaction = current.as_ref().ok_or_else(not_open)?.begin_read()?;
+        let transaction = current.as_ref().ok_or_else(|| self.not_open())?.begin_read()?;
         Ok(View { transaction, keyring: &self.keyring, _current: current })
     }
 
@@ -87,9 +109,9 @@ impl Database {
         plan: impl FnOnce(&mut Tables<'_>) -> Result<(), Error>,
     ) -> Result<(), Failed> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        let database = current.as_ref().ok_or_else(not_open).map_err(Failed::database)?;
+        let database = current.as_ref().ok_or_else(|| self.not_open()).map_err(Failed::database)?;
         let mut journal = self.journal();
-        let journal = journal.as_mut().ok_or_else(not_open).map_err(Failed::database)?;
+        let journal = journal.as_mut().ok_or_else(|| self.not_open()).map_err(Failed::database)?;
         if journal.is_broken() {
             journal.probe().map_err(Failed::journal)?;
         }
@@ -152,9 +174,14 @@ impl Database {
         Ok(self.place.room()?)
     }
 
+    /// Removes files of earlier formats that were kept before this time, in milliseconds since 1970.
+    pub(super) fn forget_kept(&self, before: u64) -> Result<(), Error> {
+        Ok(self.place.forget_kept(before)?)
+    }
+
     /// What was to be synced later is on the disk when this returns.
     pub(super) fn sync(&self) -> Result<(), Error> {
-        match self.journal().as_mut().ok_or_else(not_open)? {
+        match self.journal().as_mut().ok_or_else(|| self.not_open())? {
             journal if journal.is_synced() => Ok(()),
             journal => self.sync_journal(journal),
         }
@@ -168,13 +195,13 @@ impl Database {
     /// Brings the database up to the journal.
     pub(super) fn checkpoint(&self) -> Result<(), Error> {
         let mut journal = self.journal();
-        let journal = journal.as_mut().ok_or_else(not_open)?;
+        let journal = journal.as_mut().ok_or_else(|| self.not_open())?;
         if journal.is_empty() {
             return Ok(());
         }
         self.may_grow()?;
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        let transaction = current.as_ref().ok_or_else(not_open)?.begin_write()?;
+        let transaction = current.as_ref().ok_or_else(|| self.not_open())?.begin_write()?;
         begin_epoch(&mut Tables::open(&transaction, &self.keyring)?, journal.next_epoch())?;
         self.commit(transaction)?;
         journal.restart();
@@ -261,8 +288,13 @@ impl Database {
         copy: impl FnOnce(&ReadTransaction, &redb::Database) -> Result<T, Error>,
     ) -> Result<T, Error> {
         self.checkpoint()?;
-        self.journal().as_mut().ok_or_else(not_open)?.wipe()?;
-        let copied = put_copy(&*self.place, self.cache_bytes, |new| copy(&*self.read()?, new));
+        self.journal().as_mut().ok_or_else(|| self.not_open())?.wipe()?;
+        let copied = put_copy(&*self.place, self.cache_bytes, |new| {
+            let copied = copy(&*self.read()?, new)?;
+            // What is to be gone is in the file of an earlier format too.
+            self.place.forget_kept(u64::MAX)?;
+            Ok(copied)
+        });
         let (copied, new) = copied.inspect_err(|_| discard(&*self.place))?;
         let is_known = self.place.sync();
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
@@ -276,7 +308,7 @@ impl Database {
 }
 
 /// Makes a new database beside the one that is there, and puts it in its place.
-fn put_copy<T>(
+pub(super) fn put_copy<T>(
     place: &dyn Place,
     cache_bytes: usize,
     copy: impl FnOnce(&redb::Database) -> Result<T, Error>,
@@ -304,11 +336,11 @@ fn load_keys(keyring: &Keyring, database: &redb::Database) -> Result<(), Error> 
 }
 
 /// The database has all records of the epochs before this one.
-fn begin_epoch(tables: &mut Tables<'_>, epoch: u64) -> Result<(), Error> {
+pub(super) fn begin_epoch(tables: &mut Tables<'_>, epoch: u64) -> Result<(), Error> {
     tables.numbers.put(&mut tables.log, &Number::Epoch.name(), Some(&epoch))
 }
 
-fn number(view: &ReadTransaction, number: Number) -> Result<u64, Error> {
+pub(super) fn number(view: &ReadTransaction, number: Number) -> Result<u64, Error> {
     Ok(view.open_table(NUMBERS.definition)?.get(number.name())?.map_or(0, |value| value.value()))
 }
 
@@ -356,10 +388,6 @@ impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Database").finish_non_exhaustive()
     }
-}
-
-fn not_open() -> Error {
-    Error::Storage("the disk failed and the file could not be opened again".into())
 }
 
 fn open_checked(place: &dyn Place, cache_bytes: usize, keyring: &Keyring) -> Result<redb::Database, Error> {
@@ -412,7 +440,7 @@ fn builder(path: &str, cache_bytes: usize) -> redb::Builder {
 }
 
 /// The format of the file, `None` for a new one; refuses the file of another program.
-fn format(path: &str, database: &redb::Database) -> Result<Option<u32>, Error> {
+pub(super) fn format(path: &str, database: &redb::Database) -> Result<Option<u32>, Error> {
     let transaction = database.begin_read()?;
     if transaction.list_tables()?.next().is_none() {
         return Ok(None);

@@ -63,6 +63,9 @@ pub enum Error {
         reserve_bytes / 1_000_000
     )]
     Full { available_bytes: u64, reserve_bytes: u64 },
+    /// The file could not be opened when the gateway started: mend it, and start again.
+    #[error("the store cannot be used: {why}")]
+    Unusable { why: String },
     /// Too many writes wait, or the tenant is just being erased: say so to whoever sent the message.
     #[error("the store has too much to do")]
     Busy,

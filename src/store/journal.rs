@@ -77,24 +77,12 @@ impl Journal {
         let is_used = bytes.iter().any(|byte| *byte != 0);
         let n_bytes = if is_used { bytes.len() } else { n_bytes };
         let n_used = if is_used { n_bytes } else { 0 };
-        let last = Digest::default();
-        let (is_broken, block) = (false, Vec::new());
-        let mut journal = Self { file, n_bytes, epoch, next: 1, last, at: 0, n_synced: 0, n_used, is_broken, block };
-        let mut batches = Vec::new();
-        loop {
-            let rest = bytes.get(journal.at..).unwrap_or_default();
-            match Record::read(rest) {
-                Some(record) if record.follows(&journal) => {
-                    batches.push(record.batch.to_owned());
-                    (journal.last, journal.next) = (record.digest, journal.next + 1);
-                    journal.at += record.n_bytes();
-                }
-                _ => {
-                    check_behind(rest, epoch, journal.next)?;
-                    break;
-                }
-            }
+        let Scanned { batches, next, last, at, unusable } = scan(&bytes, epoch);
+        if let Some(unusable) = unusable {
+            return Err(unusable);
         }
+        let (is_broken, block) = (false, Vec::new());
+        let mut journal = Self { file, n_bytes, epoch, next, last, at, n_synced: 0, n_used, is_broken, block };
         let was = bytes.len();
         if was < n_bytes {
             journal.file.set_len(u64::try_from(n_bytes).map_err(io::Error::other)?)?;
@@ -105,6 +93,14 @@ impl Journal {
             journal.sync()?;
         }
         Ok((journal, batches))
+    }
+
+    /// The batches up to where it cannot be used, and why it cannot. Nothing is changed.
+    pub(super) fn salvage(file: &dyn StorageBackend, epoch: u64) -> io::Result<(Vec<Vec<u8>>, Option<Unusable>)> {
+        let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+        file.read(0, &mut bytes)?;
+        let Scanned { batches, unusable, .. } = scan(&bytes, epoch);
+        Ok((batches, unusable))
     }
 
     /// The epoch that the next checkpoint begins.
@@ -176,6 +172,38 @@ impl Journal {
     }
 }
 
+/// What the bytes of a journal hold for a database that waits for the records of an epoch.
+struct Scanned {
+    /// Oldest first.
+    batches: Vec<Vec<u8>>,
+    /// Number of the next record.
+    next: u64,
+    /// Digest of the last one.
+    last: Digest,
+    /// Where the next one will begin.
+    at: usize,
+    /// Why that is not the end.
+    unusable: Option<Unusable>,
+}
+
+fn scan(bytes: &[u8], epoch: u64) -> Scanned {
+    let mut scanned = Scanned { batches: Vec::new(), next: 1, last: Digest::default(), at: 0, unusable: None };
+    loop {
+        let rest = bytes.get(scanned.at..).unwrap_or_default();
+        match Record::read(rest) {
+            Some(record) if record.follows(epoch, &scanned) => {
+                scanned.batches.push(record.batch.to_owned());
+                (scanned.last, scanned.next) = (record.digest, scanned.next + 1);
+                scanned.at += record.n_bytes();
+            }
+            _ => {
+                scanned.unusable = check_behind(rest, epoch, scanned.next).err();
+                return scanned;
+            }
+        }
+    }
+}
+
 /// Whatever stands where record `number` should: was it ever synced?
 fn check_behind(bytes: &[u8], epoch: u64, number: u64) -> Result<(), Unusable> {
     for block in (0..bytes.len()).step_by(BLOCK_BYTES) {
@@ -214,9 +242,9 @@ impl<'r> Record<'r> {
         (*digest == self::digest(signed)).then_some(record)
     }
 
-    /// Is it the next one of a journal that was read so far?
-    fn follows(&self, journal: &Journal) -> bool {
-        (self.epoch, self.number, self.before) == (journal.epoch, journal.next, journal.last)
+    /// Is it the next one of a journal of this epoch that was read so far?
+    fn follows(&self, epoch: u64, scanned: &Scanned) -> bool {
+        (self.epoch, self.number, self.before) == (epoch, scanned.next, scanned.last)
     }
 
     /// With the zeros behind it.

@@ -10,6 +10,7 @@
 //!
 //! Called by `gateway/`. Knows `id`, `clock` and `message`.
 
+mod check;
 mod context;
 mod database;
 mod delivery_id;
@@ -28,11 +29,14 @@ mod life;
 mod log;
 mod moving;
 mod outbox;
+mod overlay;
 mod pairing;
 mod place;
 mod record;
 mod redate;
+mod repair;
 mod rewrite;
+mod salvage;
 mod scope;
 mod seal;
 mod search;
@@ -51,6 +55,7 @@ mod writer;
 #[cfg(any(test, feature = "testing"))]
 mod tests;
 
+pub use check::{Checked, check};
 pub use context::ContextStore;
 pub use entry::EntryStore;
 pub use episode::EpisodeStore;
@@ -63,6 +68,7 @@ pub use record::{
     ParkedItem, Pending, Restored, Resume, Rewritten, Search, SearchCursor, SessionRow, Speaker, Turn, Unparked,
     Waiting,
 };
+pub use repair::{Repaired, repair};
 pub use session::SessionStore;
 pub use tenant::TenantStore;
 #[cfg(feature = "testing")]
@@ -113,7 +119,28 @@ impl Store {
     /// # Errors
     /// [`Error::Locked`], [`Error::Open`], [`Error::TooNew`], [`Error::DataKey`], [`Error::Storage`].
     pub fn open(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Result<Self, Error> {
-        Self::start(Database::open(InDirectory::new(path), cache_bytes, Keyring::new(wrapping_key)?)?)
+        let keyring = Keyring::new(wrapping_key)?;
+        // What a damaged page does to redb is not always an error.
+        let opened = salvage::caught(|| Database::open(InDirectory::new(path), cache_bytes, keyring));
+        Self::start(opened.map_err(|panic| Error::Open { path: path.display().to_string(), source: panic.into() })??)
+    }
+
+    /// In the place of one that cannot be opened, so that a gateway can say why: it answers [`Error::Unusable`] to
+    /// everything, and what lies at the path is not touched.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] when the cipher cannot be used.
+    pub fn unusable(path: &Path, why: &str, wrapping_key: &[u8; 32]) -> Result<Self, Error> {
+        let (place, keyring) = (InDirectory::new(path), Keyring::new(wrapping_key)?);
+        let database = Arc::new(Database::unusable(place, keyring, why.to_owned()));
+        let writer = Writer::unusable(why.to_owned());
+        Ok(Self { shared: Arc::new(Shared { writer, database, erasing: tokio::sync::Mutex::default() }) })
+    }
+
+    /// Why nothing of it can be read or written, if it is [`Self::unusable`].
+    #[must_use]
+    pub fn why_unusable(&self) -> Option<&str> {
+        self.shared.database.why_unusable()
     }
 
     /// Like [`Self::open`], where a test has it in its hands.
@@ -324,6 +351,14 @@ impl Store {
             left = self.shared.writer.write(RemoveRows { tenant: tenant.clone(), left: rest }).await?;
         }
         Ok(())
+    }
+
+    /// Removes the files of earlier formats that upgrades kept before this time. A rewrite removes all of them.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn forget_kept(&self, before: Timestamp) -> Result<(), Error> {
+        self.shared.database.forget_kept(before.0)
     }
 
     /// Are erased words still in the file?

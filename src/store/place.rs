@@ -42,6 +42,9 @@ pub(super) trait Place: Send + Sync {
     /// Keeps the old one, of this format, under another name too.
     fn keep(&self, format: u32) -> io::Result<()>;
 
+    /// Removes what [`Self::keep`] kept before this time, in milliseconds since 1970.
+    fn forget_kept(&self, before: u64) -> io::Result<()>;
+
     /// Opens the journal beside it; makes an empty one when there is none.
     fn journal(&self) -> io::Result<Box<dyn StorageBackend>>;
 
@@ -108,9 +111,7 @@ impl InDirectory {
     }
 
     fn beside(&self, end: &str) -> PathBuf {
-        let mut name = self.path.as_os_str().to_owned();
-        name.push(end);
-        name.into()
+        beside(&self.path, end)
     }
 
     fn directory(&self) -> &Path {
@@ -165,8 +166,24 @@ impl Place for InDirectory {
         fs::hard_link(&self.path, kept)
     }
 
+    fn forget_kept(&self, before: u64) -> io::Result<()> {
+        let start = self.beside(".format-");
+        let Some(start) = start.file_name() else { return Ok(()) };
+        for entry in fs::read_dir(self.directory())? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let number = name.as_encoded_bytes().strip_prefix(start.as_encoded_bytes());
+            let is_kept = number.is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit));
+            // Its contents are older; this is when it got the name.
+            if is_kept && entry.metadata()?.ctime().saturating_mul(1000).cast_unsigned() < before {
+                remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     fn journal(&self) -> io::Result<Box<dyn StorageBackend>> {
-        let file = for_the_owner().create(true).truncate(false).open(self.beside(".journal"))?;
+        let file = for_the_owner().create(true).truncate(false).open(journal_of(&self.path))?;
         // It is read once. What is read ahead in large pieces would be written in such, by the system's count.
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random)?;
         Ok(Box::new(FileBackend::new(file).map_err(io::Error::other)?))
@@ -198,7 +215,19 @@ impl Place for InDirectory {
     }
 }
 
-fn remove(path: &Path) -> io::Result<()> {
+/// The path of a file that belongs to the store at this one.
+pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+/// The journal of the store at this path.
+pub(super) fn journal_of(path: &Path) -> PathBuf {
+    beside(path, ".journal")
+}
+
+pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,

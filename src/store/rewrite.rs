@@ -17,7 +17,7 @@ use super::versioned::Versioned;
 use super::{Error, disk};
 
 /// Of keys and values in one transaction of the copy. What it changes is in memory until it is committed.
-const STEP_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const STEP_BYTES: usize = 4 * 1024 * 1024;
 
 /// Rewrites the file if something was erased since the last time.
 ///

@@ -6,14 +6,14 @@
 
 use std::ops::{Range, RangeInclusive, RangeTo};
 
-use redb::{ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Key, ReadableTable, TableDefinition, Value, WriteTransaction};
 
 use super::entry::EntryScope;
 use super::log::{Log, LoggedRow};
 use super::rewrite::Copy;
 use super::scope::Scope;
 use super::seal::Keyring;
-use super::values::{PlainTable, ValueTable, WrittenRows, WrittenValues};
+use super::values::{PlainTable, RowKey, ValueTable, WrittenRows, WrittenValues};
 use super::versioned::Versioned;
 use super::{Error, disk};
 use crate::message::Subject;
@@ -47,6 +47,13 @@ pub(super) type SubjectOf = (&'static str, &'static str, &'static str, &'static 
 pub(super) type PositionAt = (&'static str, &'static str, u64);
 /// `"format"` → [`FORMAT`].
 pub(super) const META: TableDefinition<&str, u32> = TableDefinition::new("meta");
+
+/// Whoever looks at all tables, one after the other.
+pub(super) trait Visitor {
+    fn values<K: RowKey, T: Versioned>(&mut self, table: &ValueTable<K, T>) -> Result<(), Error>;
+
+    fn rows<K: Key + 'static, V: Value + 'static>(&mut self, table: &PlainTable<K, V>) -> Result<(), Error>;
+}
 
 macro_rules! tables {
     (
@@ -98,6 +105,13 @@ macro_rules! tables {
                     _ => Err(Error::Value { what: "table" }),
                 }
             }
+        }
+
+        /// Shows all of them but [`META`].
+        pub(super) fn show(to: &mut impl Visitor) -> Result<(), Error> {
+            $(to.values(&$values)?;)+
+            $(to.rows(&$rows)?;)+
+            Ok(())
         }
 
         /// Copies all of them but [`META`].

@@ -10,6 +10,7 @@ use redb::{AccessGuard, Key, ReadableTable, ReadableTableMetadata, Table, TableD
 
 use super::Error;
 use super::log::Log;
+use super::salvage::Row;
 use super::seal::Keyring;
 use super::versioned::Versioned;
 
@@ -76,6 +77,18 @@ impl<K: Key + 'static, T> ValueTable<K, T> {
 impl<K: Key + 'static, V: Value + 'static> PlainTable<K, V> {
     pub(super) const fn new(number: u8, name: &'static str) -> Self {
         Self { number, definition: TableDefinition::new(name) }
+    }
+}
+
+impl<K: RowKey, T: Versioned> ValueTable<K, T> {
+    /// Is this a row of it? Its key and value are as redb writes them.
+    pub(super) fn judge(&self, keyring: &Keyring, key: &[u8], stored: &[u8]) -> Row {
+        let decoder = Decoder::<K, T> { number: self.number, keyring, shape: PhantomData };
+        match decoder.decode(&K::from_bytes(key), stored) {
+            Ok(_) => Row::Good,
+            Err(Error::Busy) => Row::Erasing,
+            Err(_) => Row::Bad,
+        }
     }
 }
 

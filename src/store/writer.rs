@@ -50,9 +50,10 @@ pub(super) trait Operation: Send + 'static {
 /// Hands operations to the thread. Dropping it finishes what waits and closes the file.
 #[derive(Debug)]
 pub(super) struct Writer {
-    /// `None` only while it is dropped.
+    /// `None` while it is dropped, and where nothing can be written.
     queue: Option<mpsc::Sender<Work>>,
     thread: Option<JoinHandle<()>>,
+    why_unusable: Option<String>,
 }
 
 impl Writer {
@@ -61,7 +62,12 @@ impl Writer {
         let clock = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let run = move || clock.block_on(Batches { database, jobs, state: State::Sound }.run());
         let thread = thread::Builder::new().name("store".to_owned()).spawn(run)?;
-        Ok(Self { queue: Some(queue), thread: Some(thread) })
+        Ok(Self { queue: Some(queue), thread: Some(thread), why_unusable: None })
+    }
+
+    /// One that takes nothing.
+    pub(super) fn unusable(why: String) -> Self {
+        Self { queue: None, thread: None, why_unusable: Some(why) }
     }
 
     /// Writes, after waiting for its turn however long the queue is.
@@ -89,7 +95,10 @@ impl Writer {
     }
 
     fn queue(&self) -> Result<&mpsc::Sender<Work>, Error> {
-        self.queue.as_ref().ok_or(Error::Closed)
+        self.queue.as_ref().ok_or_else(|| match &self.why_unusable {
+            Some(why) => Error::Unusable { why: why.clone() },
+            None => Error::Closed,
+        })
     }
 }
 

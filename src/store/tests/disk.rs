@@ -256,6 +256,11 @@ impl Place for Disk {
         Ok(())
     }
 
+    fn forget_kept(&self, _before: u64) -> io::Result<()> {
+        self.alive()?.directory.kept = None;
+        Ok(())
+    }
+
     fn journal(&self) -> io::Result<Box<dyn StorageBackend>> {
         let mut state = self.alive()?;
         let n = state.directory.journal.unwrap_or(state.files.len());

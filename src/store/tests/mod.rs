@@ -8,6 +8,7 @@ mod behaviour;
 mod context;
 #[cfg(test)]
 mod crash;
+mod damage;
 mod disk;
 #[cfg(test)]
 mod entry;
