@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
 
 use redb::{
     DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable, StorageError, WriteTransaction,
@@ -23,13 +23,19 @@ pub(super) struct Database {
     /// `None` while the disk does not let it be opened.
     current: RwLock<Option<redb::Database>>,
     n_commits: AtomicU64,
+    /// Of those who read for long.
+    replaced: Mutex<Weak<Replaced>>,
 }
+
+/// Databases that were replaced while somebody read them: they are closed when nobody does any more.
+#[derive(Default)]
+pub(super) struct Replaced(Mutex<Vec<redb::Database>>);
 
 impl Database {
     /// Opens or creates what lies there.
     pub(super) fn open(place: impl Place + 'static, cache_bytes: usize) -> Result<Self, Error> {
         let (current, n_commits) = (RwLock::new(None), AtomicU64::new(0));
-        let database = Self { place: Box::new(place), cache_bytes, current, n_commits };
+        let database = Self { place: Box::new(place), cache_bytes, current, n_commits, replaced: Mutex::default() };
         database.reopen()?;
         Ok(database)
     }
@@ -39,6 +45,17 @@ impl Database {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         let transaction = current.as_ref().ok_or_else(not_open)?.begin_read()?;
         Ok(View { transaction, _current: current })
+    }
+
+    /// The same to be held for long: it keeps nobody from putting another file in place. When the disk fails and this one
+    /// is opened again, it ends with an error.
+    pub(super) fn read_long(&self) -> Result<LongView, Error> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let transaction = current.as_ref().ok_or_else(not_open)?.begin_read()?;
+        let mut shared = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        let replaced = shared.upgrade().unwrap_or_default();
+        *shared = Arc::downgrade(&replaced);
+        Ok(LongView { transaction, _replaced: replaced })
     }
 
     /// The one write transaction.
@@ -85,8 +102,13 @@ impl Database {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         // Without the sync a power cut may bring the old one back: nothing may be acknowledged on the new one.
         let old = std::mem::replace(&mut *current, is_known.is_ok().then_some(new));
+        let readers = self.replaced.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
         drop(current);
-        drop(old);
+        // Closed under those who read it, it would tell them nothing more.
+        match readers {
+            Some(readers) => readers.0.lock().unwrap_or_else(PoisonError::into_inner).extend(old),
+            None => drop(old),
+        }
         is_known.map_err(|source| Error::Storage(Box::new(source)))?;
         Ok(copied)
     }
@@ -116,6 +138,21 @@ pub(super) struct View<'d> {
 }
 
 impl Deref for View<'_> {
+    type Target = ReadTransaction;
+
+    fn deref(&self) -> &ReadTransaction {
+        &self.transaction
+    }
+}
+
+/// A view that nobody waits for.
+pub(super) struct LongView {
+    // First, as it must be gone when what it reads is closed.
+    transaction: ReadTransaction,
+    _replaced: Arc<Replaced>,
+}
+
+impl Deref for LongView {
     type Target = ReadTransaction;
 
     fn deref(&self) -> &ReadTransaction {
@@ -162,7 +199,7 @@ fn discard(place: &dyn Place) {
     }
 }
 
-fn builder(path: &str, cache_bytes: usize) -> redb::Builder {
+pub(super) fn builder(path: &str, cache_bytes: usize) -> redb::Builder {
     let path = path.to_owned();
     let mut builder = redb::Builder::new();
     builder.set_cache_size(cache_bytes).set_repair_callback(move |repair| {
@@ -172,7 +209,7 @@ fn builder(path: &str, cache_bytes: usize) -> redb::Builder {
 }
 
 /// Makes the tables of a new file; refuses a file of a newer version or of another program.
-fn check_format(path: &str, database: &redb::Database) -> Result<(), Error> {
+pub(super) fn check_format(path: &str, database: &redb::Database) -> Result<(), Error> {
     let transaction = database.begin_read()?;
     if transaction.list_tables()?.next().is_none() {
         drop(transaction);
@@ -222,11 +259,11 @@ fn make_tables(database: &redb::Database) -> Result<(), Error> {
     Ok(transaction.commit()?)
 }
 
-fn cannot_open(path: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+pub(super) fn cannot_open(path: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::Open { path: path.to_owned(), source: source.into() }
 }
 
-fn explain(path: &str, error: DatabaseError) -> Error {
+pub(super) fn explain(path: &str, error: DatabaseError) -> Error {
     match error {
         DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
             Error::Locked { path: path.to_owned() }

@@ -27,12 +27,14 @@ mod moving;
 mod outbox;
 mod pairing;
 mod place;
+mod portable;
 mod record;
 mod redate;
 mod rewrite;
 mod scope;
 mod search;
 mod session;
+mod snapshot;
 mod tables;
 mod tenant;
 #[cfg(feature = "testing")]
@@ -56,6 +58,7 @@ pub use record::{
     Resume, Rewritten, Search, SearchCursor, SessionRow, Speaker, Turn, Waiting,
 };
 pub use session::SessionStore;
+pub use snapshot::{Contents, Existing, Filled, OwnedRow, Row, Snapshot, examine, table_name};
 pub use tenant::TenantStore;
 
 use std::ops::Bound;
@@ -172,6 +175,29 @@ impl Store {
             undelivered: transaction.open_table(OUTBOX)?.len()?,
             parked: transaction.open_table(PARKED)?.len()?,
         })
+    }
+
+    /// All that is kept as it is now. It may be held while the store is written to.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn snapshot(&self) -> Result<Snapshot, Error> {
+        Snapshot::take(Arc::clone(&self.shared.database))
+    }
+
+    /// Makes a new store's file beside `path` from the rows of a [`Snapshot`], in their order. It is put there by
+    /// [`Filled::put`], and is gone if it never is.
+    ///
+    /// # Errors
+    /// Those of `rows`; [`Error::Value`] for a row that no store has, [`Error::Locked`], [`Error::Occupied`], [`Error::Open`],
+    /// [`Error::TooNew`], [`Error::Storage`].
+    pub fn fill<E: From<Error>>(
+        path: &Path,
+        cache_bytes: usize,
+        existing: Existing,
+        rows: impl Iterator<Item = Result<OwnedRow, E>>,
+    ) -> Result<Filled, E> {
+        Filled::fill(path, cache_bytes, existing, rows)
     }
 
     /// Transactions committed since the file was opened, each with one sync of the disk.

@@ -1,6 +1,6 @@
 //! Where the database lies, and how another one is put there.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -8,6 +8,11 @@ use std::sync::{Mutex, PoisonError};
 
 use redb::backends::FileBackend;
 use redb::{Builder, DatabaseError, StorageBackend};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
+use super::Error;
+use super::snapshot::Existing;
 
 /// redb starts its file with a page of its own and zeros elsewhere; it is this long then.
 const MAX_UNFINISHED_BYTES: u64 = 16 * 1024 * 1024;
@@ -66,6 +71,48 @@ impl InDirectory {
         let data = file.metadata()?;
         *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some((data.dev(), data.ino()));
         FileBackend::new(file).map_err(io::Error::other)
+    }
+}
+
+impl InDirectory {
+    /// What lies there, locked so that nobody opens it; `None`: nothing.
+    pub(super) fn hold(&self, existing: Existing) -> Result<Option<File>, Error> {
+        let path = self.name();
+        let file = match OpenOptions::new().read(true).write(true).open(&self.path) {
+            Ok(file) => file,
+            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Error::Open { path, source: source.into() }),
+        };
+        // As redb locks it. Who has it open matters more than that it is there.
+        match (file.try_lock(), existing) {
+            (Err(TryLockError::WouldBlock), _) => Err(Error::Locked { path }),
+            (Err(TryLockError::Error(source)), _) => Err(Error::Open { path, source: source.into() }),
+            (Ok(()), Existing::Refuse) => Err(Error::Occupied { path }),
+            (Ok(()), Existing::KeepBeside) => Ok(Some(file)),
+        }
+    }
+
+    /// Puts the new one there. What lies there and is held stays beside it; anything else is not replaced.
+    pub(super) fn put(&self, held: Option<File>) -> Result<(), Error> {
+        let put = match held {
+            Some(_held) => {
+                let mut beside = self.path.as_os_str().to_owned();
+                beside.push(".before-restore");
+                let path = Path::new(&beside).display().to_string();
+                match fs::hard_link(&self.path, &beside) {
+                    Ok(()) => self.replace(),
+                    Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {
+                        return Err(Error::Occupied { path });
+                    }
+                    Err(source) => Err(source),
+                }
+            }
+            None => match renameat_with(CWD, &self.new, CWD, &self.path, RenameFlags::NOREPLACE) {
+                Err(Errno::EXIST) => return Err(Error::Occupied { path: self.name() }),
+                result => result.map_err(io::Error::from),
+            },
+        };
+        put.map_err(|source| Error::Storage(Box::new(source)))
     }
 }
 

@@ -4,15 +4,16 @@
 //! a file in which it never was. The writer's thread does this, so nothing else is written meanwhile; reads go on. That
 //! it must be done is known after a restart by two numbers: erasures, and as many of them as a rewrite has seen.
 
-use redb::{Durability, Key, ReadTransaction, ReadableTable, TableDefinition, Value};
+use redb::{Durability, ReadTransaction, ReadableTable, TableDefinition, Value};
 
 use super::Error;
 use super::database::Database;
+use super::portable::PortableKey;
 use super::record::Rewritten;
-use super::tables::{self, NUMBERS, Number};
+use super::tables::{self, NUMBERS, Number, Shape, Visitor};
 
 /// Of keys and values in one transaction of the copy. What it changes is in memory until it is committed.
-const STEP_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const STEP_BYTES: usize = 4 * 1024 * 1024;
 
 /// Rewrites the file if something was erased since the last time.
 ///
@@ -38,8 +39,14 @@ pub(super) fn is_pending(database: &Database) -> Result<bool, Error> {
 /// Copies all rows into an empty database, on the disk when it returns. Returns how many they are.
 fn copy(from: &ReadTransaction, into: &redb::Database) -> Result<u64, Error> {
     let mut copy = Copy { from, into, n_rows: 0 };
-    tables::copy(&mut copy)?;
+    tables::each(&mut copy)?;
     let n_rows = copy.n_rows;
+    finish(into)?;
+    Ok(n_rows)
+}
+
+/// Notes in a new file that nothing erased is in it. It is on the disk then, whole.
+pub(super) fn finish(into: &redb::Database) -> Result<(), Error> {
     let transaction = into.begin_write()?;
     {
         let mut numbers = transaction.open_table(NUMBERS)?;
@@ -47,22 +54,25 @@ fn copy(from: &ReadTransaction, into: &redb::Database) -> Result<u64, Error> {
         numbers.insert(Number::Rewritten.name(), n_erasures)?;
     }
     // What was committed before without a sync is on the disk with this.
-    transaction.commit()?;
-    Ok(n_rows)
+    Ok(transaction.commit()?)
 }
 
 /// On its way from one database into another.
-pub(super) struct Copy<'c> {
+struct Copy<'c> {
     from: &'c ReadTransaction,
     into: &'c redb::Database,
     n_rows: u64,
 }
 
-impl Copy<'_> {
+impl Visitor for Copy<'_> {
+    type Error = Error;
+
     /// All rows of a table, in the order of their keys.
-    pub(super) fn table<K: Key + 'static, V: Value + 'static>(
+    fn table<K: PortableKey, V: Value + 'static>(
         &mut self,
+        _number: u8,
         table: TableDefinition<K, V>,
+        _shape: Shape,
     ) -> Result<(), Error> {
         let from = self.from.open_table(table)?;
         let mut rows = from.iter()?;

@@ -6,13 +6,14 @@
 
 use std::ops::{Range, RangeInclusive, RangeTo};
 
-use redb::{Table, TableDefinition, WriteTransaction};
+use redb::{Table, TableDefinition, Value, WriteTransaction};
 
 use super::entry::EntryScope;
-use super::rewrite::Copy;
+use super::portable::PortableKey;
 use super::scope::Scope;
 use super::versioned::Versioned;
 use super::{Error, disk};
+use crate::clock::Timestamp;
 use crate::message::Subject;
 
 /// Format of the file: of keys and tables. Values have versions of their own.
@@ -294,26 +295,56 @@ impl<'t> Tables<'t> {
     }
 }
 
-/// Copies all of them.
-pub(super) fn copy(copy: &mut Copy<'_>) -> Result<(), Error> {
-    copy.table(META)?;
-    copy.table(NUMBERS)?;
-    copy.table(SESSIONS)?;
-    copy.table(ARCHIVE)?;
-    copy.table(ACTIVITY)?;
-    copy.table(TRANSCRIPT)?;
-    copy.table(INBOX)?;
-    copy.table(OUTBOX)?;
-    copy.table(PARKED)?;
-    copy.table(USERS)?;
-    copy.table(PEERS)?;
-    copy.table(NOTES)?;
-    copy.table(FILES)?;
-    copy.table(MARKS)?;
-    copy.table(MARKS_BY_TIME)?;
-    copy.table(PAIRINGS)?;
-    copy.table(APPROVALS)?;
-    copy.table(UNRESOLVED)
+/// Something that is done with every table.
+pub(super) trait Visitor {
+    /// What goes wrong with it.
+    type Error;
+
+    /// With this one. `number` is its name in backups and means this table for ever; `shape` reads a value of it.
+    fn table<K: PortableKey, V: Value + 'static>(
+        &mut self,
+        number: u8,
+        table: TableDefinition<K, V>,
+        shape: Shape,
+    ) -> Result<(), Self::Error>;
+}
+
+/// Reads a value: when it was said, if it is something that somebody said.
+pub(super) type Shape = fn(&[u8]) -> Result<Option<Timestamp>, Error>;
+
+/// Visits all of them, by their numbers. A number is never given to another table.
+pub(super) fn each<V: Visitor>(visitor: &mut V) -> Result<(), V::Error> {
+    visitor.table(1, META, plain)?;
+    visitor.table(2, NUMBERS, plain)?;
+    visitor.table(3, SESSIONS, shape::<disk::Session>)?;
+    visitor.table(4, ARCHIVE, shape::<disk::Archived>)?;
+    visitor.table(5, ACTIVITY, plain)?;
+    visitor.table(6, TRANSCRIPT, line)?;
+    visitor.table(7, INBOX, shape::<disk::Waiting>)?;
+    visitor.table(8, OUTBOX, shape::<disk::Delivery>)?;
+    visitor.table(9, PARKED, shape::<disk::Parked>)?;
+    visitor.table(10, USERS, plain)?;
+    visitor.table(11, PEERS, plain)?;
+    visitor.table(12, NOTES, shape::<disk::Note>)?;
+    visitor.table(13, FILES, shape::<disk::File>)?;
+    visitor.table(14, MARKS, plain)?;
+    visitor.table(15, MARKS_BY_TIME, plain)?;
+    visitor.table(16, PAIRINGS, shape::<disk::Pairing>)?;
+    visitor.table(17, APPROVALS, shape::<disk::Approval>)?;
+    visitor.table(18, UNRESOLVED, shape::<disk::Parked>)
+}
+
+/// Its type says it all.
+fn plain(_bytes: &[u8]) -> Result<Option<Timestamp>, Error> {
+    Ok(None)
+}
+
+fn shape<T: Versioned>(bytes: &[u8]) -> Result<Option<Timestamp>, Error> {
+    T::decode(bytes).map(|_value| None)
+}
+
+fn line(bytes: &[u8]) -> Result<Option<Timestamp>, Error> {
+    disk::Line::decode(bytes).map(|line| Some(Timestamp(line.at)))
 }
 
 /// A number of the whole file, a row of [`NUMBERS`].

@@ -9,6 +9,7 @@ mod files;
 mod life;
 mod model;
 mod rewrite;
+mod snapshot;
 
 use crate::clock::Timestamp;
 use crate::id::{AgentId, ChannelType, EntryId, OpaqueId, SessionKey, TenantId};
