@@ -27,6 +27,8 @@
 //! | `GET /api/v1/pairing?channel`, `GET /api/v1/pairing/allowed?channel` | strangers who wait, and who was approved |
 //! | `POST /api/v1/pairing/approve`, `POST /api/v1/pairing/reject` | body `{"channel","code"}`; 429 when codes are guessed |
 //! | `POST /api/v1/pairing/revoke` | body `{"channel","subject"}` |
+//! | `GET /api/v1/backup` | how backups go |
+//! | `POST /api/v1/backup?to&incremental` | makes one; body empty or `{"passphrase"}`; one JSON object a line: how far it is, then what was made or why not |
 //! | `POST /api/v1/import/session` | files a conversation that was held elsewhere |
 //!
 //! Every path wants the admin token; without it there is nothing to learn, not even which paths exist. A key that
@@ -34,6 +36,7 @@
 //! or changes a conversation is in the log, the words are not.
 
 mod access;
+mod backup;
 pub(crate) mod config;
 mod context;
 mod export;
@@ -91,6 +94,7 @@ fn router(gateway: Gateway) -> Router {
         .merge(unresolved::routes())
         .route("/api/v1/import/session", post(import::session).layer(DefaultBodyLimit::max(import::MAX_BODY_BYTES)))
         .merge(context::routes())
+        .route("/api/v1/backup", get(backup::status).post(backup::create))
         .route("/api/v1/sessions", get(sessions::list))
         .route("/api/v1/sessions/find", get(sessions::find))
         .route("/api/v1/sessions/show", get(sessions::show))

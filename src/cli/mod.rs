@@ -3,6 +3,7 @@
 //!
 //! Exit codes, after sysexits: 0 ok, 64 usage, 70 internal, 75 try again, 78 bad configuration.
 
+mod backup;
 mod client;
 mod config;
 mod context;
@@ -62,6 +63,9 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Config),
+    /// Make backups, look at them, and come back from one
+    #[command(subcommand)]
+    Backup(backup::Backup),
     /// Say what is wrong, worst first, and how to mend it; exit 0 when nothing is
     Doctor,
     /// Take over what another gateway kept
@@ -165,6 +169,7 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Pairing(command) => pairing::run(&context, command),
         Command::Route(command) => route::run(&context, command),
         Command::Config(command) => config::run(&context, command),
+        Command::Backup(command) => backup::run(&context, command),
         Command::Doctor => doctor::run(&context),
         Command::Import(command) => import::run(&context, command),
     }

@@ -7,6 +7,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::Value;
 
 /// Prints a line, or several. A reader that went away (`| head`) is no error.
@@ -39,6 +40,28 @@ pub(super) fn ask(question: &str) -> Option<String> {
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).ok()?;
     Some(answer.trim().to_owned())
+}
+
+/// Asks on the terminal for what must not be seen; `None`: there is no terminal.
+pub(super) fn ask_secret(question: &str) -> Option<String> {
+    let input = io::stdin();
+    let before = tcgetattr(&input).ok()?;
+    let mut hidden = before.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(&input, OptionalActions::Flush, &hidden).ok()?;
+    let answer = ask(question);
+    let _ = tcsetattr(&input, OptionalActions::Flush, &before);
+    let _ = writeln!(io::stderr().lock());
+    answer.filter(|answer| !answer.is_empty())
+}
+
+/// Shows on the terminal how far something is, in one line that the next one replaces; an empty one removes it.
+pub(super) fn progress(text: &str) {
+    let mut out = io::stderr().lock();
+    if io::stderr().is_terminal() {
+        let _ = write!(out, "\r{text:<60}{}", if text.is_empty() { "\r" } else { "" });
+        let _ = out.flush();
+    }
 }
 
 /// Prints JSON, indented.

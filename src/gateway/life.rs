@@ -238,6 +238,7 @@ impl Gateway {
             }
             gateway.note_said();
             let erased = outcome?;
+            gateway.0.backups.forget_index();
             gateway.0.store.rewrite().await?;
             Ok(erased)
         };
