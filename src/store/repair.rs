@@ -48,6 +48,10 @@ pub fn repair(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Resul
         return Ok(nothing);
     }
     let damaged = Damaged::open(path, cache_bytes, wrapping_key)?;
+    if damaged.database().is_none() {
+        let source = "nothing of it can be read, if it is a store; go back with `frontdesk backup restore`";
+        return Err(Error::Open { path: path.display().to_string(), source: source.into() });
+    }
     if let Some(format) = damaged.format.filter(|format| *format != FORMAT) {
         let source = format!("it is damaged and has format {format}; the version that wrote it must repair it");
         return Err(Error::Open { path: path.display().to_string(), source: source.into() });
@@ -167,7 +171,8 @@ impl Visitor for Salvage<'_> {
     }
 
     fn rows<K: Key + 'static, V: Value + 'static>(&mut self, table: &PlainTable<K, V>) -> Result<(), Error> {
-        self.table(table.definition, |_, _| Row::Good)
+        let keyring = self.keyring;
+        self.table(table.definition, |key, _| keyring.judge(table.number, key))
     }
 }
 

@@ -129,7 +129,12 @@ impl Damaged {
         let epoch = match self.transaction().map(|transaction| caught(|| database::number(&transaction, Number::Epoch)))
         {
             Some(Ok(Ok(epoch))) => epoch,
-            _ if self.format.is_none() && self.is_whole => return Ok(()),
+            _ if self.format.is_none() && self.is_whole => {
+                if Journal::is_used(&journal.overlay()?)? {
+                    self.problems.note("the file is empty, and its journal is not: it was cut off or removed");
+                }
+                return Ok(());
+            }
             _ => {
                 self.problems.note("what the journal adds is not known: the file does not say which part of it is new");
                 return Ok(());
@@ -150,7 +155,6 @@ impl Damaged {
     /// The data keys, as they are when the journal is taken in.
     fn read_keys(&mut self) -> Result<(), Error> {
         let (mut keys, mut erasing) = (BTreeMap::new(), BTreeSet::new());
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if let Some(from) = self.transaction().filter(|_| self.format == Some(FORMAT) || !self.is_whole) {
             read_all(&from, KEYS.definition, |tenant, key| {
                 keys.insert(text(tenant), key.to_owned());
@@ -214,6 +218,19 @@ fn said(panic: &(dyn Any + Send)) -> String {
         Some(text) if text.len() < 100 && text.is_ascii() => format!("reading it failed ({text})"),
         _ => "reading it failed".to_owned(),
     }
+}
+
+impl Keyring {
+    /// A row of a table whose values are not sealed. A key that does not open is of no use.
+    pub(super) fn judge(&self, table: u8, key: &[u8]) -> Row {
+        let is_lost = table == KEYS.number && matches!(self.admit(&text(key)), Err(Error::DataKey));
+        if is_lost { Row::Bad } else { Row::Good }
+    }
+}
+
+/// A tenant, as redb writes it.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A row that can be read.
