@@ -19,7 +19,7 @@ pub(super) fn routes() -> Router<Gateway> {
 
 #[derive(Debug, Deserialize)]
 struct Named {
-    tenant: String,
+    tenant: Option<String>,
 }
 
 async fn list(State(gateway): State<Gateway>) -> Result<Response, Error> {
@@ -38,9 +38,10 @@ fn shown(kept: &KeptTenant) -> Value {
 }
 
 async fn erase(State(gateway): State<Gateway>, Query(Named { tenant }): Query<Named>) -> Result<Response, Error> {
-    let tenant = match tenant.as_str() {
-        "" => None,
-        id => Some(parsed("tenant", TenantId::new(id))?),
+    let tenant = match tenant.as_deref() {
+        None => return Err(Error::Query("tenant: say which one; `tenant=` is the owner's own".to_owned())),
+        Some("") => None,
+        Some(id) => Some(parsed("tenant", TenantId::new(id))?),
     };
     access::note("erase tenant", tenant.as_ref(), None);
     match gateway.erase_tenant(tenant.as_ref()).await? {

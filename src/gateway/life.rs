@@ -281,6 +281,8 @@ impl Gateway {
             };
             let erased = gateway.0.store.erase_tenant(tenant.as_ref(), begun).await;
             gateway.note_said();
+            // Who found the tenant being erased need not wait longer.
+            gateway.0.try_again.notify_waiters();
             let erased = erased?;
             if erased.is_some() {
                 gateway.0.store.rewrite().await?;

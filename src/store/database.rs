@@ -118,7 +118,12 @@ impl Database {
         if journal.is_broken() {
             journal.probe().map_err(Failed::journal)?;
         }
-        self.write_in(database, journal, when, plan)
+        let written = self.write_in(database, journal, when, plan);
+        if written.is_err() {
+            // Keys that were made or taken away are not what the store says: what comes next must not be sealed with them.
+            load_keys(&self.keyring, database).map_err(Failed::database)?;
+        }
+        written
     }
 
     fn write_in(

@@ -52,7 +52,7 @@ mod values;
 mod versioned;
 mod writer;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 mod tests;
 
 pub use check::{Checked, check};
@@ -73,6 +73,8 @@ pub use session::SessionStore;
 pub use tenant::TenantStore;
 #[cfg(feature = "testing")]
 pub use testing::Sealing;
+#[cfg(feature = "testing")]
+pub use tests::compare_with_maps;
 
 use std::ops::Bound;
 use std::path::Path;
@@ -142,9 +144,15 @@ impl Store {
     }
 
     /// Like [`Self::open`], where a test has it in its hands.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     fn open_at(place: impl place::Place + 'static, keyring: Keyring) -> Result<Self, Error> {
         Self::start(Database::open(place, 1024 * 1024, keyring)?)
+    }
+
+    /// Everything that was written is on the disk when this returns.
+    #[cfg(any(test, feature = "testing"))]
+    fn sync(&self) -> Result<(), Error> {
+        self.shared.database.sync()
     }
 
     fn start(database: Database) -> Result<Self, Error> {

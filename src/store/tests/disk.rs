@@ -100,6 +100,7 @@ impl Disk {
     }
 
     /// With values as they are, so that words can be looked for in what is written.
+    #[cfg(test)]
     pub(super) fn open(&self) -> Result<Store, crate::store::Error> {
         self.open_with(Keyring::plain())
     }

@@ -1,27 +1,43 @@
-//! The store through its own surface.
+//! The store through its own surface. What the fuzz target `store_ops` needs of it is there with the feature `testing` too.
+#![cfg_attr(not(test), expect(dead_code, reason = "the fuzz target needs a part of it"))]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "no part of the program")]
 
+#[cfg(test)]
 mod behaviour;
+#[cfg(test)]
 mod context;
+#[cfg(test)]
 mod crash;
 mod damage;
 mod disk;
+#[cfg(test)]
 mod entry;
+#[cfg(test)]
 mod files;
+#[cfg(test)]
 mod life;
 mod model;
+#[cfg(test)]
 mod rewrite;
+#[cfg(test)]
 mod tenant;
+#[cfg(test)]
 mod unpark;
+
+pub use model::compare_with_maps;
 
 use crate::clock::Timestamp;
 use crate::id::{AgentId, ChannelType, EntryId, OpaqueId, SessionKey, TenantId};
 use crate::message::{Attachment, Author, ChatKind, Identity, Inbound, ReplyAddress};
 
+#[cfg(test)]
+use super::SessionStore;
+#[cfg(test)]
 use super::place::InDirectory;
+#[cfg(test)]
 use super::seal::Keyring;
 use super::{
-    ArchivedRow, Delivery, FileRow, Life, Line, NewDelivery, Note, Parked, ParkedItem, SessionRow, SessionStore, Store,
-    Turn, Waiting,
+    ArchivedRow, Delivery, FileRow, Life, Line, NewDelivery, Note, Parked, ParkedItem, SessionRow, Store, Turn, Waiting,
 };
 
 const CACHE_BYTES: usize = 1024 * 1024;
@@ -93,11 +109,14 @@ fn turn(answered: Vec<u64>, text: &str, deliveries: Vec<NewDelivery>, at: u64) -
     }
 }
 
+#[cfg(test)]
 fn open(directory: &tempfile::TempDir) -> Store {
     Store::open(&directory.path().join("store.redb"), CACHE_BYTES, &[7; 32]).unwrap()
 }
 
+#[cfg(test)]
 /// With values as they are, so that words can be looked for in the file.
+#[cfg(test)]
 fn open_plain(directory: &tempfile::TempDir) -> Store {
     Store::open_at(InDirectory::new(&directory.path().join("store.redb")), Keyring::plain()).unwrap()
 }

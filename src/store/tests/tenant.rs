@@ -199,3 +199,26 @@ async fn a_tenant_whose_power_goes_out_while_it_is_erased_is_there_or_gone() {
     }
     assert!(n_there > 0 && n_gone > 0, "{n_there} {n_gone}");
 }
+
+#[tokio::test]
+async fn a_key_that_could_not_be_stored_or_removed_is_what_the_store_says() {
+    let disk = Disk::default();
+    let store = disk.open_sealed().unwrap();
+    fill(&store, "agency", "slack:a").await;
+    let before = view(&store, "agency", "slack:a");
+    let practice = store.tenant(tenant("practice").as_ref());
+    let file = |message_id: &'static str| {
+        let (practice, inbound) = (practice.clone(), inbound("practice", "u", message_id, 9));
+        async move { practice.file(&key("slack:a"), &inbound, FOR_EVER).await }
+    };
+    disk.set_fault(Fault::NextSync);
+    file("one").await.unwrap_err();
+    file("two").await.unwrap();
+    disk.set_fault(Fault::NextSync);
+    store.erase_tenant(tenant("agency").as_ref(), || panic!("it is not begun")).await.unwrap_err();
+    drop((practice, store));
+    let store = disk.after_power_cut(Survivors::None).open_sealed().unwrap();
+    let texts: Vec<_> = view(&store, "practice", "slack:a").waiting.into_iter().map(|w| w.inbound.text).collect();
+    assert_eq!(texts, ["text of two"]);
+    assert_eq!(view(&store, "agency", "slack:a"), before);
+}

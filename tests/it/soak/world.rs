@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use frontdesk::clock::{ManualClock, Timestamp};
+use frontdesk::store::{Filter, Store};
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -337,19 +338,19 @@ impl World {
         self.street.close_pages();
         self.street.door.send_replace(None);
         self.gateway.power_off().await;
-        let file = fs::read(self.gateway.home().join("frontdesk.redb")).unwrap();
-        let found: HashSet<usize> = words(&String::from_utf8_lossy(&file)).into_iter().collect();
+        let path = self.gateway.home().join("frontdesk.redb");
+        let in_clear = words(&String::from_utf8_lossy(&fs::read(&path).unwrap()));
+        if !in_clear.is_empty() {
+            self.ledger.wrong(format!("the store's file holds {} words that are not sealed", in_clear.len()));
+        }
+        let found = kept_words(&Store::open(&path, 1024 * 1024, &self.gateway.wrapping_key()).unwrap());
         let (erased, n_kept) = self.ledger.erased_and_kept();
         let left: Vec<&usize> = erased.intersection(&found).collect();
         if !left.is_empty() {
-            self.ledger.wrong(format!(
-                "the store's file holds {} of {} erased words: {left:.200?}",
-                left.len(),
-                erased.len()
-            ));
+            self.ledger.wrong(format!("the store holds {} of {} erased words: {left:.200?}", left.len(), erased.len()));
         }
         if found.len() < n_kept {
-            self.ledger.wrong(format!("the store's file holds {} words and should hold {n_kept}", found.len()));
+            self.ledger.wrong(format!("the store holds {} words and should hold {n_kept}", found.len()));
         }
         let (wrong, report) = self.ledger.close();
         let [n_archived, n_restored, n_erased] = self.n_orders;
@@ -360,6 +361,24 @@ impl World {
         );
         (wrong, report)
     }
+}
+
+/// Those of all lines, live and archived.
+fn kept_words(store: &Store) -> HashSet<usize> {
+    let mut found = HashSet::new();
+    for tenant in store.tenants().unwrap() {
+        let conversations = store.tenant(tenant.as_ref());
+        let all = Filter { limit: usize::MAX, ..Filter::default() };
+        let live = conversations.sessions(&all).unwrap();
+        let live = live.iter().flat_map(|row| conversations.session(&row.key).lines_after(0, usize::MAX).unwrap());
+        let archived = conversations.archived(&all).unwrap();
+        let archived = archived.iter().flat_map(|row| {
+            let episode = conversations.session(&row.session.key).episode(row.session.episode).unwrap().unwrap();
+            episode.lines_after(0, usize::MAX).unwrap()
+        });
+        found.extend(live.chain(archived).flat_map(|line| words(&line.text)));
+    }
+    found
 }
 
 /// For a query.
