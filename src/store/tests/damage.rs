@@ -182,7 +182,9 @@ fn what_is_no_store_is_not_checked() {
 /// What a gateway sees: exactly what was there, or an error.
 fn start(home: &tempfile::TempDir, before: &Rows, what: &str) {
     match Store::open(&store_of(home), CACHE_BYTES, &KEY) {
-        Err(error) => assert!(matches!(error, Error::Open { .. } | Error::Storage(_) | Error::DataKey), "{what}: {error}"),
+        Err(error) => {
+            assert!(matches!(error, Error::Open { .. } | Error::Storage(_) | Error::DataKey), "{what}: {error}")
+        }
         Ok(store) => {
             drop(store);
             assert_eq!(n_changed(before, &rows(&store_of(home))), (0, 0), "{what}: it was opened");

@@ -173,7 +173,10 @@ fn check_second_format(store: &Store, of: &str) {
     let found = view(store, of, &talk);
     let texts: Vec<_> = found.lines.iter().map(|line| line.text.clone()).collect();
     assert_eq!(texts, [format!("text of {of}m1"), format!("text of {of}m2"), "one two".to_owned()]);
-    assert_eq!(found.waiting.iter().map(|w| (w.seq, w.inbound.text.clone())).collect::<Vec<_>>(), [(4, format!("text of {of}m4"))]);
+    assert_eq!(
+        found.waiting.iter().map(|w| (w.seq, w.inbound.text.clone())).collect::<Vec<_>>(),
+        [(4, format!("text of {of}m4"))]
+    );
     let replies: Vec<_> = found.undelivered.iter().map(|d| (&*d.content.text, d.is_started)).collect();
     assert_eq!(replies, [("one", true), ("two", false)]);
     assert_eq!(found.parked.iter().map(|p| &*p.reason).collect::<Vec<_>>(), ["no answer"]);
@@ -253,7 +256,8 @@ async fn an_upgrade_that_is_cut_off_or_finds_no_room_leaves_the_old_file() {
             }
             for survivors in [Survivors::None, Survivors::All, Survivors::Third(0), Survivors::Third(1)] {
                 let after = disk.after_power_cut(survivors);
-                let store = after.open().unwrap_or_else(|error| panic!("{format}, sync {n_sync}, {survivors:?}: {error}"));
+                let store =
+                    after.open().unwrap_or_else(|error| panic!("{format}, sync {n_sync}, {survivors:?}: {error}"));
                 assert_eq!(store.counts().unwrap(), counts, "{format}, sync {n_sync}, {survivors:?}");
             }
         }

@@ -8,6 +8,7 @@ mod behaviour;
 mod context;
 #[cfg(test)]
 mod crash;
+#[cfg(test)]
 mod damage;
 mod disk;
 #[cfg(test)]
