@@ -122,7 +122,7 @@ impl Visitor for Rows<'_> {
 }
 
 /// Do the tables say the same? A row that cannot be read was said before.
-fn relations(from: &ReadTransaction, keyring: &Keyring, problems: &mut Problems) -> Result<(), Error> {
+pub(super) fn relations(from: &ReadTransaction, keyring: &Keyring, problems: &mut Problems) -> Result<(), Error> {
     sessions(from, keyring, problems)?;
     indexes(from, keyring, problems)?;
     keys(from, keyring, problems)

@@ -73,7 +73,8 @@ pub fn repair(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Resul
     };
     let ((rows, lost, n_orphans, kept), new) =
         database::put_copy(&place, cache_bytes, copy).inspect_err(|_| drop(place.discard()))?;
-    // What the old journal holds is in the new file, which knows another epoch.
+    // The old file needs its journal, until it is certain that the new one is there.
+    place.sync()?;
     remove(&journal_of(path))?;
     place.sync()?;
     drop(new);
