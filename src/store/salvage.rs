@@ -22,6 +22,8 @@ use super::place;
 use super::seal::Keyring;
 use super::tables::{ERASING, FORMAT, KEYS, Number};
 
+/// Rows of a table that may come before the one in front of them.
+const MAX_BACK: u32 = 64;
 /// Problems that are kept in full; more are counted.
 const MAX_PROBLEMS: usize = 50;
 
@@ -268,18 +270,19 @@ pub(super) fn read_all<K: Key + 'static, V: Value + 'static>(
     };
     let n_rows = caught(|| opened.len().ok()).ok().flatten();
     let mut last: Option<Vec<u8>> = None;
-    let mut is_cut = false;
+    let (mut is_cut, mut n_back) = (false, 0);
     match caught(|| opened.iter()) {
         Ok(Ok(mut rows)) => loop {
             match caught(|| rows.next()) {
                 Ok(None) => break,
                 Ok(Some(Ok(row))) => match caught(|| raw::<K, V>(&row)) {
-                    // A damaged tree may lead in a circle.
-                    Ok((key, _)) if last.as_deref().is_some_and(|last| !K::compare(last, &key).is_lt()) => {
-                        is_cut = true;
-                        break;
-                    }
                     Ok((key, value)) => {
+                        // A wrong bit in a key leaves it out of order, and a damaged tree may lead in a circle.
+                        n_back += u32::from(last.as_deref().is_some_and(|last| !K::compare(last, &key).is_lt()));
+                        if n_back > MAX_BACK {
+                            is_cut = true;
+                            break;
+                        }
                         reach.note(judge(&key, &value)?);
                         last = Some(key);
                     }
