@@ -183,7 +183,7 @@ fn what_is_no_store_is_not_checked() {
 fn start(home: &tempfile::TempDir, before: &Rows, what: &str) {
     match Store::open(&store_of(home), CACHE_BYTES, &KEY) {
         Err(error) => {
-            assert!(matches!(error, Error::Open { .. } | Error::Storage(_) | Error::DataKey), "{what}: {error}")
+            assert!(matches!(error, Error::Open { .. } | Error::Storage(_) | Error::DataKey), "{what}: {error}");
         }
         Ok(store) => {
             drop(store);
