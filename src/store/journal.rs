@@ -95,6 +95,14 @@ impl Journal {
         Ok((journal, batches))
     }
 
+    /// Has anything ever been written to it?
+    pub(super) fn is_used(file: &dyn StorageBackend) -> io::Result<bool> {
+        let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+        file.read(0, &mut bytes)?;
+        let mut records = (0..bytes.len()).step_by(BLOCK_BYTES).filter_map(|at| bytes.get(at..).and_then(Record::read));
+        Ok(records.next().is_some())
+    }
+
     /// The batches up to where it cannot be used, and why it cannot. Nothing is changed.
     pub(super) fn salvage(file: &dyn StorageBackend, epoch: u64) -> io::Result<(Vec<Vec<u8>>, Option<Unusable>)> {
         let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
