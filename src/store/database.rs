@@ -22,8 +22,8 @@ use super::tables::{ERASING, FORMAT, KEYS, META, NUMBERS, Number, Tables};
 use super::values::{Bytes, PlainTable, RowKey, ValueTable, Values};
 use super::versioned::Versioned;
 
-/// A longer file is not read through at every start; `store check` does it. This takes a slow card two seconds.
-const MAX_VERIFIED_BYTES: u64 = 64 * 1024 * 1024;
+/// A longer file is not read through at every start; `store check` does it. This takes a slow card half a second.
+const MAX_VERIFIED_BYTES: u64 = 16 * 1024 * 1024;
 
 /// An open database. After a failed write or sync redb refuses everything, as it must; a disk that was
 /// full may have room again, so the writer can ask for a fresh start with [`Self::reopen`].
@@ -148,6 +148,10 @@ impl Database {
             drop(tables);
             self.commit(transaction).map_err(Failed::database)?;
             journal.restart();
+            // It is on the disk already. Otherwise the next write comes upon the failure.
+            if let Err(error) = journal.mark() {
+                tracing::warn!(%error, "the store's journal could not be written");
+            }
             return Ok(());
         }
         journal.append(&tables.log).map_err(Failed::journal)?;
