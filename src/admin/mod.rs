@@ -157,6 +157,7 @@ impl IntoResponse for Error {
             }
             Self::Ambiguous(message) => (StatusCode::CONFLICT, message),
             Self::Store(error @ store::Error::Gone { .. }) => (StatusCode::NOT_FOUND, error.to_string()),
+            Self::Store(error @ store::Error::Unusable { .. }) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
             Self::Store(error) => {
                 tracing::error!(%error, "an admin request failed");
                 (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())

@@ -31,6 +31,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -185,6 +186,8 @@ struct Inner {
     reloading: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// Do the commands reach it?
+    hears_commands: AtomicBool,
     started_at: Timestamp,
     /// The same on the clock that nobody sets.
     started_elapsed_ms: u64,
@@ -273,6 +276,7 @@ impl Gateway {
             reloading: tokio::sync::Mutex::new(()),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            hears_commands: AtomicBool::new(false),
             started_at,
             started_elapsed_ms,
             rekeyed: Mutex::default(),

@@ -3,7 +3,7 @@
 //! | path | who | what |
 //! |---|---|---|
 //! | `/healthz` | anybody | 200 while the process lives |
-//! | `/readyz` | anybody | 200 when messages can be taken and answered, else 503 |
+//! | `/readyz` | anybody | 200 when messages can be taken and answered, and commands are heard, else 503 |
 //! | `/hooks/<entry id>` | vendors | raw requests for push channels, at most 1 MiB |
 //! | `/chat/<entry id>[/…]` | visitors | the pages of page channels |
 //! | `/v1/…` | programs with an API key | see `api` |
@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
@@ -128,6 +129,7 @@ pub(super) fn listen_local(path: &Path, app: Router, gateway: &Gateway) -> Resul
     }
     let listener = UnixListener::bind(short_path(path)).map_err(error)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(error)?;
+    gateway.0.hears_commands.store(true, Ordering::Release);
     let connections = Connections::new(app, gateway, MAX_LOCAL_CONNECTIONS);
     let until = CancellationToken::new();
     gateway.spawn(async move {

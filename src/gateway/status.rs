@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -169,6 +170,9 @@ impl Gateway {
     pub(super) async fn readiness(&self, probe: &Probe) -> Result<(), &'static str> {
         if self.0.stop.is_cancelled() {
             return Err("stopping");
+        }
+        if !self.0.hears_commands.load(Ordering::Acquire) {
+            return Err("starting");
         }
         if self.0.live.load().safe_mode.is_some() {
             return Err("safe mode: see `gateway status`");

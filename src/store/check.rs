@@ -6,7 +6,7 @@ use redb::{ReadTransaction, ReadableTable as _, TableHandle as _, Value};
 
 use super::log;
 use super::portable::PortableKey;
-use super::salvage::{Damaged, Problems, Reach, Row, caught, read_all};
+use super::salvage::{Damaged, Problems, Reach, caught, read_all};
 use super::scope::Scope;
 use super::seal::Keyring;
 use super::tables::{
@@ -48,7 +48,7 @@ pub fn check(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Result
     let mut problems = std::mem::take(&mut store.problems);
     let keyring = &store.keyring;
     let mut rows = Rows { transaction: store.transaction(), keyring, found: Vec::new() };
-    if store.format == Some(FORMAT) || !store.is_whole {
+    if store.database().is_some() && (store.format == Some(FORMAT) || !store.is_whole) {
         tables::show(&mut rows)?;
     }
     for (name, reach) in rows.found.iter().filter(|(_, reach)| reach.n_lost > 0) {
@@ -117,14 +117,15 @@ impl Visitor for Rows<'_> {
     }
 
     fn rows<K: PortableKey, V: Value + 'static>(&mut self, table: &PlainTable<K, V>) -> Result<(), Error> {
-        let reach = self.transaction.as_ref().map(|rows| read_all(rows, table.definition, |_, _| Ok(Row::Good)));
+        let judge = |key: &[u8], _: &[u8]| Ok(self.keyring.judge(table.number, key));
+        let reach = self.transaction.as_ref().map(|rows| read_all(rows, table.definition, judge));
         self.note(table.definition.name(), reach.transpose()?);
         Ok(())
     }
 }
 
 /// Do the tables say the same? A row that cannot be read was said before.
-fn relations(from: &ReadTransaction, keyring: &Keyring, problems: &mut Problems) -> Result<(), Error> {
+pub(super) fn relations(from: &ReadTransaction, keyring: &Keyring, problems: &mut Problems) -> Result<(), Error> {
     sessions(from, keyring, problems)?;
     indexes(from, keyring, problems)?;
     keys(from, keyring, problems)

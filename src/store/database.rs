@@ -22,6 +22,9 @@ use super::tables::{ERASING, FORMAT, KEYS, META, NUMBERS, Number, Tables};
 use super::values::{Bytes, PlainTable, RowKey, ValueTable, Values};
 use super::versioned::Versioned;
 
+/// A longer file is not read through at every start; `store check` does it. This takes a slow card half a second.
+const MAX_VERIFIED_BYTES: u64 = 16 * 1024 * 1024;
+
 /// An open database. After a failed write or sync redb refuses everything, as it must; a disk that was
 /// full may have room again, so the writer can ask for a fresh start with [`Self::reopen`].
 pub(super) struct Database {
@@ -166,6 +169,10 @@ impl Database {
             drop(tables);
             self.commit(transaction).map_err(Failed::database)?;
             journal.restart();
+            // It is on the disk already. Otherwise the next write comes upon the failure.
+            if let Err(error) = journal.mark() {
+                tracing::warn!(%error, "the store's journal could not be written");
+            }
             return Ok(());
         }
         journal.append(&tables.log).map_err(Failed::journal)?;
@@ -445,7 +452,10 @@ fn open_checked(place: &dyn Place, cache_bytes: usize, keyring: &Keyring) -> Res
     // A new name in a directory survives a power cut only when the directory is synced too.
     place.sync().map_err(|source| cannot_open(path, source))?;
     match format(path, &database)? {
-        None => make_tables(&database, keyring)?,
+        None => {
+            refuse_without_file(place)?;
+            make_tables(&database, keyring)?;
+        }
         Some(FORMAT) => {}
         Some(found) if found > FORMAT => return Err(Error::TooNew { path: path.to_owned(), found, known: FORMAT }),
         Some(found) => return upgrade(place, cache_bytes, database, found, keyring),
@@ -455,7 +465,10 @@ fn open_checked(place: &dyn Place, cache_bytes: usize, keyring: &Keyring) -> Res
 
 fn open_locked(place: &dyn Place, cache_bytes: usize) -> Result<redb::Database, Error> {
     let path = &*place.name();
-    let redb = builder(path, cache_bytes);
+    let mut redb = builder(path, cache_bytes);
+    let n_bytes = place.n_bytes().map_err(|source| cannot_open(path, source))?;
+    // Otherwise redb believes what it reads.
+    redb.set_check_integrity_on_open(n_bytes <= MAX_VERIFIED_BYTES);
     let database = match place.open(&redb) {
         Err(DatabaseError::Storage(StorageError::Io(source))) if source.kind() == io::ErrorKind::InvalidData => {
             place.empty_if_unfinished().map_err(|source| cannot_open(path, source))?;
@@ -482,7 +495,7 @@ pub(super) fn builder(path: &str, cache_bytes: usize) -> redb::Builder {
     let path = path.to_owned();
     let mut builder = redb::Builder::new();
     builder.set_cache_size(cache_bytes).set_repair_callback(move |repair| {
-        tracing::info!(path, done = repair.progress(), "checking the store, which was not closed");
+        tracing::debug!(path, done = repair.progress(), "checking the store");
     });
     builder
 }
@@ -524,6 +537,21 @@ fn upgrade(
     place.sync().map_err(|source| cannot_open(path, source))?;
     tracing::info!(path, n_rows, "the store has this version's format");
     Ok(new)
+}
+
+/// A journal with something in it belonged to a store that was here.
+fn refuse_without_file(place: &dyn Place) -> Result<(), Error> {
+    let name = place.name();
+    let cannot = |source| cannot_open(&name, source);
+    let file = place.journal().map_err(cannot)?;
+    if Journal::is_used(&*file).map_err(cannot)? {
+        return Err(cannot_open(
+            &name,
+            "it is empty, and its journal is not: the file was cut off or removed; put it back from a backup, or move \
+             the journal away too to begin anew",
+        ));
+    }
+    Ok(())
 }
 
 fn make_tables(database: &redb::Database, keyring: &Keyring) -> Result<(), Error> {

@@ -47,6 +47,8 @@ pub(super) struct Journal {
     /// Up to here there may be something else than zeros.
     n_used: usize,
     is_broken: bool,
+    /// Is there more than [`Self::mark`] wrote?
+    has_batches: bool,
     /// Kept for its memory.
     block: Vec<u8>,
 }
@@ -81,8 +83,10 @@ impl Journal {
         if let Some(unusable) = unusable {
             return Err(unusable);
         }
+        let has_batches = batches.iter().any(|batch| !batch.is_empty());
         let (is_broken, block) = (false, Vec::new());
-        let mut journal = Self { file, n_bytes, epoch, next, last, at, n_synced: 0, n_used, is_broken, block };
+        let mut journal =
+            Self { file, n_bytes, epoch, next, last, at, n_synced: 0, n_used, is_broken, has_batches, block };
         let was = bytes.len();
         if was < n_bytes {
             journal.file.set_len(u64::try_from(n_bytes).map_err(io::Error::other)?)?;
@@ -93,6 +97,14 @@ impl Journal {
             journal.sync()?;
         }
         Ok((journal, batches))
+    }
+
+    /// Has anything ever been written to it?
+    pub(super) fn is_used(file: &dyn StorageBackend) -> io::Result<bool> {
+        let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+        file.read(0, &mut bytes)?;
+        let mut records = (0..bytes.len()).step_by(BLOCK_BYTES).filter_map(|at| bytes.get(at..).and_then(Record::read));
+        Ok(records.next().is_some())
     }
 
     /// The batches up to where it cannot be used, and why it cannot. Nothing is changed.
@@ -110,7 +122,7 @@ impl Journal {
 
     /// Has anything been written since the last checkpoint?
     pub(super) fn is_empty(&self) -> bool {
-        self.at == 0
+        !self.has_batches
     }
 
     pub(super) fn is_synced(&self) -> bool {
@@ -130,6 +142,7 @@ impl Journal {
         let at = u64::try_from(self.at).map_err(io::Error::other)?;
         self.file.write(at, &self.block).inspect_err(|_| self.is_broken = true)?;
         self.last = record.digest;
+        self.has_batches |= !log.is_empty();
         self.at += self.block.len();
         self.n_used = self.n_used.max(self.at);
         self.next += 1;
@@ -148,7 +161,13 @@ impl Journal {
     /// The database has everything, and knows it.
     pub(super) fn restart(&mut self) {
         (self.epoch, self.next, self.at, self.n_synced) = (self.next_epoch(), 1, 0, 0);
-        (self.last, self.is_broken) = (Digest::default(), false);
+        (self.last, self.is_broken, self.has_batches) = (Digest::default(), false, false);
+    }
+
+    /// Notes that an epoch has begun whose first batch the database alone has. Should that lose it, it is known.
+    pub(super) fn mark(&mut self) -> io::Result<()> {
+        self.append(&Log::default())?;
+        self.sync()
     }
 
     /// Did a write or a sync fail since the last checkpoint? Then nobody knows what is on the disk, and a checkpoint
@@ -391,6 +410,17 @@ mod tests {
         journal.append(&log(60)).unwrap();
         journal.sync().unwrap();
         assert_eq!(read(&contents(&journal), 7).unwrap(), batches(&[10, 20, 50, 60]));
+    }
+
+    #[test]
+    fn a_mark_is_no_batch_and_shows_that_the_epoch_has_begun() {
+        let mut journal = Journal::open(Box::new(InMemoryBackend::new()), 6, N_BYTES).unwrap().0;
+        journal.append(&log(10)).unwrap();
+        journal.restart();
+        journal.mark().unwrap();
+        assert!(journal.is_empty());
+        assert_eq!(read(&contents(&journal), 7).unwrap(), [b""]);
+        assert!(matches!(read(&contents(&journal), 6), Err(Unusable::Later)));
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub(super) trait Place: Send + Sync {
     /// Opens what lies there; makes it when nothing does.
     fn open(&self, redb: &Builder) -> Result<redb::Database, DatabaseError>;
 
+    /// How long what lies there is; 0 when nothing does.
+    fn n_bytes(&self) -> io::Result<u64>;
+
     /// Does what [`Self::open`] opened last still lie there?
     fn is_in_place(&self) -> io::Result<bool>;
 
@@ -122,6 +125,13 @@ impl InDirectory {
         directory.unwrap_or(Path::new("."))
     }
 
+    /// Linux from 6.15 on makes ext4 refuse writes after an error, and says it nowhere else. The journal is asked: it has
+    /// no lock that would go when it is closed.
+    fn refuses_writes(&self) -> bool {
+        let opened = OpenOptions::new().write(true).open(journal_of(&self.path));
+        opened.is_err_and(|error| error.kind() == io::ErrorKind::ReadOnlyFilesystem)
+    }
+
     fn new_one(&self) -> PathBuf {
         self.beside(".new")
     }
@@ -189,6 +199,8 @@ impl InDirectory {
     pub(super) fn put(&self, held: &Held) -> Result<(), Error> {
         let (before, journal) = (self.before_restore(), journal_of(&self.path));
         let mut kept = Vec::new();
+        // Until the old journal is gone nobody opens the new one, and writes into it.
+        let _new = self.lock(&self.new_one())?;
         let put = self.put_and_keep(held, &before, &mut kept);
         if put.is_err() {
             kept.iter().for_each(|path| drop(remove(path)));
@@ -239,6 +251,13 @@ impl Place for InDirectory {
 
     fn open(&self, redb: &Builder) -> Result<redb::Database, DatabaseError> {
         redb.create_with_backend(self.backend()?)
+    }
+
+    fn n_bytes(&self) -> io::Result<u64> {
+        match fs::metadata(&self.path) {
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(0),
+            found => Ok(found?.len()),
+        }
     }
 
     fn is_in_place(&self) -> io::Result<bool> {
@@ -299,7 +318,7 @@ impl Place for InDirectory {
         Ok(Room {
             available_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
             total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
-            is_read_only: stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY),
+            is_read_only: stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) || self.refuses_writes(),
         })
     }
 

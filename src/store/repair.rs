@@ -49,6 +49,10 @@ pub fn repair(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Resul
         return Ok(nothing);
     }
     let damaged = Damaged::open(path, cache_bytes, wrapping_key)?;
+    if damaged.database().is_none() {
+        let source = "nothing of it can be read, if it is a store; go back with `frontdesk backup restore`";
+        return Err(Error::Open { path: path.display().to_string(), source: source.into() });
+    }
     if let Some(format) = damaged.format.filter(|format| *format != FORMAT) {
         let source = format!("it is damaged and has format {format}; the version that wrote it must repair it");
         return Err(Error::Open { path: path.display().to_string(), source: source.into() });
@@ -70,7 +74,8 @@ pub fn repair(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Resul
     };
     let ((rows, lost, n_orphans, kept), new) =
         database::put_copy(&place, cache_bytes, copy).inspect_err(|_| drop(place.discard()))?;
-    // What the old journal holds is in the new file, which knows another epoch.
+    // The old file needs its journal, until it is certain that the new one is there.
+    place.sync()?;
     remove(&journal_of(path))?;
     place.sync()?;
     drop(new);
@@ -170,7 +175,8 @@ impl Visitor for Salvage<'_> {
     }
 
     fn rows<K: PortableKey, V: Value + 'static>(&mut self, table: &PlainTable<K, V>) -> Result<(), Error> {
-        self.table(table.definition, |_, _| Row::Good)
+        let keyring = self.keyring;
+        self.table(table.definition, |key, _| keyring.judge(table.number, key))
     }
 }
 

@@ -22,6 +22,8 @@ use super::place;
 use super::seal::Keyring;
 use super::tables::{ERASING, FORMAT, KEYS, Number};
 
+/// Rows of a table that may come before the one in front of them.
+const MAX_BACK: u32 = 64;
 /// Problems that are kept in full; more are counted.
 const MAX_PROBLEMS: usize = 50;
 
@@ -129,7 +131,12 @@ impl Damaged {
         let epoch = match self.transaction().map(|transaction| caught(|| database::number(&transaction, Number::Epoch)))
         {
             Some(Ok(Ok(epoch))) => epoch,
-            _ if self.format.is_none() && self.is_whole => return Ok(()),
+            _ if self.format.is_none() && self.is_whole => {
+                if Journal::is_used(&journal.overlay()?)? {
+                    self.problems.note("the file is empty, and its journal is not: it was cut off or removed");
+                }
+                return Ok(());
+            }
             _ => {
                 self.problems.note("what the journal adds is not known: the file does not say which part of it is new");
                 return Ok(());
@@ -150,7 +157,6 @@ impl Damaged {
     /// The data keys, as they are when the journal is taken in.
     fn read_keys(&mut self) -> Result<(), Error> {
         let (mut keys, mut erasing) = (BTreeMap::new(), BTreeSet::new());
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if let Some(from) = self.transaction().filter(|_| self.format == Some(FORMAT) || !self.is_whole) {
             read_all(&from, KEYS.definition, |tenant, key| {
                 keys.insert(text(tenant), key.to_owned());
@@ -216,6 +222,19 @@ fn said(panic: &(dyn Any + Send)) -> String {
     }
 }
 
+impl Keyring {
+    /// A row of a table whose values are not sealed. A key that does not open is of no use.
+    pub(super) fn judge(&self, table: u8, key: &[u8]) -> Row {
+        let is_lost = table == KEYS.number && matches!(self.admit(&text(key)), Err(Error::DataKey));
+        if is_lost { Row::Bad } else { Row::Good }
+    }
+}
+
+/// A tenant, as redb writes it.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
 /// A row that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Row {
@@ -251,18 +270,19 @@ pub(super) fn read_all<K: Key + 'static, V: Value + 'static>(
     };
     let n_rows = caught(|| opened.len().ok()).ok().flatten();
     let mut last: Option<Vec<u8>> = None;
-    let mut is_cut = false;
+    let (mut is_cut, mut n_back) = (false, 0);
     match caught(|| opened.iter()) {
         Ok(Ok(mut rows)) => loop {
             match caught(|| rows.next()) {
                 Ok(None) => break,
                 Ok(Some(Ok(row))) => match caught(|| raw::<K, V>(&row)) {
-                    // A damaged tree may lead in a circle.
-                    Ok((key, _)) if last.as_deref().is_some_and(|last| !K::compare(last, &key).is_lt()) => {
-                        is_cut = true;
-                        break;
-                    }
                     Ok((key, value)) => {
+                        // A wrong bit in a key leaves it out of order, and a damaged tree may lead in a circle.
+                        n_back += u32::from(last.as_deref().is_some_and(|last| !K::compare(last, &key).is_lt()));
+                        if n_back > MAX_BACK {
+                            is_cut = true;
+                            break;
+                        }
                         reach.note(judge(&key, &value)?);
                         last = Some(key);
                     }

@@ -110,6 +110,7 @@ async fn run(store: &Store, step: Step) -> Result<(), Error> {
 }
 
 fn views(store: &Store) -> [View; 2] {
+    assert_sound(store);
     ["a", "b"].map(|key| view(store, "t", key))
 }
 

@@ -182,6 +182,19 @@ fn what_is_no_store_is_not_checked() {
     assert!(!store_of(&home).exists());
 }
 
+/// What a gateway sees: exactly what was there, or an error.
+fn start(home: &tempfile::TempDir, before: &Rows, what: &str) {
+    match Store::open(&store_of(home), CACHE_BYTES, &KEY) {
+        Err(error) => {
+            assert!(matches!(error, Error::Open { .. } | Error::Storage(_) | Error::DataKey), "{what}: {error}");
+        }
+        Ok(store) => {
+            drop(store);
+            assert_eq!(n_changed(before, &rows(&store_of(home))), (0, 0), "{what}: it was opened");
+        }
+    }
+}
+
 /// Looks at a store with something wrong in it: nothing panics, what is read differently is found, and a repaired one is
 /// sound and holds all but what was damaged. Returns whether it was repaired.
 fn look(home: &tempfile::TempDir, before: &Rows, what: &str) -> bool {
@@ -218,7 +231,9 @@ async fn no_wrong_bit_in_the_file_goes_unnoticed_or_does_more_harm_than_it_must(
         let mut bytes = file.clone();
         bytes[at] ^= 1 << bit;
         fs::write(store_of(&copy), bytes).unwrap();
-        n_repaired += usize::from(look(&copy, &before, &format!("bit {bit} of byte {at}")));
+        let (what, other) = (format!("bit {bit} of byte {at}"), copied(&copy));
+        n_repaired += usize::from(look(&copy, &before, &what));
+        start(&other, &before, &what);
     }
     assert!(n_repaired > 10, "{n_repaired}");
 }
@@ -232,7 +247,9 @@ async fn no_file_that_ends_too_early_goes_unnoticed() {
         let len = file.len() * n / 40 - n % 3;
         let copy = copied(&home);
         fs::write(store_of(&copy), &file[..len]).unwrap();
-        look(&copy, &before, &format!("{len} of {} bytes", file.len()));
+        let (what, other) = (format!("{len} of {} bytes", file.len()), copied(&copy));
+        look(&copy, &before, &what);
+        start(&other, &before, &what);
     }
 }
 
@@ -254,6 +271,25 @@ async fn no_wrong_bit_in_the_journal_goes_unnoticed() {
         let (copy, mut bytes) = (copied(&cut), original.clone());
         bytes[used[n]] ^= 1 << (n % 8);
         fs::write(copy.path().join(FILES[1]), bytes).unwrap();
-        look(&copy, &before, &format!("byte {} of the journal", used[n]));
+        let (what, other) = (format!("byte {} of the journal", used[n]), copied(&copy));
+        look(&copy, &before, &what);
+        start(&other, &before, &what);
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_gone_is_not_begun_anew_while_its_journal_is_there() {
+    for is_removed in [false, true] {
+        let home = filled().await;
+        match is_removed {
+            true => fs::remove_file(store_of(&home)).unwrap(),
+            false => fs::write(store_of(&home), "").unwrap(),
+        }
+        for _ in 0..2 {
+            let error = Store::open(&store_of(&home), CACHE_BYTES, &KEY).map(drop).unwrap_err();
+            assert!(matches!(error, Error::Open { .. }), "{error}");
+        }
+        fs::remove_file(home.path().join(FILES[1])).unwrap();
+        Store::open(&store_of(&home), CACHE_BYTES, &KEY).map(drop).unwrap();
     }
 }

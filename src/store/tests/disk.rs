@@ -114,6 +114,18 @@ impl Disk {
         Store::open_at(self.clone(), keyring)
     }
 
+    /// With this as the store's file.
+    pub(super) fn holding(bytes: &[u8]) -> Self {
+        let disk = Self::default();
+        {
+            let mut state = disk.state();
+            state.files.push(Contents { bytes: bytes.to_vec(), synced: bytes.to_vec(), writes: vec![] });
+            let directory = Directory { store: Some(0), ..Directory::default() };
+            (state.directory, state.synced_directory) = (directory, directory);
+        }
+        disk
+    }
+
     /// The disk after power came back.
     pub(super) fn after_power_cut(&self, survivors: Survivors) -> Self {
         let state = self.state();
@@ -283,6 +295,11 @@ impl Place for Disk {
 
     fn journal_bytes(&self) -> usize {
         64 * 1024
+    }
+
+    fn n_bytes(&self) -> io::Result<u64> {
+        let state = self.alive()?;
+        Ok(state.directory.store.map_or(0, |n| state.files[n].bytes.len() as u64))
     }
 
     fn is_in_place(&self) -> io::Result<bool> {

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::disk::{Disk, Fault, Survivors};
 use super::*;
 use crate::store::tables::{FORMAT, META};
 use crate::store::{Counts, Error, Filed};
@@ -163,4 +164,102 @@ async fn everything_is_there_after_a_restart() {
     assert_eq!(conversations.find(&ChannelType::new("slack").unwrap(), &id("u")).unwrap().live.len(), 1);
     session.unstart_delivery(&deliveries[0].id).await.unwrap();
     assert!(!session.undelivered().unwrap()[0].is_started);
+}
+
+/// What the fixture of the second format holds, of the owner or of a tenant.
+fn check_second_format(store: &Store, of: &str) {
+    let prefix = if of.is_empty() { String::new() } else { format!("tenant-{of}-") };
+    let (talk, ended) = (format!("{prefix}slack:T1:C1"), format!("{prefix}slack:T1:C2"));
+    let found = view(store, of, &talk);
+    let texts: Vec<_> = found.lines.iter().map(|line| line.text.clone()).collect();
+    assert_eq!(texts, [format!("text of {of}m1"), format!("text of {of}m2"), "one two".to_owned()]);
+    assert_eq!(
+        found.waiting.iter().map(|w| (w.seq, w.inbound.text.clone())).collect::<Vec<_>>(),
+        [(4, format!("text of {of}m4"))]
+    );
+    let replies: Vec<_> = found.undelivered.iter().map(|d| (&*d.content.text, d.is_started)).collect();
+    assert_eq!(replies, [("one", true), ("two", false)]);
+    assert_eq!(found.parked.iter().map(|p| &*p.reason).collect::<Vec<_>>(), ["no answer"]);
+    assert_eq!(found.notes.iter().map(|note| &*note.text).collect::<Vec<_>>(), ["Has a dog."]);
+    assert_eq!(found.files, [("list.txt".to_owned(), "bread, milk".to_owned())]);
+    let found = view(store, of, &ended);
+    assert_eq!(found.row, None);
+    let [(row, lines)] = &found.archived[..] else { panic!("one is archived: {found:?}") };
+    assert_eq!((row.session.episode, row.session.n_messages, lines.len()), (1, 2, 2));
+    let conversations = store.tenant(tenant(of).as_ref());
+    let entry = conversations.entry(&EntryId::new("slack-2").unwrap());
+    assert_eq!(entry.approvals(7, 9).unwrap().len(), 1);
+    assert_eq!(entry.pending(7, Timestamp(0)).unwrap().len(), 1);
+    assert_eq!(entry.unresolved(9).unwrap().len(), 1);
+    let slack = ChannelType::new("slack").unwrap();
+    assert_eq!(conversations.find(&slack, &id("u1")).unwrap().live.len(), 1);
+}
+
+#[tokio::test]
+async fn a_file_of_the_second_format_is_read_whole_and_kept_until_something_is_erased() {
+    const HOUR: u64 = 60 * 60 * 1000;
+    let home = tempfile::tempdir().unwrap();
+    let (path, kept) = (home.path().join("store.redb"), home.path().join("store.redb.format-2"));
+    let original = fs::read("tests/data/store/format-2.redb").unwrap();
+    fs::write(&path, &original).unwrap();
+    for _ in 0..2 {
+        let store = open(&home);
+        let counts = Counts { sessions: 2, archived: 2, waiting: 2, undelivered: 10, parked: 2 };
+        assert_eq!(store.counts().unwrap(), counts);
+        assert_eq!(store.latest_seen().unwrap(), Some(Timestamp(1013 * HOUR)));
+        for of in ["", "t"] {
+            check_second_format(&store, of);
+        }
+    }
+    assert_eq!(crate::store::check(&path, CACHE_BYTES, &[7; 32]).unwrap().problems, Vec::<String>::new());
+    assert!(fs::read(&kept).unwrap().len() == original.len());
+    let store = open(&home);
+    store.forget_kept(Timestamp(0)).unwrap();
+    assert!(kept.exists(), "not kept since before then");
+    store.rewrite().await.unwrap();
+    assert!(kept.exists(), "nothing was erased");
+    store.tenant(None).session(&key("slack:T1:C2")).erase(None).await.unwrap();
+    store.rewrite().await.unwrap();
+    assert!(!kept.exists());
+    check_second_format(&store, "t");
+}
+
+#[tokio::test]
+async fn a_file_of_an_earlier_format_is_kept_for_a_while() {
+    let home = tempfile::tempdir().unwrap();
+    fs::copy("tests/data/store/format-1.redb", home.path().join("store.redb")).unwrap();
+    let other = home.path().join("store.redb.format-1.mine");
+    fs::write(&other, "").unwrap();
+    let store = open(&home);
+    assert!(home.path().join("store.redb.format-1").exists());
+    store.forget_kept(Timestamp(u64::MAX)).unwrap();
+    assert!(!home.path().join("store.redb.format-1").exists() && other.exists());
+}
+
+#[tokio::test]
+async fn an_upgrade_that_is_cut_off_or_finds_no_room_leaves_the_old_file() {
+    for format in ["format-1", "format-2"] {
+        let bytes = fs::read(format!("tests/data/store/{format}.redb")).unwrap();
+        let disk = Disk::holding(&bytes);
+        disk.set_fault(Fault::NoRoom);
+        let error = disk.open().map(drop).unwrap_err();
+        assert!(matches!(error, Error::NotUpgraded { .. }), "{error}");
+        disk.set_fault(Fault::None);
+        let counts = disk.open().unwrap().counts().unwrap();
+        for n_sync in 1.. {
+            let disk = Disk::holding(&bytes);
+            disk.set_fault(Fault::PowerCutAt(n_sync));
+            drop(disk.open());
+            if !disk.has_lost_power() {
+                assert!(n_sync > 3);
+                break;
+            }
+            for survivors in [Survivors::None, Survivors::All, Survivors::Third(0), Survivors::Third(1)] {
+                let after = disk.after_power_cut(survivors);
+                let store =
+                    after.open().unwrap_or_else(|error| panic!("{format}, sync {n_sync}, {survivors:?}: {error}"));
+                assert_eq!(store.counts().unwrap(), counts, "{format}, sync {n_sync}, {survivors:?}");
+            }
+        }
+    }
 }

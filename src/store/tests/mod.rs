@@ -35,8 +35,10 @@ use crate::message::{Attachment, Author, ChatKind, Identity, Inbound, ReplyAddre
 
 #[cfg(test)]
 use super::SessionStore;
+use super::check::relations;
 #[cfg(test)]
 use super::place::InDirectory;
+use super::salvage::Problems;
 #[cfg(test)]
 use super::seal::Keyring;
 use super::{
@@ -162,4 +164,12 @@ fn view(store: &Store, tenant_id: &str, key_text: &str) -> View {
     });
     view.undelivered.iter_mut().chain(parked).for_each(|delivery| delivery.id.clear());
     view
+}
+
+/// Do all tables say the same?
+fn assert_sound(store: &Store) {
+    let view = store.shared.database.read().unwrap();
+    let mut problems = Problems::default();
+    relations(&view, view.keyring(), &mut problems).unwrap();
+    assert_eq!(problems, Problems::default());
 }

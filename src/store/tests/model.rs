@@ -569,6 +569,7 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
 }
 
 fn compare(store: &Store, model: &Model) {
+    assert_sound(store);
     for tenant_id in TENANTS {
         let conversations = store.tenant(tenant(tenant_id).as_ref());
         for key_text in KEYS {

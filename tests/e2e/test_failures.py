@@ -1,0 +1,231 @@
+"""The disk is full, goes bad, or holds a store with wrong bits: it is said, nothing acknowledged is lost, and it goes on."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from peers.gateway import EX_OK, EX_TEMPFAIL
+from peers.settings import settings, webhook
+from peers.wire import call, until
+
+
+def direct(text="hello", user="U1", **fields):
+    return {"kind": "direct", "user_id": user, "text": text} | fields
+
+
+def run(*command):
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def mounted(gateway, tmp_path):
+    """Mounts something as the home of the gateway: `mounted("ext4")`, `mounted("tmpfs")`."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount")
+    mounts = []
+
+    def mount(kind, megabytes):
+        if kind == "tmpfs":
+            done = run("mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "tmpfs", str(gateway.home))
+        else:
+            image = tmp_path / "disk"
+            image.touch()
+            os.truncate(image, megabytes * 1024 * 1024)
+            made = run("mkfs.ext4", "-q", "-O", "^has_journal", str(image))
+            if made.returncode != 0:
+                pytest.skip(f"no file system can be made here: {made.stderr}")
+            done = run("mount", "-o", "loop,errors=remount-ro", str(image), str(gateway.home))
+        if done.returncode != 0:
+            pytest.skip(f"nothing can be mounted here: {done.stderr}")
+        mounts.append(gateway.home)
+        return gateway.home
+
+    yield mount
+    if gateway.is_running:
+        gateway.kill()
+    for home in mounts:
+        assert run("umount", str(home)).returncode == 0
+
+
+@pytest.fixture
+def configured(gateway, model, hook):
+    """Call it when the home is where it should be."""
+
+    def write():
+        gateway.write(settings(gateway.port, model.openai_url, webhook(hook)))
+        return gateway
+
+    return write
+
+
+def fill(folder):
+    """Writes until nothing more fits."""
+    path = folder / "ballast"
+    with path.open("wb", buffering=0) as ballast:
+        try:
+            while ballast.write(b"x" * 4096):
+                pass
+        except OSError as error:
+            assert error.errno == 28, error
+    return path
+
+
+def status(gateway):
+    return "\n".join(gateway.ok("gateway", "status").lines)
+
+
+def test_full_disk_refuses_messages_and_loses_none_and_goes_on_by_itself(mounted, configured, model, hook):
+    home = mounted("tmpfs", 40)
+    desk = configured().start()
+    hook.post(direct(message_id="before"))
+    hook.answer_to("before")
+    ballast = fill(home)
+
+    refused = hook.post(direct(message_id="full"))
+    assert refused.status == 503 and int(refused.headers["retry-after"]) > 0
+    assert "the disk is full" in status(desk) and "make room" in status(desk)
+    assert "the disk is full" in desk.cli("doctor").out
+    assert desk.readyz() == 503
+    assert "hello" in desk.ok("sessions", "show", "tenant-42-webhook:U1").out, "what is there can be read"
+
+    # Even the room that is kept is gone. To stop is possible, and to start again.
+    assert desk.stop() == EX_OK
+    desk.launch()
+    until(lambda: desk.readyz() == 503, 30, lambda: f"/readyz says 503\n{desk.log}")
+    assert hook.post(direct(message_id="full")).status == 503
+
+    ballast.unlink()
+    until(lambda: desk.readyz() == 200, 30, lambda: f"it goes on\n{status(desk)}")
+    assert hook.post(direct(message_id="full")).status == 202
+    hook.answer_to("full")
+    assert hook.post(direct(message_id="before")).json == {"duplicate": True}
+    assert "the disk is full" not in status(desk)
+
+
+def test_there_is_room_to_answer_to_erase_and_to_stop_when_new_messages_are_refused(mounted, configured, model, hook):
+    home = mounted("tmpfs", 64)
+    desk = configured().start()
+    model.gate.clear()
+    assert hook.post(direct("a canary", message_id="slow")).status == 202
+    # Under the reserve, and not to the brim.
+    ballast = fill(home)
+    os.truncate(ballast, ballast.stat().st_size - 3 * 1024 * 1024)
+    until(lambda: hook.post(direct(message_id="new", user="U2")).status == 503, 10, lambda: "messages are refused")
+    model.gate.set()
+    hook.answer_to("slow")
+    erased = desk.ok("sessions", "erase", "tenant-42-webhook:U1", "--yes")
+    assert erased.out
+    assert desk.cli("sessions", "show", "tenant-42-webhook:U1").code != EX_OK
+    assert desk.stop() == EX_OK
+
+
+def test_disk_that_becomes_read_only_is_read_and_said(mounted, configured, hook):
+    home = mounted("ext4", 64)
+    device = run("findmnt", "-no", "SOURCE", str(home)).stdout.strip()
+    trigger = f"/sys/fs/ext4/{os.path.basename(device)}/trigger_fs_error"
+    if not os.access(trigger, os.W_OK):
+        pytest.skip("this system cannot be made to find an error on a disk")
+    desk = configured().start()
+    hook.post(direct(message_id="before"))
+    hook.answer_to("before")
+    until(lambda: "0 undelivered" in status(desk), 10, lambda: status(desk))
+
+    # As when the card reports an error. What was not synced is lost with it.
+    os.sync()
+    with open(trigger, "w") as file:
+        file.write("a test")
+    until(lambda: hook.post(direct(message_id="refused")).status == 503, 10, lambda: "messages are refused")
+    assert "hello" in desk.ok("sessions", "show", "tenant-42-webhook:U1").out
+    assert "read-only" in status(desk)
+    assert "read-only" in desk.cli("doctor").out
+    assert desk.readyz() == 503
+    assert desk.stop() == EX_OK
+
+    # After a repair of the disk all is there.
+    assert run("umount", str(home)).returncode == 0
+    run("fsck.ext4", "-fy", device_image(home))
+    assert run("mount", "-o", "loop", device_image(home), str(home)).returncode == 0
+    desk.start()
+    assert hook.post(direct(message_id="before")).json == {"duplicate": True}
+    assert hook.post(direct(message_id="refused")).status == 202
+    hook.answer_to("refused")
+
+
+def device_image(home):
+    return str(home.parent.parent / "disk")
+
+
+# A damaged store
+
+
+def damage(path):
+    """One wrong bit in every page but the first."""
+    data = bytearray(path.read_bytes())
+    for at in range(4096 + 100, len(data), 4096):
+        data[at] ^= 1
+    path.write_bytes(data)
+
+
+WRONG = {
+    "wrong bits": damage,
+    "cut off": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "another file": lambda path: path.write_bytes(b"{}" * 5000),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())
+def test_store_that_cannot_be_opened_does_not_stop_the_gateway_and_is_left_alone(desk, hook, wrong):
+    hook.post(direct(message_id="m1"))
+    hook.answer_to("m1")
+    desk.stop()
+    store = desk.home / "frontdesk.redb"
+    wrong(store)
+    before = store.read_bytes()
+
+    desk.launch()
+    until(lambda: desk.readyz() == 503, 30, lambda: f"it listens\n{desk.log}")
+    refused = hook.post(direct(message_id="m2"))
+    assert refused.status == 503 and refused.headers["retry-after"]
+    for path in ["/chat/webchat", "/v1/models", "/v1/chat/completions"]:
+        assert call("GET", f"{desk.url}{path}").status == 503
+    said = status(desk)
+    assert "safe mode" in said and "store check" in said and "store repair" in said and "backup restore" in said
+    shown = desk.cli("sessions", "list")
+    assert shown.code != EX_OK and "the store cannot be used" in shown.err
+    doctor = desk.cli("doctor")
+    assert doctor.code == EX_TEMPFAIL and "store repair" in doctor.out
+    assert desk.cli("gateway", "reload").code != EX_OK
+    assert desk.stop() == EX_OK
+    assert "panicked" not in shown.err + doctor.err
+    assert store.read_bytes() == before, "it is left alone"
+
+
+def test_damaged_store_is_found_and_repaired(desk, hook):
+    for user in ["U1", "U2", "U3"]:
+        hook.post(direct(user=user, message_id=f"m-{user}"))
+        hook.answer_to(f"m-{user}")
+    assert desk.cli("store", "check").code == EX_TEMPFAIL, "while the gateway has it"
+    desk.stop()
+    assert "nothing is wrong" in desk.ok("store", "check").out
+    store = desk.home / "frontdesk.redb"
+    data = bytearray(store.read_bytes())
+    # In the middle of a line of somebody: a page in use.
+    page = next(at for at in range(len(data) - 4096, 4096, -4096) if b"webhook:U2" in data[at : at + 4096])
+    data[page + data[page : page + 4096].index(b"webhook:U2") + 9] ^= 4
+    store.write_bytes(data)
+
+    found = desk.cli("store", "check", "--json")
+    assert found.code == EX_TEMPFAIL and json.loads(found.out)["n_problems"] > 0
+    assert store.read_bytes() == data, "checking changes nothing"
+    repaired = desk.ok("store", "repair").out
+    assert "is kept" in repaired
+    assert (desk.home / "frontdesk.redb.damaged-1").read_bytes() == data
+    assert "nothing is wrong" in desk.ok("store", "check").out
+    assert "nothing is wrong" in desk.ok("store", "repair").out
+    desk.start()
+    rows = "\n".join(desk.session_rows())
+    assert "webhook:U1" in rows and "webhook:U3" in rows
+    assert hook.post(direct(user="U1", message_id="after")).status == 202
+    hook.answer_to("after")
