@@ -13,6 +13,7 @@ pub mod gateway;
 // Beside the flow.
 pub mod admin;
 pub mod api;
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod doctor;

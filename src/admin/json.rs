@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::clock::Timestamp;
 use crate::doctor::Finding;
 use crate::document::{Problem, Severity};
-use crate::gateway::{Becomes, ChannelStatus, RekeyRow, Rekeyed, Reloaded, Status};
+use crate::gateway::{BackupStatus, Becomes, ChannelStatus, RekeyRow, Rekeyed, Reloaded, Status};
 use crate::id::{OpaqueId, TenantId};
 use crate::store::{ArchivedRow, Delivery, Erased, Hit, Line, Parked, ParkedItem, SessionRow, Speaker, Waiting};
 
@@ -26,9 +26,32 @@ pub(super) fn status(status: &Status) -> Value {
             "unresolved": status.n_unresolved,
         },
         "store": { "path": status.store, "bytes": status.store_bytes },
+        "backup": backup(&status.backup),
         "channels": status.channels.iter().map(channel).collect::<Vec<_>>(),
         "notes": status.notes,
         "warnings": status.errors.iter().chain(&status.warnings).collect::<Vec<_>>(),
+    })
+}
+
+/// How backups go.
+pub(super) fn backup(status: &BackupStatus) -> Value {
+    json!({
+        "scheduled": status.every_hours.is_some(),
+        "every_hours": status.every_hours,
+        "to": status.to,
+        "running": status.is_running,
+        "next": status.due.map(|due| time(due.at)),
+        "last": status.last.as_ref().map(|last| json!({
+            "at": time(Timestamp(last.at_ms)),
+            "name": last.name,
+            "bytes": last.n_bytes,
+            "rows": last.n_rows,
+            "incremental": last.is_incremental,
+        })),
+        "failed": status.failed.as_ref().map(|failed| json!({
+            "at": time(Timestamp(failed.at_ms)),
+            "reason": failed.reason,
+        })),
     })
 }
 

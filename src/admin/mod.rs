@@ -32,6 +32,8 @@
 //! | `POST /api/v1/pairing/revoke` | body `{"channel","subject"}` |
 //! | `GET /api/v1/tenants` | of whom something is kept |
 //! | `POST /api/v1/tenants/erase?tenant` | removes all that is kept of a tenant, and its key |
+//! | `GET /api/v1/backup` | how backups go |
+//! | `POST /api/v1/backup?to&incremental` | makes one; body empty or `{"passphrase"}`; one JSON object a line: how far it is, then what was made or why not |
 //! | `POST /api/v1/import/session` | files a conversation that was held elsewhere |
 //!
 //! Every path wants the admin token; without it there is nothing to learn, not even which paths exist. A key that
@@ -39,6 +41,7 @@
 //! or changes a conversation is in the log, the words are not.
 
 mod access;
+mod backup;
 pub(crate) mod config;
 mod context;
 mod deliveries;
@@ -100,6 +103,7 @@ fn router(gateway: Gateway) -> Router {
         .route("/api/v1/import/session", post(import::session).layer(DefaultBodyLimit::max(import::MAX_BODY_BYTES)))
         .merge(context::routes())
         .merge(tenants::routes())
+        .route("/api/v1/backup", get(backup::status).post(backup::create))
         .route("/api/v1/sessions", get(sessions::list))
         .route("/api/v1/sessions/find", get(sessions::find))
         .route("/api/v1/sessions/show", get(sessions::show))

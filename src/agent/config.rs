@@ -24,6 +24,8 @@ pub struct Config {
     pub provider: Option<String>,
     /// Its persona.
     pub soul: Arc<str>,
+    /// The file it came from, as the entry names it.
+    pub soul_file: Option<String>,
     /// What it may use. None, unless the operator says so: small models without a template for tools fail on them.
     pub tools: Vec<Toolset>,
 }
@@ -33,8 +35,8 @@ impl Config {
     pub fn read(section: &mut Section<'_>, home: &Path) -> Option<Self> {
         let name = section.take_parsed("name", |text: &str| AgentId::new(text));
         let provider = section.take_string("provider");
-        let soul = section.take_string("soul").map(|path| (home.join(&path), path));
-        let soul = match soul {
+        let soul_file = section.take_string("soul");
+        let soul = match soul_file.clone().map(|path| (home.join(&path), path)) {
             None => DEFAULT_SOUL.into(),
             Some((file, path)) => match read_soul(&file) {
                 Ok(soul) => soul.into(),
@@ -50,7 +52,7 @@ impl Config {
         if name.is_none() {
             section.missing("name", "name = \"reception\"");
         }
-        Some(Self { name: name?, provider, soul, tools })
+        Some(Self { name: name?, provider, soul, soul_file, tools })
     }
 
     /// The agent of a gateway that configures none.
@@ -58,7 +60,7 @@ impl Config {
     #[expect(clippy::expect_used, reason = "a constant")]
     pub fn embedded() -> Self {
         let name = AgentId::new("default").expect("a name");
-        Self { name, provider: None, soul: DEFAULT_SOUL.into(), tools: Vec::new() }
+        Self { name, provider: None, soul: DEFAULT_SOUL.into(), soul_file: None, tools: Vec::new() }
     }
 }
 

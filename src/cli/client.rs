@@ -120,15 +120,26 @@ pub(super) enum End {
 pub(super) fn stream(
     context: &Context,
     path: &str,
+    on_piece: impl FnMut(&[u8]) -> Result<bool, Failure>,
+) -> Result<End, Failure> {
+    stream_of(context, Method::GET, path, None, on_piece)
+}
+
+/// The same of any request.
+pub(super) fn stream_of(
+    context: &Context,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
     mut on_piece: impl FnMut(&[u8]) -> Result<bool, Failure>,
 ) -> Result<End, Failure> {
+    let body = body.map(Value::to_string).unwrap_or_default();
     runtime()?.block_on(async {
         let answer = async {
-            let (response, mut connection) =
-                tokio::time::timeout(TIMEOUT, open(&context.home, Method::GET, path, String::new()))
-                    .await
-                    .unwrap_or_else(|_elapsed| Err(Exit::TryAgain.say("the gateway does not answer; try again")))?
-                    .ok_or_else(|| not_running(context))?;
+            let (response, mut connection) = tokio::time::timeout(TIMEOUT, open(&context.home, method, path, body))
+                .await
+                .unwrap_or_else(|_elapsed| Err(Exit::TryAgain.say("the gateway does not answer; try again")))?
+                .ok_or_else(|| not_running(context))?;
             let status = response.status();
             let mut refusal = Vec::new();
             let end = read(response.into_body(), &mut connection, |piece| {

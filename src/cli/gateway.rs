@@ -138,6 +138,9 @@ fn status(context: &Context) -> Result<(), Failure> {
     ));
     let store = status.get("store").unwrap_or(&Value::Null);
     line(&format!("store: {} ({} KiB)", field(store, "path"), number("/store/bytes") / 1024));
+    if let Some(text) = super::backup::sentence(status.get("backup").unwrap_or(&Value::Null)) {
+        line(&format!("backup: {text}"));
+    }
     let config = status.get("config").and_then(Value::as_str).unwrap_or(NO_FILE);
     line(&format!("configuration: {}", printable(config)));
     let texts = |name: &str| status.get(name).and_then(Value::as_array).cloned().unwrap_or_default();

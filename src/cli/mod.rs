@@ -3,6 +3,7 @@
 //!
 //! Exit codes, after sysexits: 0 ok, 64 usage, 70 internal, 75 try again, 78 bad configuration.
 
+mod backup;
 mod client;
 mod config;
 mod context;
@@ -75,6 +76,9 @@ enum Command {
     /// Look after the file that everything is kept in
     #[command(subcommand)]
     Store(store::Store),
+    /// Make backups, look at them, and come back from one
+    #[command(subcommand)]
+    Backup(backup::Backup),
     /// Say what is wrong, worst first, and how to mend it; exit 0 when nothing is
     Doctor,
     /// Take over what another gateway kept
@@ -184,6 +188,7 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Route(command) => route::run(&context, command),
         Command::Config(command) => config::run(&context, command),
         Command::Store(command) => store::run(&context, &command),
+        Command::Backup(command) => backup::run(&context, command),
         Command::Doctor => doctor::run(&context),
         Command::Import(command) => import::run(&context, command),
         Command::Keys(command) => keys::run(&context, command),

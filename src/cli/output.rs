@@ -48,6 +48,15 @@ pub(super) fn ask_hidden(question: &str) -> io::Result<Secret> {
     rpassword::prompt_password(question).map(Secret::new)
 }
 
+/// Shows on the terminal how far something is, in one line that the next one replaces; an empty one removes it.
+pub(super) fn progress(text: &str) {
+    let mut out = io::stderr().lock();
+    if io::stderr().is_terminal() {
+        let _ = write!(out, "\r{text:<60}{}", if text.is_empty() { "\r" } else { "" });
+        let _ = out.flush();
+    }
+}
+
 /// Prints JSON, indented.
 pub(super) fn json(value: &Value) {
     line(&escaped(&serde_json::to_string_pretty(value).unwrap_or_default()));

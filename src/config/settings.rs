@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::check;
 use super::entry::Entry;
 use crate::agent;
+use crate::backup;
 use crate::channel::registry;
 use crate::document::{Document, Place, Secret, Section, Severity, Variables};
 use crate::id::{AgentId, TenantId};
@@ -89,6 +90,8 @@ pub struct Settings {
     pub tenants: Vec<Tenant>,
     /// Keys of the HTTP API.
     pub api_keys: Vec<ApiKey>,
+    /// Backups.
+    pub backup: backup::Config,
     /// What the operator should know although nothing is wrong.
     pub notes: Vec<String>,
 }
@@ -114,6 +117,7 @@ impl Settings {
             routes: Vec::new(),
             tenants: Vec::new(),
             api_keys: Vec::new(),
+            backup: backup::Config::absent(),
             notes: Vec::new(),
         }
     }
@@ -173,6 +177,7 @@ impl Settings {
         let per_minute = gateway.tenant_per_minute;
         let tenants = read_all(&mut root, "tenants", |section| Tenant::read(section, per_minute));
         let api_keys = read_all(&mut root, "api_keys", ApiKey::read);
+        let backup = root.take_section("backup").map_or(embedded.backup, |mut s| backup::Config::read(&mut s));
 
         check::agents(document, &root, &agents, &providers, default_agent.as_ref(), &routes, &tenants, &api_keys);
         check::tenants(document, &tenants, &channels, &api_keys);
@@ -193,7 +198,19 @@ impl Settings {
         let default_agent = default_agent.or_else(first)?;
         let notes = notes(&session, &channels);
         let providers = if providers.is_empty() { vec![provider::Config::demo()] } else { providers };
-        Some(Self { gateway, session, providers, agents, channels, routes, default_agent, tenants, api_keys, notes })
+        Some(Self {
+            gateway,
+            session,
+            providers,
+            agents,
+            channels,
+            routes,
+            default_agent,
+            tenants,
+            api_keys,
+            backup,
+            notes,
+        })
     }
 }
 

@@ -127,6 +127,7 @@ fn status() -> Status {
         n_unresolved: 0,
         store: String::new(),
         store_bytes: 0,
+        backup: Default::default(),
         channels: Vec::new(),
         notes: Vec::new(),
         errors: Vec::new(),

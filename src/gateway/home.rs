@@ -8,6 +8,8 @@
 //! admin.token                 what the commands prove themselves with
 //! frontdesk.sock              where the commands reach the gateway
 //! secrets/NAME                values for ${NAME}
+//! backup.json                 how the last backup went
+//! backup.index                what the last full one held, to tell what has changed
 //! ```
 
 use std::fs::{self, DirBuilder, File, Permissions};
@@ -133,8 +135,17 @@ pub(super) fn make(path: &Path) -> Result<PathBuf, Error> {
 /// The store's file. A path in the configuration counts only if it names our kind of store; it is relative to the home,
 /// and `~/` is the user's own directory.
 pub(super) fn store_file(home: &Path, session: Option<&session::Config>, user_home: Option<&str>) -> PathBuf {
-    let session = session.filter(|session| session.storage == Storage::Redb);
-    match session.and_then(|session| session.storage_path.as_deref()) {
+    store_at(home, session.and_then(storage_path), user_home)
+}
+
+/// Where these settings want the store, if they say so.
+pub(super) fn storage_path(session: &session::Config) -> Option<&str> {
+    session.storage_path.as_deref().filter(|_| session.storage == Storage::Redb)
+}
+
+/// The store's file of a home whose configuration says this about it.
+pub(super) fn store_at(home: &Path, storage_path: Option<&str>, user_home: Option<&str>) -> PathBuf {
+    match storage_path {
         None => home.join("frontdesk.redb"),
         Some(path) => match (path.strip_prefix("~/"), user_home) {
             (Some(below), Some(user_home)) => Path::new(user_home).join(below),

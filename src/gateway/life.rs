@@ -259,6 +259,7 @@ impl Gateway {
             }
             gateway.note_said();
             let erased = outcome?;
+            gateway.0.backups.forget_index();
             gateway.0.store.rewrite().await?;
             Ok(erased)
         };
@@ -285,6 +286,7 @@ impl Gateway {
             gateway.0.try_again.notify_waiters();
             let erased = erased?;
             if erased.is_some() {
+                gateway.0.backups.forget_index();
                 gateway.0.store.rewrite().await?;
             }
             Ok(erased)

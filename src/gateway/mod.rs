@@ -8,6 +8,7 @@
 //! address of the message that caused it; a turn that began keeps the configuration it began with.
 
 mod api;
+mod backup;
 mod deliveries;
 pub mod device_key;
 mod home;
@@ -20,6 +21,7 @@ mod outbox;
 mod pairing;
 mod rates;
 mod rekey;
+mod restore;
 mod revise;
 mod server;
 mod status;
@@ -46,11 +48,13 @@ use crate::id::SessionKey;
 use crate::session::lane::Lanes;
 use crate::store::{self, Resume, Store};
 
+pub use backup::{BackedUp, BackupError, BackupOrder, BackupStatus, RunningBackup};
 pub use deliveries::{DeliveryError, Repeat};
 pub use home::{Error as HomeError, Home, find_store, socket};
 pub use import::{Import, ImportError, check_scope};
 pub use pairing::PairingError;
 pub use rekey::{Apply, Becomes, RekeyCursor, RekeyRow, Rekeyed};
+pub use restore::{RestoreError, Restored, restore};
 pub use server::short_path;
 pub use status::{ChannelStatus, Status};
 
@@ -193,6 +197,7 @@ struct Inner {
     store_trouble: Mutex<Option<String>>,
     /// Why the text of the configuration in use could not be kept.
     revision_trouble: Mutex<Option<String>>,
+    backups: backup::Backups,
     /// How fast tenants write.
     tenant_rates: rates::Rates,
     /// How fast codes are tried.
@@ -251,6 +256,7 @@ impl Gateway {
         let max_turns = live.settings.gateway.max_turns;
         let address = SocketAddr::new(live.settings.gateway.bind, live.settings.gateway.port);
         let (started_at, started_elapsed_ms) = (clock.now(), clock.elapsed_ms());
+        let backups = backup::Backups::of(home.path());
         let gateway = Self(Arc::new(Inner {
             home,
             variables,
@@ -276,6 +282,7 @@ impl Gateway {
             rekeyed: Mutex::default(),
             store_trouble: Mutex::new(None),
             revision_trouble: Mutex::new(None),
+            backups,
             tenant_rates: rates::Rates::default(),
             guesses: rates::Rates::default(),
             warned_of_main: Mutex::default(),
@@ -297,6 +304,7 @@ impl Gateway {
         }
         gateway.spawn(prune_marks(gateway.clone()));
         gateway.spawn(gateway.clone().sweep());
+        gateway.spawn(gateway.clone().back_up_by_the_clock());
         let counting = gateway.clone();
         gateway.spawn(async move {
             counting.look_for_old_keys().await;

@@ -11,6 +11,7 @@ use futures_util::future::{BoxFuture, Shared};
 use tokio::time::Instant;
 
 use super::Gateway;
+use super::backup::BackupStatus;
 use super::live::{Live, LiveEntry};
 use crate::clock::Timestamp;
 use crate::id::{API_ENTRY, ChannelType, OpaqueId, SessionKey, TenantId};
@@ -42,6 +43,8 @@ pub struct Status {
     pub store: String,
     /// Its size in bytes.
     pub store_bytes: u64,
+    /// Backups.
+    pub backup: BackupStatus,
     /// Channel entries.
     pub channels: Vec<ChannelStatus>,
     /// What the operator should know although nothing is wrong.
@@ -141,6 +144,8 @@ impl Gateway {
             }
         }
         warnings.extend(self.shared_mains(&live)?);
+        let backup = self.backup_status();
+        warnings.extend(backup.warnings(now));
         Ok(Status {
             port: address.map(|address| address.port()),
             address: address.map(|address| address.to_string()).unwrap_or_default(),
@@ -152,6 +157,7 @@ impl Gateway {
             n_lanes: self.0.lanes.len(),
             store: self.0.store_file.display().to_string(),
             store_bytes: std::fs::metadata(&self.0.store_file).map_or(0, |file| file.len()),
+            backup,
             channels,
             notes: live.notes().into_iter().chain(self.old_keys_note()).collect(),
             errors,

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use redb::{Key, ReadTransaction, ReadableTable as _, TableHandle as _, Value};
+use redb::{ReadTransaction, ReadableTable as _, TableHandle as _, Value};
 
 use super::log;
+use super::portable::PortableKey;
 use super::salvage::{Damaged, Problems, Reach, caught, read_all};
 use super::scope::Scope;
 use super::seal::Keyring;
@@ -106,6 +107,8 @@ impl Rows<'_> {
 }
 
 impl Visitor for Rows<'_> {
+    type Error = Error;
+
     fn values<K: RowKey, T: Versioned>(&mut self, table: &ValueTable<K, T>) -> Result<(), Error> {
         let judge = |key: &[u8], value: &[u8]| Ok(table.judge(self.keyring, key, value));
         let reach = self.transaction.as_ref().map(|rows| read_all(rows, table.definition, judge)).transpose()?;
@@ -113,7 +116,7 @@ impl Visitor for Rows<'_> {
         Ok(())
     }
 
-    fn rows<K: Key + 'static, V: Value + 'static>(&mut self, table: &PlainTable<K, V>) -> Result<(), Error> {
+    fn rows<K: PortableKey, V: Value + 'static>(&mut self, table: &PlainTable<K, V>) -> Result<(), Error> {
         let judge = |key: &[u8], _: &[u8]| Ok(self.keyring.judge(table.number, key));
         let reach = self.transaction.as_ref().map(|rows| read_all(rows, table.definition, judge));
         self.note(table.definition.name(), reach.transpose()?);

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 
 use redb::{
     DatabaseError, Durability, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, StorageError,
@@ -38,7 +38,13 @@ pub(super) struct Database {
     /// The writer's.
     journal: Mutex<Option<Journal>>,
     n_syncs: AtomicU64,
+    /// Of those who read for long.
+    replaced: Mutex<Weak<Replaced>>,
 }
+
+/// Databases that were replaced while somebody read them: they are closed when nobody does any more.
+#[derive(Default)]
+pub(super) struct Replaced(Mutex<Vec<redb::Database>>);
 
 /// Why nothing was written.
 #[derive(Debug)]
@@ -83,7 +89,8 @@ impl Database {
 
     fn closed(place: impl Place + 'static, cache_bytes: usize, keyring: Keyring, why_unusable: Option<String>) -> Self {
         let (current, journal, n_syncs) = (RwLock::new(None), Mutex::new(None), AtomicU64::new(0));
-        Self { place: Box::new(place), cache_bytes, keyring, why_unusable, current, journal, n_syncs }
+        let replaced = Mutex::default();
+        Self { place: Box::new(place), cache_bytes, keyring, why_unusable, current, journal, n_syncs, replaced }
     }
 
     pub(super) fn why_unusable(&self) -> Option<&str> {
@@ -104,6 +111,19 @@ impl Database {
         Ok(View { transaction, keyring: &self.keyring, _current: current })
     }
 
+    /// The same to be held for long, with the data keys of this moment: it keeps nobody from putting another file in place.
+    /// When the disk fails and this one is opened again, it ends with an error.
+    pub(super) fn read_long(&self) -> Result<LongView, Error> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let transaction = current.as_ref().ok_or_else(|| self.not_open())?.begin_read()?;
+        let keyring = self.keyring.of_same_device();
+        load_keys(&keyring, &transaction)?;
+        let mut shared = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        let replaced = shared.upgrade().unwrap_or_default();
+        *shared = Arc::downgrade(&replaced);
+        Ok(LongView { transaction, keyring, _replaced: replaced })
+    }
+
     /// Runs `plan` in the one write transaction, and commits what it changed, if it changed something. After an
     /// error nothing has changed, though what was to be written may turn up after a restart.
     pub(super) fn write(
@@ -121,7 +141,8 @@ impl Database {
         let written = self.write_in(database, journal, when, plan);
         if written.is_err() {
             // Keys that were made or taken away are not what the store says: what comes next must not be sealed with them.
-            load_keys(&self.keyring, database).map_err(Failed::database)?;
+            let view = database.begin_read().map_err(Failed::database)?;
+            load_keys(&self.keyring, &view).map_err(Failed::database)?;
         }
         written
     }
@@ -248,7 +269,7 @@ impl Database {
         self.keyring.load(Vec::new(), BTreeSet::new())?;
         let database = open_checked(&*self.place, self.cache_bytes, &self.keyring)?;
         *journal = Some(self.replay(&database)?);
-        load_keys(&self.keyring, &database)?;
+        load_keys(&self.keyring, &database.begin_read()?)?;
         *current = Some(database);
         Ok(())
     }
@@ -307,8 +328,13 @@ impl Database {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         // Without the sync a power cut may bring the old one back: nothing may be acknowledged on the new one.
         let old = std::mem::replace(&mut *current, is_known.is_ok().then_some(new));
+        let readers = self.replaced.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
         drop(current);
-        drop(old);
+        // Closed under those who read it, it would tell them nothing more.
+        match readers {
+            Some(readers) => readers.0.lock().unwrap_or_else(PoisonError::into_inner).extend(old),
+            None => drop(old),
+        }
         is_known?;
         Ok(copied)
     }
@@ -334,8 +360,7 @@ pub(super) fn put_copy<T>(
 }
 
 /// What was made and not stored before is forgotten.
-fn load_keys(keyring: &Keyring, database: &redb::Database) -> Result<(), Error> {
-    let transaction = database.begin_read()?;
+fn load_keys(keyring: &Keyring, transaction: &ReadTransaction) -> Result<(), Error> {
     let (keys, erasing) = (transaction.open_table(KEYS.definition)?, transaction.open_table(ERASING.definition)?);
     let stored = keys.iter()?.map(|row| row.map(|(tenant, key)| (tenant.value().to_owned(), key.value().to_vec())));
     let erasing = erasing.iter()?.map(|row| row.map(|(tenant, _)| tenant.value().to_owned()));
@@ -384,6 +409,29 @@ impl View<'_> {
 }
 
 impl Deref for View<'_> {
+    type Target = ReadTransaction;
+
+    fn deref(&self) -> &ReadTransaction {
+        &self.transaction
+    }
+}
+
+/// A view that nobody waits for.
+pub(super) struct LongView {
+    // First, as it must be gone when what it reads is closed.
+    transaction: ReadTransaction,
+    keyring: Keyring,
+    _replaced: Arc<Replaced>,
+}
+
+impl LongView {
+    /// What opens values.
+    pub(super) fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+}
+
+impl Deref for LongView {
     type Target = ReadTransaction;
 
     fn deref(&self) -> &ReadTransaction {
@@ -443,7 +491,7 @@ fn discard(place: &dyn Place) {
     }
 }
 
-fn builder(path: &str, cache_bytes: usize) -> redb::Builder {
+pub(super) fn builder(path: &str, cache_bytes: usize) -> redb::Builder {
     let path = path.to_owned();
     let mut builder = redb::Builder::new();
     builder.set_cache_size(cache_bytes).set_repair_callback(move |repair| {
@@ -524,7 +572,7 @@ fn cannot_open(path: &str, source: impl Into<Box<dyn std::error::Error + Send + 
     Error::Open { path: path.to_owned(), source: source.into() }
 }
 
-fn explain(path: &str, error: DatabaseError) -> Error {
+pub(super) fn explain(path: &str, error: DatabaseError) -> Error {
     match error {
         DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
             Error::Locked { path: path.to_owned() }

@@ -14,6 +14,9 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// There is something already where a new one should be put.
+    #[error("{path} is there already")]
+    Occupied { path: String },
     /// A later version of Frontdesk wrote it.
     #[error("the store {path} was written by a newer version (format {found}, this program knows {known})")]
     TooNew { path: String, found: u32, known: u32 },

@@ -32,6 +32,7 @@ mod outbox;
 mod overlay;
 mod pairing;
 mod place;
+mod portable;
 mod record;
 mod redate;
 mod repair;
@@ -41,6 +42,7 @@ mod scope;
 mod seal;
 mod search;
 mod session;
+mod snapshot;
 mod tables;
 mod tenant;
 #[cfg(feature = "testing")]
@@ -70,6 +72,7 @@ pub use record::{
 };
 pub use repair::{Repaired, repair};
 pub use session::SessionStore;
+pub use snapshot::{Contents, Existing, Filled, OwnedRow, ROWS_FORMAT, Row, Snapshot, examine, table_name};
 pub use tenant::TenantStore;
 #[cfg(feature = "testing")]
 pub use testing::Sealing;
@@ -225,6 +228,31 @@ impl Store {
             undelivered: view.values(&OUTBOX)?.len()?,
             parked: view.values(&PARKED)?.len()?,
         })
+    }
+
+    /// All that is kept as it is now. It may be held while the store is written to.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Unusable`].
+    pub fn snapshot(&self) -> Result<Snapshot, Error> {
+        Snapshot::take(Arc::clone(&self.shared.database))
+    }
+
+    /// Makes a new store's file beside `path` from the rows of a [`Snapshot`], in their order, as [`Self::open`] opens it
+    /// with the same wrapping key. `wrapping_key` is asked once it is known that the place is free. The store is put there
+    /// by [`Filled::put`], and is gone if it never is.
+    ///
+    /// # Errors
+    /// Those of `rows` and of `wrapping_key`; [`Error::Value`] for a row that no store has, [`Error::Locked`],
+    /// [`Error::Occupied`], [`Error::Open`], [`Error::Storage`].
+    pub fn fill<E: From<Error>>(
+        path: &Path,
+        cache_bytes: usize,
+        existing: Existing,
+        wrapping_key: impl FnOnce() -> Result<[u8; 32], E>,
+        rows: impl Iterator<Item = Result<OwnedRow, E>>,
+    ) -> Result<Filled, E> {
+        Filled::fill(path, cache_bytes, existing, wrapping_key, rows)
     }
 
     /// What is left where the file lies.

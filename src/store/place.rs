@@ -1,6 +1,6 @@
 //! Where the database lies, and how another one is put there.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -8,8 +8,11 @@ use std::sync::{Mutex, PoisonError};
 
 use redb::backends::FileBackend;
 use redb::{Builder, DatabaseError, StorageBackend};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 use super::Error;
+use super::snapshot::Existing;
 
 /// At least a thousand batches. What they change in the database is in memory until the journal is full.
 const JOURNAL_BYTES: usize = 4 * 1024 * 1024;
@@ -138,6 +141,106 @@ impl InDirectory {
         let data = file.metadata()?;
         *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some((data.dev(), data.ino()));
         FileBackend::new(file).map_err(io::Error::other)
+    }
+}
+
+/// What lies at a place, locked so that nobody opens it.
+#[derive(Debug)]
+pub(super) struct Held {
+    store: Option<File>,
+    journal: Option<File>,
+}
+
+impl Held {
+    /// Does nothing lie there?
+    pub(super) fn is_empty(&self) -> bool {
+        self.store.is_none() && self.journal.is_none()
+    }
+}
+
+impl InDirectory {
+    /// Locks what lies there: a store, its journal.
+    pub(super) fn hold(&self, existing: Existing) -> Result<Held, Error> {
+        let journal = journal_of(&self.path);
+        // Who has it open matters more than that it is there.
+        let held = Held { store: self.lock(&self.path)?, journal: self.lock(&journal)? };
+        let before = self.before_restore();
+        let there = match existing {
+            Existing::Refuse if held.store.is_some() => Some(self.path.clone()),
+            Existing::Refuse => held.journal.is_some().then_some(journal),
+            Existing::KeepBeside if held.is_empty() => None,
+            Existing::KeepBeside => {
+                [journal_of(&before), before].into_iter().find(|path| path.symlink_metadata().is_ok())
+            }
+        };
+        there.map_or(Ok(held), |path| Err(Error::Occupied { path: path.display().to_string() }))
+    }
+
+    /// As redb locks it; `None`: it is not there.
+    fn lock(&self, path: &Path) -> Result<Option<File>, Error> {
+        let cannot = |source: io::Error| Error::Open { path: path.display().to_string(), source: source.into() };
+        let file = match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(file) => file,
+            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(cannot(source)),
+        };
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Err(Error::Locked { path: self.name() }),
+            Err(TryLockError::Error(source)) => Err(cannot(source)),
+        }
+    }
+
+    fn before_restore(&self) -> PathBuf {
+        self.beside(".before-restore")
+    }
+
+    /// Puts the new one there. What lies there and is held stays beside it, with its journal; anything else is not replaced.
+    pub(super) fn put(&self, held: &Held) -> Result<(), Error> {
+        let (before, journal) = (self.before_restore(), journal_of(&self.path));
+        let mut kept = Vec::new();
+        // Until the old journal is gone nobody opens the new one, and writes into it.
+        let _new = self.lock(&self.new_one())?;
+        let put = self.put_and_keep(held, &before, &mut kept);
+        if put.is_err() {
+            kept.iter().for_each(|path| drop(remove(path)));
+        }
+        put?;
+        // The new one begins an epoch of its own, in which nothing that is left of the journal counts.
+        if held.journal.is_some()
+            && let Err(error) = self.sync().and_then(|()| remove(&journal))
+        {
+            tracing::warn!(%error, "the journal of the store that was there is still in its place");
+        }
+        Ok(())
+    }
+
+    fn put_and_keep(&self, held: &Held, before: &Path, kept: &mut Vec<PathBuf>) -> Result<(), Error> {
+        let occupied = |path: &Path| Error::Occupied { path: path.display().to_string() };
+        let explain = |path: &Path, source: io::Error| match source.kind() {
+            io::ErrorKind::AlreadyExists => occupied(path),
+            _ => source.into(),
+        };
+        if let Some(mut journal) = held.journal.as_ref() {
+            let copy = journal_of(before);
+            // A copy, because the name may still lead the new store to the file when power goes out now.
+            let mut file = for_the_owner().create_new(true).open(&copy).map_err(|source| explain(&copy, source))?;
+            kept.push(copy);
+            io::copy(&mut journal, &mut file)?;
+            file.sync_all()?;
+        }
+        if held.store.is_some() {
+            fs::hard_link(&self.path, before).map_err(|source| explain(before, source))?;
+            kept.push(before.to_owned());
+        }
+        self.sync()?;
+        match held.store {
+            Some(_) => Ok(self.replace()?),
+            None => match renameat_with(CWD, self.new_one(), CWD, &self.path, RenameFlags::NOREPLACE) {
+                Err(Errno::EXIST) => Err(occupied(&self.path)),
+                result => result.map_err(|source| io::Error::from(source).into()),
+            },
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use redb::{
 use super::check::{Checked, check, each_key, replay};
 use super::database;
 use super::place::{InDirectory, Place as _, beside, journal_of, remove};
+use super::portable::PortableKey;
 use super::rewrite::STEP_BYTES;
 use super::salvage::{Damaged, Row, read_all};
 use super::scope::restore_tenant;
@@ -166,12 +167,14 @@ impl Salvage<'_> {
 }
 
 impl Visitor for Salvage<'_> {
+    type Error = Error;
+
     fn values<K: RowKey, T: Versioned>(&mut self, table: &ValueTable<K, T>) -> Result<(), Error> {
         let keyring = self.keyring;
         self.table(table.definition, |key, value| table.judge(keyring, key, value))
     }
 
-    fn rows<K: Key + 'static, V: Value + 'static>(&mut self, table: &PlainTable<K, V>) -> Result<(), Error> {
+    fn rows<K: PortableKey, V: Value + 'static>(&mut self, table: &PlainTable<K, V>) -> Result<(), Error> {
         let keyring = self.keyring;
         self.table(table.definition, |key, _| keyring.judge(table.number, key))
     }

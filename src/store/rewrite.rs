@@ -45,6 +45,12 @@ fn copy(from: &ReadTransaction, into: &redb::Database) -> Result<u64, Error> {
     let mut copy = Copy { from, into, seal: None, n_rows: 0 };
     tables::copy(&mut copy)?;
     let n_rows = copy.n_rows;
+    finish(into)?;
+    Ok(n_rows)
+}
+
+/// Notes in a new file which format it has, and that nothing erased is in it. It is on the disk then, whole.
+pub(super) fn finish(into: &redb::Database) -> Result<(), Error> {
     let transaction = into.begin_write()?;
     {
         transaction.open_table(META)?.insert("format", FORMAT)?;
@@ -53,8 +59,7 @@ fn copy(from: &ReadTransaction, into: &redb::Database) -> Result<u64, Error> {
         numbers.insert(Number::Rewritten.name(), n_erasures)?;
     }
     // What was committed before without a sync is on the disk with this.
-    transaction.commit()?;
-    Ok(n_rows)
+    Ok(transaction.commit()?)
 }
 
 /// Copies all rows of an earlier format into an empty database, on the disk when it returns. Returns how many they are.

@@ -39,6 +39,8 @@ const TAG_BYTES: usize = 16;
 const KEY_BYTES: usize = 32;
 const KEY_ID_BYTES: usize = 16;
 const MARK_BYTES: usize = 1;
+/// A data key that is on its way to another device.
+pub(super) const EXPORTED_BYTES: usize = KEY_ID_BYTES + KEY_BYTES;
 const WRAPPED_BYTES: usize = MARK_BYTES + KEY_ID_BYTES + NONCE_LEN + KEY_BYTES + TAG_BYTES;
 
 type Key = Zeroizing<[u8; KEY_BYTES]>;
@@ -141,7 +143,7 @@ impl fmt::Debug for Seal {
 /// One thread writes the store, and so makes and removes keys. Whoever reads an older state of the store while a tenant is
 /// erased finds values that do not open.
 pub(super) struct Keyring {
-    wrapping: LessSafeKey,
+    wrapping: Arc<LessSafeKey>,
     tenants: RwLock<Tenants>,
     #[cfg(test)]
     is_plain: bool,
@@ -169,7 +171,7 @@ impl Keyring {
     /// [`Error::Storage`] when the cipher cannot be used.
     pub(super) fn new(wrapping_key: &[u8; KEY_BYTES]) -> Result<Self, Error> {
         Ok(Self {
-            wrapping: cipher(wrapping_key)?,
+            wrapping: Arc::new(cipher(wrapping_key)?),
             tenants: RwLock::default(),
             #[cfg(test)]
             is_plain: false,
@@ -180,6 +182,16 @@ impl Keyring {
     #[cfg(test)]
     pub(super) fn plain() -> Self {
         Self { is_plain: true, ..Self::new(&[0; KEY_BYTES]).unwrap() }
+    }
+
+    /// Another one of this device, without any.
+    pub(super) fn of_same_device(&self) -> Self {
+        Self {
+            wrapping: Arc::clone(&self.wrapping),
+            tenants: RwLock::default(),
+            #[cfg(test)]
+            is_plain: self.is_plain,
+        }
     }
 
     /// Forgets what it had and takes what is stored: wrapped keys by tenant, and who is being erased.
@@ -302,14 +314,35 @@ impl Keyring {
         self.wrap(tenant, random()?, &Zeroizing::new(random()?))
     }
 
-    /// The same data key, wrapped for this device instead of `from`: what a restore onto another device needs.
+    /// A stored data key for another device: its id and the key itself, [`EXPORTED_BYTES`] that nobody may see.
     ///
     /// # Errors
-    /// [`Error::DataKey`] when it was not wrapped by the other one for this tenant.
-    #[allow(dead_code, reason = "a restore does not use it yet")]
-    pub(super) fn rewrap(&self, from: &Self, tenant: &str, wrapped: &[u8]) -> Result<Vec<u8>, Error> {
+    /// [`Error::DataKey`] when it was not wrapped here for this tenant.
+    pub(super) fn export(&self, tenant: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
         let (id, _) = parts(wrapped).ok_or(Error::DataKey)?;
-        self.wrap(tenant, id, &from.data_key(tenant, wrapped)?)
+        let data_key = self.data_key(tenant, wrapped)?;
+        let mut exported = Zeroizing::new(Vec::with_capacity(EXPORTED_BYTES));
+        exported.extend_from_slice(&id);
+        exported.extend_from_slice(&*data_key);
+        Ok(exported)
+    }
+
+    /// Takes over what [`Self::export`] gave on another device, and wraps it for the store.
+    ///
+    /// # Errors
+    /// [`Error::DataKey`] when it is no data key.
+    pub(super) fn take_over(&self, tenant: &str, exported: &[u8]) -> Result<Vec<u8>, Error> {
+        let (id, key) = exported.split_first_chunk().ok_or(Error::DataKey)?;
+        let data_key = Zeroizing::new(<[u8; KEY_BYTES]>::try_from(key).or(Err(Error::DataKey))?);
+        let wrapped = self.wrap(tenant, *id, &data_key)?;
+        let seal = Arc::new(self.seal_of(tenant, &wrapped)?);
+        self.write().keys.insert(tenant.to_owned(), Held::Opened(seal));
+        Ok(wrapped)
+    }
+
+    /// Can its values be opened?
+    pub(super) fn has_key(&self, tenant: &str) -> bool {
+        self.opened(tenant).is_some()
     }
 
     fn wrap(&self, tenant: &str, id: KeyId, data_key: &Key) -> Result<Vec<u8>, Error> {
@@ -629,10 +662,21 @@ mod tests {
     fn another_device_takes_a_key_over() {
         let (old, new) = (keyring(), Keyring::new(&[8; 32]).unwrap());
         let wrapped = old.create("practice").unwrap();
-        let rewrapped = new.rewrap(&old, "practice", &wrapped).unwrap();
-        assert_eq!(new.data_key("practice", &rewrapped).unwrap(), old.data_key("practice", &wrapped).unwrap());
-        assert!(old.data_key("practice", &rewrapped).is_err());
-        assert!(old.rewrap(&new, "practice", &wrapped).is_err());
+        let exported = old.export("practice", &wrapped).unwrap();
+        assert_eq!(exported.len(), EXPORTED_BYTES);
+        assert!(new.export("practice", &wrapped).is_err() && old.export("agency", &wrapped).is_err());
+        assert!(!new.has_key("practice"));
+        let taken_over = new.take_over("practice", &exported).unwrap();
+        assert_eq!(new.data_key("practice", &taken_over).unwrap(), old.data_key("practice", &wrapped).unwrap());
+        assert_eq!(new.export("practice", &taken_over).unwrap(), exported, "with its id");
+        assert!(old.data_key("practice", &taken_over).is_err());
+        let value = old.seal_of("practice", &wrapped).unwrap().seal(ROW, b"words").unwrap();
+        assert_eq!(new.open("practice", ROW, &value).unwrap(), b"words");
+        assert!(new.take_new().is_empty());
+        for n in 0..exported.len() {
+            assert!(new.take_over("practice", &exported[..n]).is_err(), "cut at {n}");
+        }
+        assert!(new.take_over("practice", &[&**exported, &[0]].concat()).is_err());
     }
 
     #[test]

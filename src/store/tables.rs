@@ -6,10 +6,11 @@
 
 use std::ops::{Range, RangeInclusive, RangeTo};
 
-use redb::{Key, ReadableTable, TableDefinition, Value, WriteTransaction};
+use redb::{ReadableTable, TableDefinition, Value, WriteTransaction};
 
 use super::entry::EntryScope;
 use super::log::{Log, LoggedRow};
+use super::portable::PortableKey;
 use super::rewrite::Copy;
 use super::scope::Scope;
 use super::seal::Keyring;
@@ -50,9 +51,11 @@ pub(super) const META: TableDefinition<&str, u32> = TableDefinition::new("meta")
 
 /// Whoever looks at all tables, one after the other.
 pub(super) trait Visitor {
-    fn values<K: RowKey, T: Versioned>(&mut self, table: &ValueTable<K, T>) -> Result<(), Error>;
+    type Error: From<Error>;
 
-    fn rows<K: Key + 'static, V: Value + 'static>(&mut self, table: &PlainTable<K, V>) -> Result<(), Error>;
+    fn values<K: RowKey, T: Versioned>(&mut self, table: &ValueTable<K, T>) -> Result<(), Self::Error>;
+
+    fn rows<K: PortableKey, V: Value + 'static>(&mut self, table: &PlainTable<K, V>) -> Result<(), Self::Error>;
 }
 
 macro_rules! tables {
@@ -108,7 +111,7 @@ macro_rules! tables {
         }
 
         /// Shows all of them but [`META`].
-        pub(super) fn show(to: &mut impl Visitor) -> Result<(), Error> {
+        pub(super) fn show<V: Visitor>(to: &mut V) -> Result<(), V::Error> {
             $(to.values(&$values)?;)+
             $(to.rows(&$rows)?;)+
             Ok(())

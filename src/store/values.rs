@@ -10,6 +10,7 @@ use redb::{AccessGuard, Key, ReadableTable, ReadableTableMetadata, Table, TableD
 
 use super::Error;
 use super::log::Log;
+use super::portable::PortableKey;
 use super::salvage::Row;
 use super::seal::Keyring;
 use super::versioned::Versioned;
@@ -18,7 +19,7 @@ use super::versioned::Versioned;
 pub(super) type Bytes = &'static [u8];
 
 /// A key whose first part is the tenant.
-pub(super) trait RowKey: Key + 'static {
+pub(super) trait RowKey: PortableKey {
     /// Whose row it is.
     fn tenant<'k>(key: &Self::SelfType<'k>) -> &'k str
     where

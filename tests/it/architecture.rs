@@ -13,6 +13,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("document", &[]),
     ("message", &["clock", "id"]),
     ("store", &["clock", "id", "message"]),
+    // Knows rows, not what they mean: a store gives them, a store takes them.
+    ("backup", &["clock", "document", "id", "store"]),
     ("provider", &["document"]),
     ("channel", &["clock", "document", "id", "message"]),
     ("session", &["document", "id", "message"]),
@@ -22,24 +24,27 @@ const MODULES: &[(&str, &[&str])] = &[
     // The HTTP API is a door like a channel: it knows the shape of a model's answer, and nothing of the gateway.
     ("api", &["clock", "id", "provider"]),
     // Assembles the sections that the components own. Of `api` it knows the one entry id that is taken.
-    ("config", &["agent", "channel", "document", "id", "identity", "provider", "route", "session"]),
+    ("config", &["agent", "backup", "channel", "document", "id", "identity", "provider", "route", "session"]),
     (
         "gateway",
         &[
-            "agent", "api", "channel", "clock", "config", "document", "id", "identity", "message", "provider", "route",
-            "session", "store",
+            "agent", "api", "backup", "channel", "clock", "config", "document", "id", "identity", "message",
+            "provider", "route", "session", "store",
         ],
     ),
     // Looks at what everything else has; nothing asks it but the doors of the operator.
     ("doctor", &["clock", "config", "document", "gateway", "id", "identity", "message", "session"]),
-    ("admin", &["channel", "clock", "config", "doctor", "document", "gateway", "id", "message", "session", "store"]),
+    (
+        "admin",
+        &["backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "message", "session", "store"],
+    ),
     // Reads what another gateway kept; its tests load what it writes.
     ("import", &["channel", "clock", "config", "document", "id", "message", "route", "session"]),
     (
         "cli",
         &[
-            "admin", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import", "message", "route",
-            "session", "store",
+            "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import",
+            "message", "route", "session", "store",
         ],
     ),
     // Anybody's tests may use it; the compiler keeps it out of everything else.

@@ -9,6 +9,7 @@ use redb::{Key, TableHandle as _, Value};
 use super::*;
 use crate::id::FileName;
 use crate::message::Subject;
+use crate::store::portable::PortableKey;
 use crate::store::salvage::{Damaged, Row, read_all};
 use crate::store::tables::{self, Visitor};
 use crate::store::values::{PlainTable, RowKey, ValueTable};
@@ -98,12 +99,14 @@ impl Reader {
 }
 
 impl Visitor for Reader {
+    type Error = Error;
+
     fn values<K: RowKey, T: Versioned>(&mut self, table: &ValueTable<K, T>) -> Result<(), Error> {
         self.read(table.definition);
         Ok(())
     }
 
-    fn rows<K: Key + 'static, V: Value + 'static>(&mut self, table: &PlainTable<K, V>) -> Result<(), Error> {
+    fn rows<K: PortableKey, V: Value + 'static>(&mut self, table: &PlainTable<K, V>) -> Result<(), Error> {
         // It counts checkpoints.
         if table.definition.name() != "numbers" {
             self.read(table.definition);

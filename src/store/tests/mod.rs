@@ -21,6 +21,8 @@ mod model;
 #[cfg(test)]
 mod rewrite;
 #[cfg(test)]
+mod snapshot;
+#[cfg(test)]
 mod tenant;
 #[cfg(test)]
 mod unpark;

@@ -11,10 +11,10 @@ use crate::id::FileName;
 use crate::store::{Erased, Error, FileChange, NoteChange, Rewritten, SessionRow};
 
 /// They name groups, which are to be forgotten too.
-const KEYS: [&str; 4] = ["canary900001x", "canary900002x", "canary900003x", "canary900004x"];
+pub(super) const KEYS: [&str; 4] = ["canary900001x", "canary900002x", "canary900003x", "canary900004x"];
 
 #[derive(Debug, Clone)]
-enum Op {
+pub(super) enum Op {
     /// Messages that are answered in one turn, of so many bytes each.
     Say {
         key: &'static str,
@@ -49,7 +49,7 @@ enum Op {
     Reopen,
 }
 
-fn any_op() -> impl Strategy<Value = Op> {
+pub(super) fn any_op() -> impl Strategy<Value = Op> {
     let key = || select(&KEYS[..]);
     let n_bytes = || prop_oneof![4 => 0..400_usize, 1 => 3000..20_000_usize];
     prop_oneof![
@@ -121,7 +121,7 @@ fn in_file(path: &Path) -> Vec<String> {
     canaries(&std::fs::read(path).unwrap())
 }
 
-async fn run(store: &Store, op: Op, n: &mut usize) {
+pub(super) async fn run(store: &Store, op: Op, n: &mut usize) {
     let conversations = store.tenant(None);
     let at = Timestamp(*n as u64);
     match op {

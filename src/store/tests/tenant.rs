@@ -9,10 +9,10 @@ use crate::store::erase_tenant::BeginErasing;
 use crate::store::{Error, FileChange, Filed, KeptTenant, NoteChange};
 
 /// Words that stand nowhere but in what somebody said, or a model chose.
-const WORDS: [&str; 7] = ["canaryq", "canarya", "canaryn", "canaryf", "canaryt", "canaryw", "canaryv"];
+pub(super) const WORDS: [&str; 7] = ["canaryq", "canarya", "canaryn", "canaryf", "canaryt", "canaryw", "canaryv"];
 
 /// A conversation with something in every table: answered, waiting, set aside, archived.
-async fn fill(store: &Store, tenant_id: &str, key_text: &str) {
+pub(super) async fn fill(store: &Store, tenant_id: &str, key_text: &str) {
     let conversations = store.tenant(tenant(tenant_id).as_ref());
     let session = conversations.session(&key(key_text));
     let message = |message_id: &str, at| {
