@@ -2,7 +2,8 @@
 //!
 //! A turn is pure in, pure out: it is given the persona, the history and the messages, and returns
 //! what to say. It cannot reach the store, a channel or another conversation: notes and working files come
-//! to it in a [`Context`] that the caller made for this one. Whoever calls it commits the result. Called by `gateway/`; knows `provider`, `document` and the plain values of a message.
+//! to it in a [`Context`] that the caller made for this one. Whoever calls it commits the result. Called by `gateway/`; knows
+//! `provider`, `document` and the plain values of a message.
 
 mod config;
 mod context;

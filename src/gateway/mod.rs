@@ -1,8 +1,9 @@
 //! The gateway: where everything meets.
 //!
 //! A message comes in through `intake`, waits in the store, is answered in `turns` and leaves through
-//! `outbox`; `live` is the configuration in use, swapped whole by `reload`; `server` listens. Nothing
-//! here derives a key, matches a route or knows a vendor: it asks the pure parts and acts on what they say.
+//! `outbox`; `live` is the configuration in use, swapped whole by `reload`; `server` listens. `life`, `rekey`, `pairing`,
+//! `rates`, `deliveries`, `backup`, `import` and `revise` do what operators and the clock ask for. Nothing here
+//! derives a key, matches a route or knows a vendor: it asks the pure parts and acts on what they say.
 //!
 //! What always holds: a channel hears "accepted" only after the commit; an answer goes to the reply
 //! address of the message that caused it; a turn that began keeps the configuration it began with.

@@ -164,7 +164,7 @@ impl Gateway {
         counted.unwrap_or(Err(store::Error::Closed))
     }
 
-    /// Counts for `status` what the settings in use would name differently, and says it in the log.
+    /// Counts for `status` what the settings in use would name differently.
     pub(super) async fn look_for_old_keys(&self) -> Option<Rekeyed> {
         let live = self.0.live.load_full();
         if live.safe_mode.is_some() {

@@ -2,13 +2,14 @@
 //!
 //! Conversations are reached through a tenant and a key: [`Store::tenant`], then
 //! [`TenantStore::session`]. There is no handle that reads more than its own. What crosses tenants is the
-//! gateway's own work: what to take up again after a start ([`Store::resume`]) and numbers ([`Store::counts`]).
+//! gateway's own work on [`Store`]: what to take up again after a start, the life of conversations, numbers, backups;
+//! none of it shows what was said.
 //!
-//! Reads are synchronous and short. Writes go to one writer, which puts what waits into one
-//! transaction and syncs once; a write returns when it is on the disk. Values carry a version and old
-//! versions stay readable (`versioned`).
+//! Reads are synchronous and short. Writes go to one writer, which puts what waits into one batch: one record of the
+//! `journal`, one sync, then redb. A write returns when it is on the disk; what need not be there yet says so. Values carry
+//! a version, and old versions stay readable (`versioned`); each is sealed with the key of its tenant (`seal`).
 //!
-//! Called by `gateway/`. Knows `id`, `clock` and `message`.
+//! Called by `gateway/`, and by `cli/` for what is done without one. Knows `id`, `clock` and `message`.
 
 mod check;
 mod context;

@@ -150,7 +150,8 @@ fn n_durable(n_done: usize, survivors: Survivors) -> usize {
     }
 }
 
-async fn check(survivors: Survivors) {
+/// `n_again`: power goes out again in one of the first so many syncs of the start after it.
+async fn check(survivors: Survivors, n_again: usize) {
     let expected = expected().await;
     for n_sync in 1.. {
         let disk = Disk::with_fault(Fault::PowerCutAt(n_sync));
@@ -161,7 +162,12 @@ async fn check(survivors: Survivors) {
             return;
         }
 
-        let disk = disk.after_power_cut(survivors);
+        let mut disk = disk.after_power_cut(survivors);
+        if n_again > 0 {
+            disk.set_fault(Fault::PowerCutAt(1 + n_sync % n_again));
+            drop(disk.open());
+            disk = disk.after_power_cut(survivors);
+        }
         let store = disk.open().unwrap();
         assert!(!disk.has_new(), "sync {n_sync}, {survivors:?}: a copy was left");
         let found = views(&store);
@@ -186,18 +192,25 @@ async fn check(survivors: Survivors) {
 
 #[tokio::test]
 async fn a_power_cut_that_loses_all_unsynced_writes_keeps_what_was_acknowledged() {
-    check(Survivors::None).await;
+    check(Survivors::None, 0).await;
 }
 
 #[tokio::test]
 async fn a_power_cut_after_all_writes_keeps_what_was_acknowledged() {
-    check(Survivors::All).await;
+    check(Survivors::All, 0).await;
 }
 
 #[tokio::test]
 async fn a_power_cut_that_tears_writes_keeps_what_was_acknowledged() {
     for remainder in 0..3 {
-        check(Survivors::Third(remainder)).await;
+        check(Survivors::Third(remainder), 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_power_cut_in_the_start_after_a_power_cut_keeps_what_was_acknowledged() {
+    for survivors in [Survivors::None, Survivors::All, Survivors::Third(1)] {
+        check(survivors, 5).await;
     }
 }
 
