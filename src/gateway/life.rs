@@ -279,6 +279,7 @@ impl Gateway {
             let begun = || {
                 gateway.0.outbox.forget_tenant(tenant.as_ref());
                 gateway.0.lanes.interrupt_tenant(tenant.as_ref());
+                gateway.0.backups.forget_index();
             };
             let erased = gateway.0.store.erase_tenant(tenant.as_ref(), begun).await;
             gateway.note_said();
@@ -286,6 +287,7 @@ impl Gateway {
             gateway.0.try_again.notify_waiters();
             let erased = erased?;
             if erased.is_some() {
+                // A backup that began meanwhile has noted what was left.
                 gateway.0.backups.forget_index();
                 gateway.0.store.rewrite().await?;
             }
@@ -296,7 +298,11 @@ impl Gateway {
 
     /// Tenants whose erasing was interrupted.
     pub(super) async fn finish_erasing(&self) {
-        if let Err(error) = self.0.store.finish_erasing().await {
+        let finished = self.0.store.finish_erasing().await;
+        if !matches!(finished, Ok(false)) {
+            self.0.backups.forget_index();
+        }
+        if let Err(error) = finished {
             tracing::error!(%error, "a tenant is not erased to the end; nothing of it can be read, and nothing is taken for it");
         }
     }

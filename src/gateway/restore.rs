@@ -25,7 +25,9 @@ pub enum RestoreError {
     #[error(transparent)]
     Backup(#[from] Error),
     /// There is a home already.
-    #[error("{path} is there already; restore into another home, or keep it as {path}.before-restore with --replace")]
+    #[error(
+        "{path} is there already; restore into another home, or have it kept beside, as .before-restore, with --replace"
+    )]
     Occupied { path: String },
     /// A former restore left it.
     #[error("{path} is there already, from a former restore; move it away first")]

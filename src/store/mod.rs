@@ -330,17 +330,19 @@ impl Store {
         Ok(n_conversations)
     }
 
-    /// Ends what [`Self::erase_tenant`] began before the process ended.
+    /// Ends what [`Self::erase_tenant`] began before the process ended; false: nothing.
     ///
     /// # Errors
     /// As [`Self::erase_tenant`].
-    pub async fn finish_erasing(&self) -> Result<(), Error> {
+    pub async fn finish_erasing(&self) -> Result<bool, Error> {
         let _one_at_a_time = self.shared.erasing.lock().await;
-        for tenant in self.erasing()? {
+        let erasing = self.erasing()?;
+        let is_any = !erasing.is_empty();
+        for tenant in erasing {
             tracing::info!("a tenant that was being erased is erased to the end");
             self.remove_rows(tenant).await?;
         }
-        Ok(())
+        Ok(is_any)
     }
 
     /// The tenants of whom something is kept, in the order of their ids.
