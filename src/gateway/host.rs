@@ -56,17 +56,9 @@ impl Bound {
         // Read first: what a turn moves into the transcript between the two reads is then seen twice, which a
         // page notices, and not left out.
         let waiting = session.waiting(WAITING_SHOWN)?;
-        // Others may share the conversation; a page shows its own visitor's lines only. Newest first, so
-        // that a long absence ends with the newest lines and not with the oldest.
-        let lines = match after_seq {
-            None => session.recent(limit, usize::MAX)?,
-            Some(after) => {
-                let n_lines = session.row()?.map_or(0, |row| row.last_line);
-                let n_wanted = u64::try_from(limit).unwrap_or(u64::MAX);
-                session.lines_after(after.max(n_lines.saturating_sub(n_wanted)), limit)?
-            }
-        };
-        for line in lines.into_iter().filter(|line| line.address == address) {
+        // Others may share the conversation; a page shows its own visitor's lines only. The newest, so
+        // that a long absence ends with them and not with the oldest.
+        for line in session.lines_with(&address, after_seq.unwrap_or(0), limit)? {
             let (from_agent, message_id) = match line.speaker {
                 Speaker::Agent(_) => (true, None),
                 Speaker::Peer { message_id, .. } => (false, Some(message_id.to_string())),

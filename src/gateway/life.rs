@@ -183,6 +183,8 @@ impl Gateway {
                 () = self.0.sweep_now.notified() => {}
             }
             self.finish_erasing().await;
+            // Nothing when nothing was erased since the last time.
+            drop(self.0.store.rewrite().await);
             if let Err(error) = self.0.store.forget_kept(self.older_than(OLD_FORMAT_KEPT_MS).0) {
                 tracing::warn!(%error, "a store of an earlier format, kept at the upgrade, cannot be removed");
             }
@@ -253,13 +255,13 @@ impl Gateway {
         let erasing = async move {
             let session = gateway.0.store.tenant(erased.0.as_ref()).session(&erased.1);
             let outcome = session.erase(episode).await;
+            // Replies that waited are passed over when their turn comes: they are not in the store any more.
             if episode.is_none() {
-                gateway.0.outbox.forget(&erased);
                 gateway.interrupt(erased);
             }
             gateway.note_said();
-            let erased = outcome?;
             gateway.0.backups.forget_index();
+            let erased = outcome?;
             gateway.0.store.rewrite().await?;
             Ok(erased)
         };
@@ -277,7 +279,6 @@ impl Gateway {
         let (gateway, tenant) = (self.clone(), tenant.cloned());
         let erasing = async move {
             let begun = || {
-                gateway.0.outbox.forget_tenant(tenant.as_ref());
                 gateway.0.lanes.interrupt_tenant(tenant.as_ref());
                 gateway.0.backups.forget_index();
             };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Gateway;
 use crate::channel::{Reply, Sent};
-use crate::id::{EntryId, TenantId};
+use crate::id::EntryId;
 use crate::message::ReplyAddress;
 use crate::session::lane::LaneId;
 use crate::store::{self, Delivery, DeliveryName, SessionStore};
@@ -67,20 +67,6 @@ impl Outbox {
                 queue.insert(Queue { behind, ..Queue::default() });
                 true
             }
-        }
-    }
-
-    /// Drops replies of a conversation that was erased. One that is on its way is not looked for: it sees for itself.
-    pub(super) fn forget(&self, lane: &LaneId) {
-        for queue in self.lock().values_mut() {
-            queue.behind.retain(|name| *name.lane != *lane);
-        }
-    }
-
-    /// The same of all conversations of a tenant.
-    pub(super) fn forget_tenant(&self, tenant: Option<&TenantId>) {
-        for queue in self.lock().values_mut() {
-            queue.behind.retain(|name| name.lane.0.as_ref() != tenant);
         }
     }
 
@@ -320,9 +306,8 @@ mod tests {
         for (key, id) in [("a", "2"), ("b", "3"), ("a", "2"), ("a", "4")] {
             assert!(!outbox.push(name(key, id)));
         }
-        outbox.forget(&(None, SessionKey::parse("b").unwrap()));
         let next = || outbox.next(&address).map(|name| name.id.to_string());
-        assert_eq!([next(), next(), next()].map(Option::unwrap_or_default), ["1", "2", "4"]);
+        assert_eq!([next(), next(), next(), next()].map(Option::unwrap_or_default), ["1", "2", "3", "4"]);
         outbox.note_try(&address);
         assert_eq!((outbox.n_tries(&address, "4"), outbox.n_tries(&address, "2")), (1, 0));
         assert_eq!(next(), None);

@@ -138,6 +138,8 @@ impl Database {
         if journal.is_broken() {
             journal.probe().map_err(Failed::journal)?;
         }
+        // redb, unlike the journal, is of no use after it failed, and it may write at any time.
+        self.may_grow().map_err(Failed::journal)?;
         let written = self.write_in(database, journal, when, plan);
         if written.is_err() {
             // Keys that were made or taken away are not what the store says: what comes next must not be sealed with them.
@@ -163,8 +165,6 @@ impl Database {
         }
         tables.put_new_keys().map_err(Failed::database)?;
         if journal.is_broken() || !journal.has_room_for(&tables.log) {
-            // redb, unlike the journal, is of no use after it failed.
-            self.may_grow().map_err(Failed::journal)?;
             begin_epoch(&mut tables, journal.next_epoch()).map_err(Failed::database)?;
             drop(tables);
             self.commit(transaction).map_err(Failed::database)?;
@@ -185,7 +185,7 @@ impl Database {
         transaction.commit().map_err(Failed::database)
     }
 
-    /// Is there room for what a checkpoint writes?
+    /// Is there room for what redb writes?
     fn may_grow(&self) -> Result<(), Error> {
         let room = self.place.room()?;
         if room.is_read_only {
@@ -467,8 +467,9 @@ fn open_locked(place: &dyn Place, cache_bytes: usize) -> Result<redb::Database, 
     let path = &*place.name();
     let mut redb = builder(path, cache_bytes);
     let n_bytes = place.n_bytes().map_err(|source| cannot_open(path, source))?;
-    // Otherwise redb believes what it reads.
-    redb.set_check_integrity_on_open(n_bytes <= MAX_VERIFIED_BYTES);
+    // Otherwise redb believes what it reads. It writes a page for it, and a full disk is no reason not to start.
+    let has_room = place.room().is_ok_and(|room| !room.is_full());
+    redb.set_check_integrity_on_open(has_room && n_bytes <= MAX_VERIFIED_BYTES);
     let database = match place.open(&redb) {
         Err(DatabaseError::Storage(StorageError::Io(source))) if source.kind() == io::ErrorKind::InvalidData => {
             place.empty_if_unfinished().map_err(|source| cannot_open(path, source))?;

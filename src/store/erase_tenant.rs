@@ -129,7 +129,13 @@ impl Operation for RemoveRows {
                 match look_through(&*tables.marks_by_time, MARKS_BY_TIME.number, after.as_deref(), is_its, &mut rows)? {
                     Some(after) => Left::Marks(Some(after)),
                     None => {
-                        let end = vec![Changes::RemoveRows(rows), Changes::EndErasing(tenant.to_owned())];
+                        // Another erasure may have had the file written anew since the first step.
+                        let n_erasures = episodes::number(tables, Number::Erasures)?;
+                        let end = vec![
+                            Changes::RemoveRows(rows),
+                            Changes::Number(Number::Erasures, n_erasures + 1),
+                            Changes::EndErasing(tenant.to_owned()),
+                        ];
                         return Ok((None, Changes::All(end)));
                     }
                 }

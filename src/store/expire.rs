@@ -57,7 +57,12 @@ impl Operation for Expire {
             if tables.keyring.is_erasing(tenant) {
                 continue;
             }
-            let Some(session) = episodes::live(tables, &scope)? else { continue };
+            let session = match episodes::live(tables, &scope) {
+                // One that cannot be read keeps no other alive.
+                Err(Error::Value { .. }) => continue,
+                found => found?,
+            };
+            let Some(session) = session else { continue };
             let at = Timestamp(session.last_active_at);
             let is_spared = spare.is_some_and(|(first, last)| (first..=last).contains(&at));
             if at >= before || is_spared || episodes::waits(tables, &scope)? {

@@ -41,7 +41,11 @@ impl Operation for Redate {
             if tables.keyring.is_erasing(tenant) {
                 continue;
             }
-            let Some(mut session) = episodes::live(tables, &scope)? else { continue };
+            let session = match episodes::live(tables, &scope) {
+                Err(Error::Value { .. }) => continue,
+                found => found?,
+            };
+            let Some(mut session) = session else { continue };
             let from = session.last_active_at;
             if (first.0..=last.0).contains(&from) {
                 session.last_active_at = from.saturating_add(by_ms);

@@ -6,6 +6,7 @@ use redb::AccessGuard;
 
 use crate::clock::Timestamp;
 use crate::id::SessionKey;
+use crate::message::ReplyAddress;
 
 use super::context::ContextStore;
 use super::database::View;
@@ -17,6 +18,7 @@ use super::record::{
     ArchivedRow, Delivery, DeliveryName, Erased, Line, NewDelivery, Parked, Restored, SessionRow, Turn, Waiting,
 };
 use super::scope::Scope;
+use super::search::MAX_LOOKED;
 use super::tables::{self, ARCHIVE, INBOX, OUTBOX, PARKED, Pending, Position, SESSIONS, TRANSCRIPT};
 use super::turn::{CommitTurn, Park, Postpone};
 use super::versioned::Versioned;
@@ -90,6 +92,32 @@ impl SessionStore {
         }
         lines.reverse();
         Ok(lines)
+    }
+
+    /// The newest lines of the live conversation after `after_seq` that came from or went to `address`, oldest first, at
+    /// most `limit`. Looks at a few thousand lines of all that share it.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn lines_with(&self, address: &ReplyAddress, after_seq: u64, limit: usize) -> Result<Vec<Line>, Error> {
+        let view = self.shared.database.read()?;
+        let transcript = view.values(&TRANSCRIPT)?;
+        let (Some(first), Some(after)) = (self.first_line(&view)?, after_seq.checked_add(1)) else {
+            return Ok(Vec::new());
+        };
+        let rows = transcript.range(tables::between(&self.scope, first.max(after), u64::MAX))?;
+        let mut found = Vec::new();
+        for row in rows.rev().take(MAX_LOOKED) {
+            let line = line(row)?;
+            if line.address == *address {
+                found.push(line);
+            }
+            if found.len() == limit {
+                break;
+            }
+        }
+        found.reverse();
+        Ok(found)
     }
 
     /// Lines of the live conversation after `after_seq`, oldest first, at most `limit`.

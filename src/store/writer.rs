@@ -60,7 +60,7 @@ impl Writer {
     pub(super) fn start(database: Arc<Database>) -> std::io::Result<Self> {
         let (queue, jobs) = mpsc::channel(MAX_WAITING);
         let clock = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        let run = move || clock.block_on(Batches { database, jobs, state: State::Sound }.run());
+        let run = move || clock.block_on(Batches { database, jobs, state: State::Sound, unsynced: None }.run());
         let thread = thread::Builder::new().name("store".to_owned()).spawn(run)?;
         Ok(Self { queue: Some(queue), thread: Some(thread), why_unusable: None })
     }
@@ -191,6 +191,8 @@ struct Batches {
     database: Arc<Database>,
     jobs: mpsc::Receiver<Work>,
     state: State,
+    /// Since when something is written that is not synced.
+    unsynced: Option<Instant>,
 }
 
 /// Can it write?
@@ -227,16 +229,21 @@ impl Batches {
 
     /// What waits; none when all handles are gone.
     async fn receive(&mut self, received: &mut Vec<Work>) -> usize {
-        while !self.database.is_synced() {
-            match tokio::time::timeout(LONGEST_UNSYNCED, self.jobs.recv_many(received, MAX_BATCH)).await {
-                Ok(n_received) => return n_received,
-                Err(_elapsed) => {
-                    if let Err(error) = self.database.sync() {
-                        tracing::error!(error = %describe(&error), "the store's journal could not be synced");
-                        self.recover(false);
-                        break;
-                    }
+        if self.database.is_synced() {
+            self.unsynced = None;
+        } else {
+            let since = *self.unsynced.get_or_insert_with(Instant::now);
+            let left = LONGEST_UNSYNCED.saturating_sub(since.elapsed());
+            if !left.is_zero() {
+                let next = tokio::time::timeout(left, self.jobs.recv_many(received, MAX_BATCH)).await;
+                if let Ok(n_received) = next {
+                    return n_received;
                 }
+            }
+            self.unsynced = None;
+            if let Err(error) = self.database.sync() {
+                tracing::error!(error = %describe(&error), "the store's journal could not be synced");
+                self.recover(false);
             }
         }
         self.jobs.recv_many(received, MAX_BATCH).await
@@ -245,12 +252,11 @@ impl Batches {
     /// Several erasures that wait for it are served by the first.
     fn rewrite(&mut self) -> Result<Rewritten, Error> {
         self.ready()?;
-        let rewritten = rewrite::if_pending(&self.database);
+        let rewritten = caught(|| rewrite::if_pending(&self.database));
         if let Err(error) = &rewritten {
             tracing::error!(error = %describe(error), "the store's file was not written anew");
-            if !self.database.is_open() {
-                self.recover(true);
-            }
+            // Nobody knows whether redb failed in it.
+            self.recover(true);
         }
         rewritten
     }
@@ -312,7 +318,7 @@ impl Batches {
     }
 
     fn reopen(&mut self) -> Result<(), Error> {
-        let reopened = self.database.reopen();
+        let reopened = caught(|| self.database.reopen());
         self.state = match &reopened {
             Ok(()) => State::Recovered(Instant::now()),
             Err(error) => {
@@ -338,10 +344,17 @@ fn write(database: &Database, batch: &mut [Box<dyn Job>]) -> Result<(), Failed> 
     let is_urgent = batch.iter().any(|job| job.is_urgent());
     let when = if is_urgent { Durable::Now } else { Durable::Soon };
     let write = || database.write(when, |tables| batch.iter_mut().try_for_each(|job| job.run(tables)));
-    // redb trusts what it reads: a damaged file can make it panic.
-    catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|_panic| {
-        Err(Failed { error: Error::Storage("the file may be damaged: see the log".into()), must_reopen: true })
-    })
+    catch_unwind(AssertUnwindSafe(write))
+        .unwrap_or_else(|_panic| Err(Failed { error: may_be_damaged(), must_reopen: true }))
+}
+
+/// redb trusts what it reads: a damaged file can make it panic, and the one writer must go on.
+fn caught<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_panic| Err(may_be_damaged()))
+}
+
+fn may_be_damaged() -> Error {
+    Error::Storage("the file may be damaged: see the log, and `store check`".into())
 }
 
 /// With its causes; they name files and systems, never what peers wrote.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use frontdesk::clock::{ManualClock, Timestamp};
-use frontdesk::store::{Filter, Store};
+use frontdesk::store::{Filter, ParkedItem, Store};
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -244,8 +244,13 @@ impl World {
         if timeout(GUARD / 10, answered).await.is_err() {
             let unanswered = self.ledger.unanswered();
             let first = self.ledger.message(unanswered[0]);
+            let (tenant, words) = (encode(TENANTS[first.0.tenant]), word(unanswered[0]));
+            let search = format!("/api/v1/sessions/search?tenant={tenant}&archived=true&words={words}");
+            let (_, said) = self.gateway.admin(Method::GET, &search).await;
+            let (_, aside) =
+                self.gateway.admin(Method::GET, &format!("/api/v1/deliveries?tenant={tenant}&text=true")).await;
             self.ledger.wrong(format!(
-                "{} messages have no answer, {} at {first:.500?}",
+                "{} messages have no answer, {} at {first:.500?}; said: {said:.1500}; set aside: {aside:.3000}",
                 unanswered.len(),
                 unanswered[0]
             ));
@@ -363,7 +368,7 @@ impl World {
     }
 }
 
-/// Those of all lines, live and archived.
+/// Those of all lines, live and archived, and of messages that were set aside.
 fn kept_words(store: &Store) -> HashSet<usize> {
     let mut found = HashSet::new();
     for tenant in store.tenants().unwrap() {
@@ -377,6 +382,13 @@ fn kept_words(store: &Store) -> HashSet<usize> {
             episode.lines_after(0, usize::MAX).unwrap()
         });
         found.extend(live.chain(archived).flat_map(|line| words(&line.text)));
+        let keys = conversations.sessions(&all).unwrap().into_iter().map(|row| row.key);
+        let keys = keys.chain(conversations.archived(&all).unwrap().into_iter().map(|row| row.session.key));
+        for item in keys.flat_map(|key| conversations.session(&key).parked(usize::MAX).unwrap()) {
+            if let ParkedItem::Message(inbound) = item.what {
+                found.extend(words(&inbound.text));
+            }
+        }
     }
     found
 }
