@@ -252,11 +252,14 @@ impl Batches {
     /// Several erasures that wait for it are served by the first.
     fn rewrite(&mut self) -> Result<Rewritten, Error> {
         self.ready()?;
-        let rewritten = caught(|| rewrite::if_pending(&self.database));
+        let run = catch_unwind(AssertUnwindSafe(|| rewrite::if_pending(&self.database)));
+        let is_panic = run.is_err();
+        let rewritten = run.unwrap_or_else(|_panic| Err(may_be_damaged()));
         if let Err(error) = &rewritten {
             tracing::error!(error = %describe(error), "the store's file was not written anew");
-            // Nobody knows whether redb failed in it.
-            self.recover(true);
+            if is_panic || !self.database.is_open() {
+                self.recover(true);
+            }
         }
         rewritten
     }
