@@ -83,7 +83,8 @@ fn check_loaded(loaded: &Loaded) {
             .filter_map(|agent| agent.provider.as_ref())
             .all(|name| { settings.providers.iter().any(|provider| provider.name == *name) })
     );
-    assert!(!settings.channels.is_empty() && !settings.providers.is_empty());
+    // A list of channels that is there and empty opens no door, as an import of nothing leaves it.
+    assert!(!settings.providers.is_empty());
     for (n, entry) in settings.channels.iter().enumerate() {
         assert!(settings.channels.iter().take(n).all(|other| other.id != entry.id), "two entries {}", entry.id);
     }
