@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
+use super::{Exit, Failure};
 use crate::document::Secret;
 
 /// Prints a line, or several. A reader that went away (`| head`) is no error.
@@ -41,6 +42,18 @@ pub(super) fn ask(question: &str) -> Option<String> {
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).ok()?;
     Some(answer.trim().to_owned())
+}
+
+/// Asks whether this is really to be erased.
+///
+/// # Errors
+/// Without a terminal, and unless the answer is yes.
+pub(super) fn confirm_erasing(what: &str) -> Result<(), Failure> {
+    match ask(&format!("Erase {what}? It cannot be brought back. Type \"yes\":")) {
+        None => Err(Exit::Usage.say(format!("this would erase {what}, for good; add --yes to do it"))),
+        Some(answer) if answer == "yes" => Ok(()),
+        Some(_) => Err(Exit::Usage.say("nothing was erased")),
+    }
 }
 
 /// Asks on the terminal for what must not be shown.

@@ -75,12 +75,7 @@ fn erase(context: &Context, erase: &Erase) -> Result<(), Failure> {
         tenant => format!("all conversations of the tenant {tenant}, with all that is kept beside them"),
     };
     if !erase.yes {
-        let question = format!("Erase {what}? It cannot be brought back. Type \"yes\":");
-        match output::ask(&question) {
-            None => return Err(Exit::Usage.say(format!("this would erase {what}, for good; add --yes to do it"))),
-            Some(answer) if answer == "yes" => {}
-            Some(_) => return Err(Exit::Usage.say("nothing was erased")),
-        }
+        output::confirm_erasing(&what)?;
     }
     let path = format!("/api/v1/tenants/erase{}", client::query(&[("tenant", Some(tenant))]));
     let done = client::ask_within(context, ERASE_TIMEOUT, Method::POST, &path)?.success()?;

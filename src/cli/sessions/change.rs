@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Which;
 use crate::cli::output::{self, field, line};
-use crate::cli::{Context, Exit, Failure, client};
+use crate::cli::{Context, Failure, client};
 
 /// A large file is written anew before an erasure is answered.
 const ERASE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
@@ -66,12 +66,7 @@ pub(super) fn erase(context: &Context, erase: &Erase) -> Result<(), Failure> {
         None => format!("{key} and all its archived conversations"),
     };
     if !erase.yes {
-        let question = format!("Erase {what}? It cannot be brought back. Type \"yes\":");
-        match output::ask(&question) {
-            None => return Err(Exit::Usage.say(format!("this would erase {what}, for good; add --yes to do it"))),
-            Some(answer) if answer == "yes" => {}
-            Some(_) => return Err(Exit::Usage.say("nothing was erased")),
-        }
+        output::confirm_erasing(&what)?;
     }
     let episode = erase.episode.map(|n| n.to_string());
     let path = format!("/api/v1/sessions/erase{}", erase.which.query(&[("episode", episode.as_deref())]));
