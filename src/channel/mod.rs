@@ -251,6 +251,17 @@ pub struct HistoryLine {
     pub text: String,
 }
 
+/// What a page must show that comes back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// Oldest first.
+    pub lines: Vec<HistoryLine>,
+    /// Number of the last line that the conversation has, of whoever shares it: where the page asks from the next time.
+    pub last: u64,
+    /// What the page has is not of this conversation any more: it was erased.
+    pub is_fresh: bool,
+}
+
 /// What the gateway offers to the adapter of one entry.
 #[async_trait]
 pub trait Host: Send + Sync + fmt::Debug {
@@ -261,9 +272,10 @@ pub trait Host: Send + Sync + fmt::Debug {
     async fn admit(&self, event: Event) -> Admitted;
 
     /// What was said in the conversation that `event` belongs to, as far as it went to and came from
-    /// the event's own reply target: lines after `after_seq`, then messages that still wait.
+    /// the event's own reply target: lines of the live conversation, or those after `after_seq` of this and of archived
+    /// ones, then messages that still wait.
     /// At most `limit` lines, the newest, oldest first. `text` and `message_id` of the event are not looked at.
-    async fn history(&self, event: &Event, after_seq: Option<u64>, limit: usize) -> Vec<HistoryLine>;
+    async fn history(&self, event: &Event, after_seq: Option<u64>, limit: usize) -> History;
 
     /// Says how the connection to the vendor is; `Err` carries the sentence for the operator.
     fn report(&self, health: Result<(), String>);

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::Gateway;
 use super::live::LiveEntry;
-use crate::channel::{Admitted, Event, HistoryLine, Host};
+use crate::channel::{Admitted, Event, History, HistoryLine, Host};
 use crate::clock::Timestamp;
 use crate::id::EntryId;
 use crate::message::{Identity, Inbound, ReplyAddress};
@@ -46,10 +46,10 @@ impl Bound {
         }
     }
 
-    fn lines(&self, event: &Event, after_seq: Option<u64>, limit: usize) -> Result<Vec<HistoryLine>, store::Error> {
+    fn lines(&self, event: &Event, after_seq: Option<u64>, limit: usize) -> Result<History, store::Error> {
         let identity = self.identity(event);
         let live = self.gateway.0.live.load();
-        let Ok(resolved) = live.resolver.resolve(&identity) else { return Ok(Vec::new()) };
+        let Ok(resolved) = live.resolver.resolve(&identity) else { return Ok(History::default()) };
         let session = self.gateway.0.store.tenant(identity.tenant.as_ref()).session(&resolved.session_key);
         let address = ReplyAddress::new(self.entry.id.clone(), self.entry.stamp, event.reply_target.as_str());
         let mut shown = Vec::new();
@@ -58,7 +58,8 @@ impl Bound {
         let waiting = session.waiting(WAITING_SHOWN)?;
         // Others may share the conversation; a page shows its own visitor's lines only. The newest, so
         // that a long absence ends with them and not with the oldest.
-        for line in session.lines_with(&address, after_seq.unwrap_or(0), limit)? {
+        let addressed = session.lines_with(&address, after_seq, limit)?;
+        for line in addressed.lines {
             let (from_agent, message_id) = match line.speaker {
                 Speaker::Agent(_) => (true, None),
                 Speaker::Peer { message_id, .. } => (false, Some(message_id.to_string())),
@@ -74,7 +75,7 @@ impl Bound {
                 text: waiting.inbound.text,
             });
         }
-        Ok(shown)
+        Ok(History { lines: shown, last: addressed.last, is_fresh: !addressed.is_known })
     }
 }
 
@@ -102,10 +103,11 @@ impl Host for Bound {
         self.gateway.admit(&self.entry, inbound, event.lacks).await
     }
 
-    async fn history(&self, event: &Event, after_seq: Option<u64>, limit: usize) -> Vec<HistoryLine> {
+    async fn history(&self, event: &Event, after_seq: Option<u64>, limit: usize) -> History {
         self.lines(event, after_seq, limit).unwrap_or_else(|error| {
             tracing::error!(channel.name = %self.entry.id, %error, "a history cannot be read");
-            Vec::new()
+            // It asks from the same line again.
+            History { last: after_seq.unwrap_or(0), ..History::default() }
         })
     }
 

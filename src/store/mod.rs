@@ -66,10 +66,10 @@ pub use error::Error;
 pub use import::{Imported, ImportedLine, ImportedSession};
 pub use place::Room;
 pub use record::{
-    Approval, ArchivedRow, Conversations, Counts, Delivery, DeliveryName, Erased, Expired, FileChange, FileRow, Filed,
-    Filter, Found, Hit, KeptTenant, Life, Line, Moved, NewDelivery, Note, NoteChange, Offer, Offered, Parked,
-    ParkedItem, Pending, Restored, Resume, Rewritten, Search, SearchCursor, SessionRow, Speaker, Turn, Unparked,
-    Waiting,
+    Addressed, Approval, ArchivedRow, Conversations, Counts, Delivery, DeliveryName, Erased, Expired, FileChange,
+    FileRow, Filed, Filter, Found, Hit, KeptTenant, Life, Line, Moved, NewDelivery, Note, NoteChange, Offer, Offered,
+    Parked, ParkedItem, Pending, Restored, Resume, Rewritten, Search, SearchCursor, SessionRow, Speaker, Turn,
+    Unparked, Waiting,
 };
 pub use repair::{Repaired, repair};
 pub use session::SessionStore;

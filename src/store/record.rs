@@ -207,6 +207,17 @@ pub struct Filter {
     pub limit: usize,
 }
 
+/// Lines of one address; see `SessionStore::lines_with`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addressed {
+    /// Oldest first.
+    pub lines: Vec<Line>,
+    /// Number of the last line under the key, whoever it is of.
+    pub last: u64,
+    /// False when the line that was asked from is not there any more.
+    pub is_known: bool,
+}
+
 /// A message that waits for its turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {

@@ -15,7 +15,8 @@ use super::erase::Erase;
 use super::life::{Archive, BeginAnew, Restore};
 use super::outbox::{Progress, Step};
 use super::record::{
-    ArchivedRow, Delivery, DeliveryName, Erased, Line, NewDelivery, Parked, Restored, SessionRow, Turn, Waiting,
+    Addressed, ArchivedRow, Delivery, DeliveryName, Erased, Line, NewDelivery, Parked, Restored, SessionRow, Turn,
+    Waiting,
 };
 use super::scope::Scope;
 use super::search::MAX_LOOKED;
@@ -94,30 +95,45 @@ impl SessionStore {
         Ok(lines)
     }
 
-    /// The newest lines of the live conversation after `after_seq` that came from or went to `address`, oldest first, at
-    /// most `limit`. Looks at a few thousand lines of all that share it.
+    /// What came from and went to `address`: the newest `limit` lines of the live conversation, or those after `after_seq`,
+    /// also of conversations that were archived since. Looks at a few thousand lines of all that share it.
     ///
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
-    pub fn lines_with(&self, address: &ReplyAddress, after_seq: u64, limit: usize) -> Result<Vec<Line>, Error> {
+    pub fn lines_with(&self, address: &ReplyAddress, after_seq: Option<u64>, limit: usize) -> Result<Addressed, Error> {
         let view = self.shared.database.read()?;
-        let transcript = view.values(&TRANSCRIPT)?;
-        let (Some(first), Some(after)) = (self.first_line(&view)?, after_seq.checked_add(1)) else {
-            return Ok(Vec::new());
-        };
-        let rows = transcript.range(tables::between(&self.scope, first.max(after), u64::MAX))?;
-        let mut found = Vec::new();
-        for row in rows.rev().take(MAX_LOOKED) {
-            let line = line(row)?;
-            if line.address == *address {
-                found.push(line);
-            }
-            if found.len() == limit {
+        let live = view.values(&SESSIONS)?.get(self.scope.parts())?;
+        let archive = view.values(&ARCHIVE)?;
+        let archived = archive.range(tables::positions(&self.scope))?.rev().map(|row| Ok(row?.1.session));
+        let mut last = 0;
+        // Before the first line there is nothing that can have been erased.
+        let mut is_known = after_seq.is_none_or(|after| after == 0);
+        for row in live.clone().map(Ok::<_, Error>).into_iter().chain(archived) {
+            let row = row?;
+            last = last.max(row.n_lines);
+            is_known |= after_seq.is_some_and(|after| (row.first_line..=row.n_lines).contains(&after));
+            if after_seq.is_none_or(|after| row.first_line <= after) {
                 break;
             }
         }
-        found.reverse();
-        Ok(found)
+        // A page may know more than there is, after the restore of an older store.
+        let first = match after_seq.filter(|after| *after <= last) {
+            Some(after) => after.saturating_add(1),
+            None => live.map_or(u64::MAX, |live| live.first_line),
+        };
+        let transcript = view.values(&TRANSCRIPT)?;
+        let mut lines = Vec::new();
+        for row in transcript.range(tables::between(&self.scope, first, u64::MAX))?.rev().take(MAX_LOOKED) {
+            let line = line(row)?;
+            if line.address == *address {
+                lines.push(line);
+            }
+            if lines.len() == limit {
+                break;
+            }
+        }
+        lines.reverse();
+        Ok(Addressed { lines, last, is_known })
     }
 
     /// Lines of the live conversation after `after_seq`, oldest first, at most `limit`.

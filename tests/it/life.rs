@@ -558,3 +558,34 @@ async fn a_change_of_scope_is_counted_listed_and_applied_once() {
     let said = desk.exchange("four").await;
     assert_eq!(said.last().unwrap(), "user: four");
 }
+
+/// Under `main` one person may end a conversation while another's page is away.
+#[tokio::test]
+async fn a_page_that_comes_back_is_shown_the_answer_that_was_archived_in_the_meantime() {
+    let mut desk =
+        Desk::open("dm_scope = \"main\"\n[[channels]]\nid = \"page\"\ntype = \"webchat\"\ndm_policy = \"open\"\n")
+            .await;
+    let http = crate::peers::http();
+    let page = desk.gateway.url("/chat/page");
+    let response = http.get(&page).send().await.unwrap();
+    let cookie = response.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let history = async |after: Option<u64>| -> Value {
+        let after = after.map(|after| format!("?after={after}")).unwrap_or_default();
+        let request = http.get(format!("{page}/history{after}")).header("cookie", &cookie);
+        request.send().await.unwrap().json().await.unwrap()
+    };
+    let opened = history(None).await;
+    let (_, origin) = page.split_once("//").unwrap();
+    let origin = format!("http://{}", origin.split('/').next().unwrap());
+    let draft = json!({ "id": "d1", "text": "my question" });
+    let request = http.post(format!("{page}/messages")).header("cookie", &cookie).header("origin", origin).json(&draft);
+    assert_eq!(request.send().await.unwrap().status(), StatusCode::ACCEPTED);
+    desk.model.asked().await.answer("my answer");
+    desk.gateway.settled().await;
+    let key = desk.gateway.session_keys(None).await.remove(0);
+    desk.post(&format!("archive?key={key}")).await;
+    let back = history(opened["last"].as_u64()).await;
+    let texts: Vec<_> = back["lines"].as_array().unwrap().iter().map(|line| line["text"].as_str().unwrap()).collect();
+    assert_eq!((texts, &back["fresh"]), (vec!["my question", "my answer"], &json!(false)));
+    assert_eq!(history(None).await["lines"], json!([]), "a page that opens has only what is live");
+}

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::Slack;
 use super::settings::SlackSettings;
 use crate::channel::registry::Setup;
-use crate::channel::{Admitted, Event, HistoryLine, Host};
+use crate::channel::{Admitted, Event, History, Host};
 use crate::clock::Timestamp;
 use crate::document::Secret;
 use crate::id::EntryId;
@@ -77,8 +77,8 @@ impl Host for TestHost {
         self.outcomes.lock().unwrap().pop_front().unwrap_or(Admitted::Ignored("nothing more is expected"))
     }
 
-    async fn history(&self, _event: &Event, _after_seq: Option<u64>, _limit: usize) -> Vec<HistoryLine> {
-        Vec::new()
+    async fn history(&self, _event: &Event, _after_seq: Option<u64>, _limit: usize) -> History {
+        History::default()
     }
 
     fn report(&self, health: Result<(), String>) {

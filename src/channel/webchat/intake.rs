@@ -3,7 +3,7 @@
 use super::routes::Site;
 use super::visitor::Visitor;
 use super::wire::{Draft, MAX_TEXT_BYTES, Refusal, ToPage};
-use crate::channel::{Admitted, Event, Host};
+use crate::channel::{Admitted, Event, History, Host};
 use crate::id::OpaqueId;
 use crate::message::{Author, ChatKind};
 
@@ -52,21 +52,9 @@ pub(super) async fn take(site: &Site, host: &dyn Host, visitor: &Visitor, draft:
 /// What a page that has the lines up to `after` must be shown.
 pub(super) async fn history(host: &dyn Host, visitor: &Visitor, after: Option<u64>, draft: Option<String>) -> ToPage {
     // The gateway looks at the origin of this event only.
-    let Ok(message_id) = OpaqueId::new("history") else {
-        return ToPage::History { lines: Vec::new(), fresh: false, draft };
-    };
+    let Ok(message_id) = OpaqueId::new("history") else { return ToPage::history(History::default(), draft) };
     let event = event(visitor, message_id, String::new());
-    let mut lines = host.history(&event, after, HISTORY_LINES).await;
-    let mut fresh = false;
-    if let Some(after) = after.filter(|_| lines.iter().all(|line| line.seq.is_none())) {
-        // Nothing new, or the conversation was archived and its numbers started again.
-        let all = host.history(&event, None, HISTORY_LINES).await;
-        let newest = all.iter().filter_map(|line| line.seq).max().unwrap_or(0);
-        if newest < after {
-            (lines, fresh) = (all, true);
-        }
-    }
-    ToPage::History { lines: lines.into_iter().map(Into::into).collect(), fresh, draft }
+    ToPage::history(host.history(&event, after, HISTORY_LINES).await, draft)
 }
 
 fn event(visitor: &Visitor, message_id: OpaqueId, text: String) -> Event {

@@ -26,8 +26,8 @@
 //! JSON objects with a `type`. The page speaks first on a socket, within ten seconds:
 //!
 //! ```text
-//! → {"type":"hello","after":12}                   last line it has; null or absent: none
-//! ← {"type":"history","lines":[…],"fresh":false,"draft":"…"|null}
+//! → {"type":"hello","after":12}                   `last` of the last history; null or absent: none
+//! ← {"type":"history","lines":[…],"last":14,"fresh":false,"draft":"…"|null}
 //! → {"type":"message","id":"<random>","text":"…"}
 //! ← {"type":"accepted","id":"…","text":"…","at":1700000000000}    to all tabs of the visitor
 //! ← {"type":"refused","id":"…","reason":"unavailable","retry_after_ms":2000}
@@ -40,7 +40,8 @@
 //! A page repeats a message, with the same id, until it hears `accepted`; the id is the message's id
 //! for the gateway, which files it once. An agent's line is known by its number *and* text, since a
 //! notice carries the number of the line before it; `delivery` names one send, whatever it says.
-//! `fresh` means that the numbers started again: the conversation was archived in the meantime.
+//! A page that has nothing is shown the live conversation; one that asks from a line on gets everything since, also what
+//! was archived in the meantime. `fresh` means that what it has was erased.
 //! `POST /messages` takes `{"id","text"}` and answers with `accepted` or `refused` and a fitting status.
 
 mod assets;

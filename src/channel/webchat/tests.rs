@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::Config;
 use super::origin::Origin;
 use crate::channel::registry::{Settings as _, Setup};
-use crate::channel::{Admitted, Channel, Event, HistoryLine, Host, Preview, Reply, Sent};
+use crate::channel::{Admitted, Channel, Event, History, HistoryLine, Host, Preview, Reply, Sent};
 use crate::clock::{Clock as _, ManualClock, Timestamp};
 use crate::id::{EntryId, OpaqueId};
 
@@ -71,8 +71,8 @@ impl FakeHost {
         }
     }
 
-    /// Archives what was said: numbers start again.
-    fn archive(&self) {
+    /// What was said is gone.
+    fn erase(&self) {
         self.state.lock().unwrap().lines.clear();
     }
 }
@@ -105,11 +105,13 @@ impl Host for FakeHost {
         Admitted::Accepted { session_key }
     }
 
-    async fn history(&self, event: &Event, after_seq: Option<u64>, limit: usize) -> Vec<HistoryLine> {
+    async fn history(&self, event: &Event, after_seq: Option<u64>, limit: usize) -> History {
         let state = self.state.lock().unwrap();
         let own = state.lines.iter().filter(|(peer, _)| *peer == event.reply_target).map(|(_, line)| line.clone());
-        let lines: Vec<_> = own.filter(|line| line.seq > after_seq).collect();
-        lines[lines.len().saturating_sub(limit)..].to_vec()
+        let last = state.lines.iter().filter_map(|(_, line)| line.seq).max().unwrap_or(0);
+        let is_fresh = after_seq.is_some_and(|after| after > last);
+        let lines: Vec<_> = own.filter(|line| is_fresh || line.seq > after_seq).collect();
+        History { lines: lines[lines.len().saturating_sub(limit)..].to_vec(), last, is_fresh }
     }
 
     fn report(&self, _health: Result<(), String>) {}
@@ -338,9 +340,9 @@ async fn history_is_the_visitors_own_and_starts_where_asked() {
     assert_eq!(texts(&site.history(&ada, "?after=1").await), ["to ada"]);
     assert_eq!(texts(&site.history(&bob, "").await), ["from bob"]);
     let nothing = site.history(&ada, "?after=2").await;
-    assert_eq!((texts(&nothing).len(), &nothing["fresh"]), (0, &json!(false)));
+    assert_eq!((texts(&nothing).len(), &nothing["last"], &nothing["fresh"]), (0, &json!(2), &json!(false)));
 
-    site.host.archive();
+    site.host.erase();
     site.post(&ada, message("a2", "again")).await;
     let fresh = site.history(&ada, "?after=2").await;
     assert_eq!((texts(&fresh), &fresh["fresh"]), (vec![json!("again")], &json!(true)));
@@ -452,7 +454,10 @@ async fn two_tabs_see_one_conversation() {
     let mut two = connect(&address, &cookie, &origin).await.unwrap();
     for socket in [&mut one, &mut two] {
         say(socket, json!({ "type": "hello" })).await;
-        assert_eq!(hear(socket).await, json!({ "type": "history", "lines": [], "fresh": false, "draft": null }));
+        assert_eq!(
+            hear(socket).await,
+            json!({ "type": "history", "lines": [], "last": 0, "fresh": false, "draft": null })
+        );
     }
     say(&mut one, json!({ "type": "message", "id": "m1", "text": "hi" })).await;
     for socket in [&mut one, &mut two] {

@@ -6,7 +6,7 @@ use aws_lc_rs::digest;
 use axum::extract::ws::Utf8Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::channel::{HistoryLine, Reply};
+use crate::channel::{History, HistoryLine, Reply};
 
 /// Longest text of one message, in bytes of UTF-8.
 pub(super) const MAX_TEXT_BYTES: usize = 16 * 1024;
@@ -39,7 +39,9 @@ pub(super) enum FromPage {
 pub(super) enum ToPage {
     History {
         lines: Vec<Line>,
-        /// The numbers started again.
+        /// Where to ask from the next time.
+        last: u64,
+        /// What the page has was erased.
         fresh: bool,
         /// What was streamed so far of an answer that is being made.
         draft: Option<String>,
@@ -103,6 +105,11 @@ enum Speaker {
 }
 
 impl ToPage {
+    pub(super) fn history(history: History, draft: Option<String>) -> Self {
+        let History { lines, last, is_fresh: fresh } = history;
+        Self::History { lines: lines.into_iter().map(Into::into).collect(), last, fresh, draft }
+    }
+
     pub(super) fn message(reply: &Reply) -> Self {
         // A delivery's id may hold the session key, which is not the page's business.
         let digest = digest::digest(&digest::SHA256, reply.delivery_id.as_bytes());
@@ -164,8 +171,8 @@ mod tests {
             text: "hi".into(),
         };
         check(
-            ToPage::History { lines: vec![line.into()], fresh: false, draft: None },
-            r#"{"type":"history","lines":[{"seq":null,"from":"you","id":"m1","at":5,"text":"hi"}],"fresh":false,"draft":null}"#,
+            ToPage::history(History { lines: vec![line], last: 4, is_fresh: false }, None),
+            r#"{"type":"history","lines":[{"seq":null,"from":"you","id":"m1","at":5,"text":"hi"}],"last":4,"fresh":false,"draft":null}"#,
         );
     }
 

@@ -573,3 +573,41 @@ async fn a_reply_to_an_archived_conversation_is_still_settled_or_set_aside() {
     session.park_delivery(&sent[1].id, "unclear".into(), Timestamp(4)).await.unwrap();
     assert_eq!((session.undelivered().unwrap().len(), session.parked(9).unwrap().len()), (0, 1));
 }
+
+#[tokio::test]
+async fn a_page_that_was_away_gets_what_was_archived_since_and_one_that_opens_does_not() {
+    let store = Disk::default().open().unwrap();
+    let session = owners(&store, "a");
+    let check = |after: Option<u64>, texts: &[&str], last, is_known| {
+        let found = session.lines_with(&inbound("", "u", "m", 0).reply_to, after, 9).unwrap();
+        let found_texts: Vec<_> = found.lines.iter().map(|line| line.text.trim_start_matches("text of ")).collect();
+        assert_eq!((found_texts, found.last, found.is_known), (texts.to_vec(), last, is_known), "after {after:?}");
+    };
+    check(None, &[], 0, true);
+    check(Some(0), &[], 0, true);
+    say(&store, "a", "m1", 1).await;
+    session.archive(Timestamp(2)).await.unwrap();
+    check(None, &[], 2, true);
+    check(Some(0), &["m1", "re m1"], 2, true);
+    check(Some(1), &["re m1"], 2, true);
+    say(&store, "a", "m2", 3).await;
+    say(&store, "a", "m3", 4).await;
+    check(None, &["m2", "re m2", "m3", "re m3"], 6, true);
+    check(Some(1), &["re m1", "m2", "re m2", "m3", "re m3"], 6, true);
+    check(Some(6), &[], 6, true);
+    let others = session.lines_with(&inbound("", "v", "m", 0).reply_to, Some(0), 9).unwrap();
+    assert_eq!((others.lines, others.last), (vec![], 6), "what another said is not shown");
+    assert_eq!(session.lines_with(&inbound("", "u", "m", 0).reply_to, Some(0), 1).unwrap().lines[0].text, "re m3");
+
+    // What a page has is of an episode that is gone, or of a store that a backup took the place of.
+    session.archive(Timestamp(5)).await.unwrap();
+    say(&store, "a", "m4", 6).await;
+    session.erase(Some(2)).await.unwrap();
+    check(Some(2), &["m4", "re m4"], 8, true);
+    check(Some(4), &["m4", "re m4"], 8, false);
+    check(Some(99), &["m4", "re m4"], 8, false);
+    session.erase(None).await.unwrap();
+    check(Some(8), &[], 0, false);
+    say(&store, "a", "m5", 7).await;
+    check(Some(8), &["m5", "re m5"], 10, false);
+}

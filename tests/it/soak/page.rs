@@ -28,7 +28,7 @@ struct Page {
     street: Arc<Street>,
     place: Place,
     cookie: Option<String>,
-    /// The last line it has.
+    /// Where the last history ended.
     after: Option<u64>,
     /// Written and not accepted, by id.
     drafts: HashMap<String, usize>,
@@ -104,9 +104,7 @@ impl Page {
         let event: Value = serde_json::from_str(text).unwrap();
         match event["type"].as_str().unwrap_or_default() {
             "history" => {
-                if event["fresh"] == true {
-                    self.after = None;
-                }
+                self.after = event["last"].as_u64();
                 for line in event["lines"].as_array().into_iter().flatten() {
                     self.line(line);
                 }
@@ -137,8 +135,6 @@ impl Page {
 
     fn line(&mut self, line: &Value) {
         let text = line["text"].as_str().unwrap_or_default();
-        // What is pushed does not count: a notice has the number of the line that it comes with.
-        self.after = self.after.max(line["seq"].as_u64());
         match line["from"].as_str() {
             Some("agent") => self.agent_line(line["seq"].as_u64(), text),
             _ => self.street.ledger.shown(&self.place, text),

@@ -37,28 +37,28 @@ export class Conversation {
     new ResizeObserver(() => wasNearEnd && this.scrollToEnd()).observe(this.#log);
   }
 
-  /** Number of the last line that a history brought. Lines that came live are asked for once more. */
+  /** Where the last history ended. Lines that came live are asked for once more. */
   get after() {
     return this.#after;
   }
 
   /**
-   * Takes over a history. The screen starts anew, as after a reload, when the conversation did, and when
+   * Takes over a history. The screen starts anew, as after a reload, when what it shows was erased, and when
    * `limit` lines may hide a gap.
    */
-  merge({ lines, fresh, draft }, limit) {
+  merge({ lines, last, fresh, draft }, limit) {
     const isStart = this.#after === null && this.#own.size === 0;
     const isWaiting = lines.at(-1)?.seq === null;
     if (fresh || (this.#after !== null && lines.length >= limit)) this.#clear();
     this.#keepingPlace(() => {
       for (const line of lines) {
-        if (line.seq !== null) this.#after = Math.max(this.#after ?? 0, line.seq);
         if (line.from === 'you') this.showOwn({ ...line, id: line.id ?? `line ${line.seq}` }, 'sent');
         else this.#showAgent(line, 'history');
       }
       if (draft !== null) this.#setDraft(draft);
       else if (this.#draftText || !isWaiting) this.stopActivity();
     });
+    this.#after = last;
     if (isStart) this.scrollToEnd();
     if (isWaiting && !this.#draft) this.typing();
   }
