@@ -11,6 +11,7 @@ pub mod provider;
 pub mod store;
 pub mod gateway;
 // Beside the flow.
+pub mod account;
 pub mod admin;
 pub mod api;
 pub mod backup;

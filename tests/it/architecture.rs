@@ -15,6 +15,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("store", &["clock", "id", "message"]),
     // Knows rows, not what they mean: a store gives them, a store takes them.
     ("backup", &["clock", "document", "id", "store"]),
+    // Who may do what; knows of tenants that they have ids.
+    ("account", &["clock", "document", "id"]),
     ("provider", &["document"]),
     ("channel", &["clock", "document", "id", "message"]),
     ("session", &["document", "id", "message"]),
