@@ -16,7 +16,7 @@ const MODULES: &[(&str, &[&str])] = &[
     // Knows rows, not what they mean: a store gives them, a store takes them.
     ("backup", &["clock", "document", "id", "store"]),
     // Who may do what; knows of tenants that they have ids.
-    ("account", &["clock", "document", "id"]),
+    ("account", &["id"]),
     ("provider", &["document"]),
     ("channel", &["clock", "document", "id", "message"]),
     ("session", &["document", "id", "message"]),
