@@ -20,6 +20,7 @@ pub mod config;
 pub mod doctor;
 pub mod import;
 // Under everything.
+pub mod browser;
 pub mod clock;
 pub mod document;
 pub mod id;

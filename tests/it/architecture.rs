@@ -10,6 +10,7 @@ use crate::source::{Source, Token, project, without_tests};
 const MODULES: &[(&str, &[&str])] = &[
     ("id", &[]),
     ("clock", &[]),
+    ("browser", &[]),
     ("document", &[]),
     ("message", &["clock", "id"]),
     ("store", &["clock", "id", "message"]),
@@ -18,7 +19,7 @@ const MODULES: &[(&str, &[&str])] = &[
     // Who may do what; knows of tenants that they have ids.
     ("account", &["id"]),
     ("provider", &["document"]),
-    ("channel", &["clock", "document", "id", "message"]),
+    ("channel", &["browser", "clock", "document", "id", "message"]),
     ("session", &["document", "id", "message"]),
     ("identity", &["document", "id", "message", "session"]),
     ("route", &["id", "session"]),

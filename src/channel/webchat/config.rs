@@ -1,7 +1,7 @@
 //! The keys of a `type = "webchat"` entry.
 
-use super::origin::Origin;
 use super::theme::Colour;
+use crate::browser::Origin;
 use crate::channel::registry::Settings;
 use crate::document::Section;
 

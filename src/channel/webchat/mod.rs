@@ -48,7 +48,6 @@ mod assets;
 mod config;
 mod hub;
 mod intake;
-mod origin;
 mod page;
 mod rate;
 mod routes;

@@ -14,13 +14,14 @@ use super::assets::Assets;
 use super::config::Config;
 use super::hub::{Connection, Full, Hub};
 use super::intake;
-use super::origin::{self, Origin, Proof};
-use super::page::{Language, Page};
+use super::page::Page;
 use super::rate::Rates;
 use super::theme::Theme;
 use super::visitor::{Cookies, Reach, Visitor};
 use super::wire::{Draft, MAX_FRAME_BYTES, Refusal, ToPage};
 use super::{socket, stream};
+use crate::browser::Language;
+use crate::browser::{self, Origin, Proof};
 use crate::channel::Host;
 use crate::channel::registry::Setup;
 
@@ -90,7 +91,7 @@ fn page(site: &Site, headers: &HeaderMap) -> Response {
     let Some(visitor) = site.cookies.read(headers).or_else(Visitor::new) else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let is_secure = origin::is_secure(headers, site.public_url.as_ref());
+    let is_secure = browser::is_secure(headers, site.public_url.as_ref());
     let reach = if is_secure { Reach::AnySite } else { Reach::OwnPages };
     let mut response = vary_by_language(site.page.respond(Language::of(headers)));
     if let Some(cookie) = site.cookies.write(&visitor, reach) {
@@ -154,7 +155,7 @@ async fn post(site: &Site, request: Request, host: &dyn Host) -> Response {
 
 #[expect(clippy::result_large_err, reason = "a response is what both callers return")]
 fn visitor(site: &Site, headers: &HeaderMap, proof: Proof) -> Result<Visitor, Response> {
-    if !origin::is_ours(headers, site.public_url.as_ref(), proof) {
+    if !browser::is_ours(headers, site.public_url.as_ref(), proof) {
         return Err((StatusCode::FORBIDDEN, "not from a page of this chat").into_response());
     }
     let nobody = || (StatusCode::UNAUTHORIZED, "open the page first; it sets a cookie").into_response();

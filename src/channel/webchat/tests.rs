@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite;
 use tokio_util::sync::CancellationToken;
 
 use super::Config;
-use super::origin::Origin;
+use crate::browser::Origin;
 use crate::channel::registry::{Settings as _, Setup};
 use crate::channel::{Admitted, Channel, Event, History, HistoryLine, Host, Preview, Reply, Sent};
 use crate::clock::{Clock as _, ManualClock, Timestamp};

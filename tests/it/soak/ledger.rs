@@ -347,7 +347,7 @@ impl Ledger {
             let conversation = book.messages[n].conversation;
             book.messages[n].order = Some(book.ending(conversation).said);
         }
-        if n.is_multiple_of(2) { "/new".to_owned() } else { format!("/new my word is {}", word(n)) }
+        if is_bare(n) { "/new".to_owned() } else { format!("/new my word is {}", word(n)) }
     }
 
     /// The gateway begins to run at `now`, when everything is answered: what nobody wrote to for so long is over.
@@ -375,8 +375,11 @@ impl Ledger {
         let book = self.book();
         let erased = book.messages.iter().enumerate().filter(|(_, message)| message.is_erased);
         let erased: HashSet<usize> = erased.map(|(n, _)| n).collect();
-        let n_kept = book.messages.iter().filter(|message| message.answer.is_some() && !message.is_dropped).count();
-        (erased, n_kept)
+        let n_kept = book.messages.iter().enumerate().filter(|(n, message)| {
+            let has_words = message.order.is_none() || !is_bare(*n);
+            message.answer.is_some() && !message.is_dropped && has_words
+        });
+        (erased, n_kept.count())
     }
 
     /// Which of these have no whole answer yet.
@@ -416,6 +419,11 @@ impl Ledger {
         );
         (book.wrong.clone(), report)
     }
+}
+
+/// Is the order of message `n` all that it says?
+pub(super) fn is_bare(n: usize) -> bool {
+    n.is_multiple_of(2)
 }
 
 /// Whose ids the id of a message at this place is one of.

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use frontdesk::agent::{BEGUN, NEWS, NOTICE, PATIENCE};
 use frontdesk::clock::Timestamp;
 
-use super::Ending;
+use super::{Ending, is_bare};
 use crate::soak::oracle::{Address, Conversation, address, words};
 use crate::soak::place::{Kind, Place};
 use crate::soak::random::Random;
@@ -177,7 +177,7 @@ impl Book {
         self.n_orders += 1;
         let said = self.messages[n].order.replace(Vec::new()).unwrap_or_default();
         self.end(self.messages[n].conversation, &said);
-        if !n.is_multiple_of(2) {
+        if !is_bare(n) {
             return Vec::new();
         }
         let none = Answer { batch: vec![n], seen: Vec::new(), n_lines: 0, heard: BTreeSet::new() };

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 
 /// `https://host[:port]`, in lower case, without a default port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Origin {
+pub struct Origin {
     scheme: Scheme,
     authority: Box<str>,
 }
@@ -19,7 +19,7 @@ enum Scheme {
 
 /// Why a text is not an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Error {
+pub enum Error {
     /// Neither `http://` nor `https://`.
     #[error("it does not start with `https://` or `http://`")]
     Scheme,
@@ -36,7 +36,7 @@ impl Origin {
     ///
     /// # Errors
     /// When it is anything else.
-    pub(super) fn parse(text: &str) -> Result<Self, Error> {
+    pub fn parse(text: &str) -> Result<Self, Error> {
         let lower = text.to_ascii_lowercase();
         let (scheme, rest) = match (lower.strip_prefix("https://"), lower.strip_prefix("http://")) {
             (Some(rest), _) => (Scheme::Https, rest),
@@ -62,7 +62,7 @@ impl Origin {
 
     /// Is it reached over TLS?
     #[must_use]
-    pub(super) fn is_https(&self) -> bool {
+    pub fn is_https(&self) -> bool {
         self.scheme == Scheme::Https
     }
 }
@@ -79,7 +79,7 @@ impl fmt::Display for Origin {
 
 /// How strictly a request must prove that it comes from our page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Proof {
+pub enum Proof {
     /// It changes something or opens a socket: another site must not be able to make a visitor's
     /// browser do it.
     Required,
@@ -88,7 +88,7 @@ pub(super) enum Proof {
 }
 
 /// Does the request come from a page of ours: the origin it was sent to, or the public one?
-pub(super) fn is_ours(headers: &HeaderMap, public: Option<&Origin>, proof: Proof) -> bool {
+pub fn is_ours(headers: &HeaderMap, public: Option<&Origin>, proof: Proof) -> bool {
     let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
     let fetch_site = text(header::HeaderName::from_static("sec-fetch-site"));
     match (text(header::ORIGIN), fetch_site) {
@@ -107,7 +107,7 @@ pub(super) fn is_ours(headers: &HeaderMap, public: Option<&Origin>, proof: Proof
 /// A box with a public address is also visited as `http://frontdesk.local`, where browsers would drop
 /// a `Secure` cookie. A proxy that ends TLS keeps the host, says so in `X-Forwarded-Proto`, or sits
 /// on this machine.
-pub(super) fn is_secure(headers: &HeaderMap, public: Option<&Origin>) -> bool {
+pub fn is_secure(headers: &HeaderMap, public: Option<&Origin>) -> bool {
     let Some(public) = public.filter(|origin| origin.is_https()) else { return false };
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let forwarded = text(header::HeaderName::from_static("x-forwarded-proto"));

@@ -1,0 +1,9 @@
+//! What a browser says of itself: its language, and which site a request comes from.
+//!
+//! Pure. Called by whatever serves pages.
+
+mod language;
+mod origin;
+
+pub use language::Language;
+pub use origin::{Error as OriginError, Origin, Proof, is_ours, is_secure};
