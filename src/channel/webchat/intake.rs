@@ -1,5 +1,7 @@
 //! One message of a visitor, on its way to the gateway.
 
+use tokio::time::Instant;
+
 use super::routes::Site;
 use super::visitor::Visitor;
 use super::wire::{Draft, MAX_TEXT_BYTES, Refusal, ToPage};
@@ -29,7 +31,7 @@ pub(super) async fn take(site: &Site, host: &dyn Host, visitor: &Visitor, draft:
         return ToPage::refused(id, Refusal::TooLong, None);
     }
     let now = host.now();
-    if let Err(wait) = site.rates.take(visitor, now) {
+    if let Err(wait) = site.rates.take(visitor, Instant::now()) {
         return ToPage::refused(id, Refusal::TooFast, Some(wait));
     }
     let accepted = ToPage::Accepted { id: id.clone(), text: text.clone(), at: now.0 };
