@@ -34,6 +34,7 @@ mod overlay;
 mod pairing;
 mod place;
 mod portable;
+mod recent;
 mod record;
 mod redate;
 mod repair;
@@ -68,8 +69,8 @@ pub use place::Room;
 pub use record::{
     Addressed, Approval, ArchivedRow, Conversations, Counts, Delivery, DeliveryName, Erased, Expired, FileChange,
     FileRow, Filed, Filter, Found, Hit, KeptTenant, Life, Line, Moved, NewDelivery, Note, NoteChange, Offer, Offered,
-    Parked, ParkedItem, Pending, Restored, Resume, Rewritten, Search, SearchCursor, SessionRow, Speaker, Turn,
-    Unparked, Waiting,
+    Parked, ParkedItem, Pending, Recent, RecentCursor, Restored, Resume, Rewritten, Search, SearchCursor, SessionRow,
+    Speaker, Turn, Unparked, Waiting,
 };
 pub use repair::{Repaired, repair};
 pub use session::SessionStore;
@@ -190,6 +191,19 @@ impl Store {
             let tenant = if tenant.is_empty() { None } else { Some(TenantId::new(tenant)) };
             found.push(tenant.transpose().map_err(|_source| Error::Value { what: "tenant" })?);
         }
+    }
+
+    /// A page of the live conversations of these tenants, the newest first.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn recent(
+        &self,
+        tenants: &[Option<TenantId>],
+        before: Option<&RecentCursor>,
+        limit: usize,
+    ) -> Result<Recent, Error> {
+        recent::recent(&self.shared.database.read()?, tenants, before, limit)
     }
 
     /// What must be taken up again. A row that cannot be read is left where it is and said in the log: one

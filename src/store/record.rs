@@ -207,6 +207,26 @@ pub struct Filter {
     pub limit: usize,
 }
 
+/// Where a list of live conversations by their last message goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecentCursor {
+    /// Last message of the row that was shown last.
+    pub at: Timestamp,
+    /// Its tenant.
+    pub tenant: Option<TenantId>,
+    /// Its key.
+    pub key: SessionKey,
+}
+
+/// A page of live conversations, the newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recent {
+    /// The rows.
+    pub rows: Vec<SessionRow>,
+    /// Where the next page begins; `None`: this is the last.
+    pub next: Option<RecentCursor>,
+}
+
 /// Lines of one address; see `SessionStore::lines_with`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addressed {

@@ -611,3 +611,37 @@ async fn a_page_that_was_away_gets_what_was_archived_since_and_one_that_opens_do
     say(&store, "a", "m5", 7).await;
     check(Some(8), &["m5", "re m5"], 10, false);
 }
+
+#[tokio::test]
+async fn the_newest_come_first_page_by_page_and_only_of_those_who_are_named() {
+    let store = Disk::default().open().unwrap();
+    let mut written = Vec::new();
+    // Several in one hour, some at the same moment, and two tenants with the same keys.
+    for n in 0..40_u64 {
+        let (of, key_text) = (["", "t"][(n % 2) as usize], format!("k{}", n / 2 * 7 % 20));
+        let at = n * 17 % 11 * HOUR + n % 3;
+        let inbound = inbound(of, "u", &format!("m{n}"), at);
+        let tenant_id = tenant(of);
+        store.tenant(tenant_id.as_ref()).file(&key(&key_text), &inbound, FOR_EVER).await.unwrap();
+        written.push((std::cmp::Reverse(at), tenant_id, key_text));
+    }
+    written.sort();
+    for (tenants, limit) in [(vec![None, tenant("t")], 7), (vec![tenant("t")], 3), (vec![None], 100), (vec![], 5)] {
+        let expected: Vec<_> = written.iter().filter(|(_, of, _)| tenants.contains(of)).collect();
+        let (mut found, mut before) = (Vec::new(), None);
+        loop {
+            let page = store.recent(&tenants, before.as_ref(), limit).unwrap();
+            assert!(page.rows.len() <= limit);
+            found.extend(
+                page.rows
+                    .into_iter()
+                    .map(|row| (std::cmp::Reverse(row.last_active_at.0), row.tenant, row.key.as_str().to_owned())),
+            );
+            before = page.next;
+            if before.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{tenants:?}");
+    }
+}
