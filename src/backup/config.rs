@@ -6,9 +6,6 @@ use super::s3::Client;
 use super::{Destination, Error, SealWith};
 use crate::document::{Secret, Section, Severity};
 
-/// The least a passphrase has: whoever has the file may try as often as they like.
-const MIN_PASSPHRASE_CHARS: usize = 12;
-
 /// The `[backup]` section.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
@@ -88,23 +85,23 @@ impl Config {
 }
 
 fn read_key(section: &mut Section<'_>) -> Option<SealWith> {
-    let passphrase = section.take_secret("passphrase");
+    let passphrase = section.take_secret("passphrase").map(SealWith::passphrase).transpose();
     let recipients =
         section.take_parsed_list("recipients", |text| SealWith::check_recipient(text).map(|()| text.to_owned()));
-    if let Some(passphrase) = &passphrase
-        && passphrase.expose().chars().count() < MIN_PASSPHRASE_CHARS
-    {
-        let message = format!("a passphrase has at least {MIN_PASSPHRASE_CHARS} characters");
-        section.problem(Severity::Error, "passphrase", message, Some("take several words".to_owned()));
-        return None;
-    }
+    let passphrase = match passphrase {
+        Ok(passphrase) => passphrase,
+        Err(error) => {
+            section.problem(Severity::Error, "passphrase", error.to_string(), None);
+            return None;
+        }
+    };
     match (passphrase, recipients.is_empty()) {
         (Some(_), false) => {
             let message = "age encrypts for a passphrase or for recipients, not for both";
             section.problem(Severity::Error, "recipients", message, Some("leave one of them out".to_owned()));
             None
         }
-        (Some(passphrase), true) => Some(SealWith::Passphrase(passphrase)),
+        (Some(passphrase), true) => Some(passphrase),
         (None, false) => Some(SealWith::Recipients(recipients)),
         (None, true) => None,
     }

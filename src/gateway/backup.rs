@@ -368,7 +368,8 @@ impl Gateway {
         let live = self.0.live.load();
         let config = live.settings.backup.clone();
         let client = Client::new(self.0.http.clone(), Handle::current());
-        let key = order.passphrase.map(SealWith::Passphrase).or_else(|| config.key.clone()).ok_or(Error::NoKey)?;
+        let key = order.passphrase.map(SealWith::passphrase).transpose()?;
+        let key = key.or_else(|| config.key.clone()).ok_or(Error::NoKey)?;
         let (destination, regular, name) = match &order.to {
             None => {
                 let to = config.to.clone().ok_or(BackupError::Order(

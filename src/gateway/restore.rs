@@ -43,6 +43,9 @@ pub enum RestoreError {
     /// What is restored cannot be sealed.
     #[error(transparent)]
     DeviceKey(#[from] device_key::Error),
+    /// What is restored cannot be written.
+    #[error("a new store cannot be made: {0}; see that the disk has room, and restore again")]
+    Store(#[source] store::Error),
     /// A gateway runs there.
     #[error("a gateway is running in this home; stop it first")]
     Running,
@@ -59,7 +62,10 @@ impl From<store::Error> for RestoreError {
             store::Error::Locked { .. } => Self::Running,
             store::Error::Occupied { path } if path.contains(BESIDE) => Self::OccupiedBeside { path },
             store::Error::Occupied { path } => Self::Occupied { path },
-            error => Self::Backup(error.into()),
+            error => match Error::of_rows(error) {
+                Error::Store(error) => Self::Store(error),
+                damaged => Self::Backup(damaged),
+            },
         }
     }
 }
