@@ -31,7 +31,7 @@ pub use name::{Name, prune};
 pub use open::{Chain, Report};
 pub use record::{HomeFile, Id, Manifest};
 pub use s3::Client;
-pub use schedule::{Due, Past, due};
+pub use schedule::{Due, Past, Schedule, due};
 
 use crate::store;
 

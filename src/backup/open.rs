@@ -51,7 +51,10 @@ impl Chain<'_> {
             Some(input) => {
                 let (incremental, manifest, files) = Part::open(input, key)?;
                 if manifest.base.as_ref() != Some(&full_manifest.id) {
-                    return Err(Error::Chain("the second backup does not complete the first one"));
+                    return Err(Error::Chain(
+                        "the second backup does not complete the first one; its name ends with -on- and the id in the name \
+                         of the one that it completes",
+                    ));
                 }
                 (manifest, files, Some(incremental))
             }

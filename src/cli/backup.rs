@@ -237,13 +237,16 @@ fn schedule(context: &Context) -> Result<(), Failure> {
         return Ok(());
     }
     match status.get("scheduled") {
-        Some(Value::Bool(true)) => line(&format!(
-            "every {} hours to {}; the next one {}",
-            field(&status, "every_hours"),
-            field(&status, "to"),
-            field(&status, "next")
-        )),
-        _ => line("no backup is made by the clock; set backup.every_hours and backup.to"),
+        Some(Value::Bool(true)) => {
+            let often =
+                match (status.get("at").and_then(Value::as_str), status.get("time_zone").and_then(Value::as_str)) {
+                    (None, _) => format!("every {} hours", field(&status, "every_hours")),
+                    (Some(at), None) => format!("every day at {at}, local time,"),
+                    (Some(at), Some(zone)) => format!("every day at {at} ({})", printable(zone)),
+                };
+            line(&format!("{often} to {}; the next one {}", field(&status, "to"), field(&status, "next")));
+        }
+        _ => line("no backup is made by the clock; set backup.at and backup.to"),
     }
     line(&sentence(&status).unwrap_or_else(|| "none was made yet".to_owned()));
     Ok(())
