@@ -14,7 +14,7 @@ use tokio::time::Interval;
 
 use super::json::backup as shown;
 use super::{Error, answer};
-use crate::backup;
+use crate::backup::Kind;
 use crate::document::Secret;
 use crate::gateway::{BackedUp, BackupError, BackupOrder, Gateway, RunningBackup};
 
@@ -70,8 +70,12 @@ fn refusal(error: &BackupError) -> StatusCode {
     match error {
         BackupError::Running => StatusCode::SERVICE_UNAVAILABLE,
         BackupError::Order(_) => StatusCode::BAD_REQUEST,
-        BackupError::Backup(backup::Error::NoKey) => StatusCode::UNPROCESSABLE_ENTITY,
-        BackupError::Backup(_) => StatusCode::BAD_REQUEST,
+        BackupError::Backup(error) => match error.kind() {
+            Kind::Order => StatusCode::BAD_REQUEST,
+            Kind::Config => StatusCode::UNPROCESSABLE_ENTITY,
+            Kind::Later => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        },
     }
 }
 
@@ -94,12 +98,20 @@ impl Said {
                 self.running = None;
                 Some(match outcome {
                     Ok(Ok(made)) => done(&made),
-                    Ok(Err(error)) => json!({ "error": error.to_string() }),
-                    Err(_closed) => json!({ "error": "the gateway stopped; nothing is left of the backup" }),
+                    Ok(Err(error)) => failed(refusal(&error), &error.to_string()),
+                    Err(_closed) => {
+                        let reason = "the gateway stopped; nothing is left of the backup, make another one";
+                        failed(StatusCode::SERVICE_UNAVAILABLE, reason)
+                    }
                 })
             }
         }
     }
+}
+
+/// With the status that it would have had, had it been known before the answer began.
+fn failed(status: StatusCode, reason: &str) -> Value {
+    json!({ "error": reason, "status": status.as_u16() })
 }
 
 fn done(made: &BackedUp) -> Value {

@@ -197,10 +197,10 @@ impl From<DeliveryError> for Error {
 
 fn waiting(gateway: &Gateway, delivery: &Delivery, with_text: bool) -> Value {
     let mut row = row("waiting", delivery.tenant.as_ref(), &delivery.key, &delivery.id, &delivery.content.address);
-    let since = delivery.unparked_at.unwrap_or(delivery.created_at);
     let more = json!({
         "what": "reply",
-        "since": time(since),
+        "since": time(delivery.created_at),
+        "set_aside": null,
         "reason": null,
         "tries": gateway.n_tries(delivery),
         "started": delivery.is_started,
@@ -221,7 +221,8 @@ fn parked(tenant: Option<&TenantId>, key: &SessionKey, item: &Parked, with_text:
     let mut row = row("parked", tenant, key, &item.id(), address);
     let more = json!({
         "what": what,
-        "since": time(item.at),
+        "since": time(item.since()),
+        "set_aside": time(item.at),
         "reason": item.reason,
         "tries": null,
         "started": null,

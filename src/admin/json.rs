@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::backup::Schedule;
 use crate::clock::Timestamp;
 use crate::doctor::Finding;
 use crate::document::{Problem, Severity};
@@ -35,9 +36,16 @@ pub(super) fn status(status: &Status) -> Value {
 
 /// How backups go.
 pub(super) fn backup(status: &BackupStatus) -> Value {
+    let (every_hours, at) = match status.schedule {
+        None => (None, None),
+        Some(Schedule::EveryHours(hours)) => (Some(hours), None),
+        Some(Schedule::DailyAt(time)) => (None, Some(time.strftime("%H:%M").to_string())),
+    };
     json!({
-        "scheduled": status.every_hours.is_some(),
-        "every_hours": status.every_hours,
+        "scheduled": status.schedule.is_some(),
+        "every_hours": every_hours,
+        "at": at,
+        "time_zone": status.time_zone,
         "to": status.to,
         "running": status.is_running,
         "next": status.due.map(|due| time(due.at)),

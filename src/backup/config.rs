@@ -3,11 +3,8 @@
 use std::path::Path;
 
 use super::s3::Client;
-use super::{Destination, Error, SealWith};
+use super::{Destination, Error, Schedule, SealWith};
 use crate::document::{Secret, Section, Severity};
-
-/// The least a passphrase has: whoever has the file may try as often as they like.
-const MIN_PASSPHRASE_CHARS: usize = 12;
 
 /// The `[backup]` section.
 #[derive(Debug, Clone, Default)]
@@ -16,8 +13,8 @@ pub struct Config {
     pub key: Option<SealWith>,
     /// Where they go: a directory, or `s3://bucket/prefix`.
     pub to: Option<String>,
-    /// One every so many hours; `None`: only when somebody orders one.
-    pub every_hours: Option<u64>,
+    /// When they are made by the clock; `None`: only when somebody orders one.
+    pub schedule: Option<Schedule>,
     /// So many stay, and the full ones that they need.
     pub keep: usize,
     /// Of so many that are made by the clock one is full, the others are incremental.
@@ -53,16 +50,16 @@ impl Config {
         let config = Self {
             key: read_key(section),
             to: section.take_string("to"),
-            every_hours: section.take_integer("every_hours", 1..=8_760),
+            schedule: read_schedule(section),
             keep: section.take_integer("keep", 1..=1_000).and_then(number).unwrap_or(absent.keep),
             full_every: section.take_integer("full_every", 1..=100).unwrap_or(absent.full_every),
             s3: read_s3(section),
         };
         let is_bucket = config.to.as_ref().is_some_and(|to| to.starts_with("s3://"));
-        if config.every_hours.is_some() && config.to.is_none() {
+        if config.schedule.is_some() && config.to.is_none() {
             section.missing("to", "to = \"/media/backup\", or \"s3://bucket/prefix\": where backups go");
         }
-        if (config.every_hours.is_some() || config.to.is_some())
+        if (config.schedule.is_some() || config.to.is_some())
             && config.key.is_none()
             && !section.has("passphrase")
             && !section.has("recipients")
@@ -87,24 +84,34 @@ impl Config {
     }
 }
 
+fn read_schedule(section: &mut Section<'_>) -> Option<Schedule> {
+    let every_hours = section.take_integer("every_hours", 1..=8_760).map(Schedule::EveryHours);
+    let daily = section.take_parsed("at", Schedule::daily_at);
+    if every_hours.is_some() && daily.is_some() {
+        let message = "backups are made at a time of day or every so many hours, not both";
+        section.problem(Severity::Error, "at", message, Some("leave one of them out".to_owned()));
+    }
+    daily.or(every_hours)
+}
+
 fn read_key(section: &mut Section<'_>) -> Option<SealWith> {
-    let passphrase = section.take_secret("passphrase");
+    let passphrase = section.take_secret("passphrase").map(SealWith::passphrase).transpose();
     let recipients =
         section.take_parsed_list("recipients", |text| SealWith::check_recipient(text).map(|()| text.to_owned()));
-    if let Some(passphrase) = &passphrase
-        && passphrase.expose().chars().count() < MIN_PASSPHRASE_CHARS
-    {
-        let message = format!("a passphrase has at least {MIN_PASSPHRASE_CHARS} characters");
-        section.problem(Severity::Error, "passphrase", message, Some("take several words".to_owned()));
-        return None;
-    }
+    let passphrase = match passphrase {
+        Ok(passphrase) => passphrase,
+        Err(error) => {
+            section.problem(Severity::Error, "passphrase", error.to_string(), None);
+            return None;
+        }
+    };
     match (passphrase, recipients.is_empty()) {
         (Some(_), false) => {
             let message = "age encrypts for a passphrase or for recipients, not for both";
             section.problem(Severity::Error, "recipients", message, Some("leave one of them out".to_owned()));
             None
         }
-        (Some(passphrase), true) => Some(SealWith::Passphrase(passphrase)),
+        (Some(passphrase), true) => Some(passphrase),
         (None, false) => Some(SealWith::Recipients(recipients)),
         (None, true) => None,
     }
@@ -150,7 +157,14 @@ mod tests {
         let age = "recipients = [\"age1auzgdvjdm7e0eay0mj2schjv78vuyafgm8acs87w5955ufqfr32s8fjj4w\"]\n";
         check(PASSPHRASE, &[]);
         check(&format!("{PASSPHRASE}to = \"/media/stick\"\nevery_hours = 24"), &[]);
+        check(&format!("{PASSPHRASE}to = \"/media/stick\"\nat = \"03:00\""), &[]);
         check("keep = 3", &[]);
+        check("at = \"3 am\"", &[("backup.at", "no time of day")]);
+        check("at = \"03:00\"", &[("backup", "\"to\" is missing"), ("backup", "in clear")]);
+        check(
+            &format!("{PASSPHRASE}to = \"/media/stick\"\nat = \"03:00\"\nevery_hours = 24"),
+            &[("backup.at", "not both")],
+        );
         check(age, &[]);
         check(&format!("{PASSPHRASE}{age}"), &[("backup.recipients", "not for both")]);
         check("every_hours = 24", &[("backup", "\"to\" is missing"), ("backup", "in clear")]);

@@ -67,7 +67,13 @@ impl Destination {
         match self {
             Self::Directory(directory) => {
                 let path = directory.join(name);
-                Ok(Box::new(File::open(&path).map_err(|source| disk(&path, source))?))
+                let shown = path.display().to_string();
+                // Asked before it is opened: a pipe would wait for somebody to write into it.
+                match fs::metadata(&path) {
+                    Err(error) if is_missing(&error) => Err(Error::NotThere { path: shown }),
+                    Ok(data) if !data.is_file() => Err(Error::NotAFile { path: shown }),
+                    _ => Ok(Box::new(File::open(&path).map_err(|source| disk(&path, source))?)),
+                }
             }
             Self::Bucket(bucket) => Ok(Box::new(bucket.read(name)?)),
         }
@@ -159,7 +165,9 @@ impl Place {
     pub fn parse(text: &str, s3: Option<&S3>, client: &Client) -> Result<Self, Error> {
         let (directory, name) = text.rsplit_once('/').unwrap_or((".", text));
         if name.is_empty() {
-            return Err(Error::Place(format!("{text:?} names no file")));
+            return Err(Error::Place(format!(
+                "{text:?} names no file; write the path of a backup, or s3://bucket/name"
+            )));
         }
         let directory = if directory.is_empty() { "/" } else { directory };
         let destination = Destination::parse(directory, Path::new("."), s3, client)?;
@@ -173,6 +181,11 @@ impl Place {
     pub fn read(&self) -> Result<Box<dyn Read>, Error> {
         self.destination.read(&self.name)
     }
+}
+
+/// Is there nothing of this name?
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 pub(super) fn disk(path: &Path, source: io::Error) -> Error {
@@ -192,7 +205,7 @@ impl InDirectory {
     fn create(directory: &Path, name: &str) -> Result<Self, Error> {
         let (path, partial) = (directory.join(name), directory.join(format!("{name}{PARTIAL}")));
         if path.symlink_metadata().is_ok() {
-            return Err(disk(&path, io::ErrorKind::AlreadyExists.into()));
+            return Err(Error::Taken { path: path.display().to_string() });
         }
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial);
         let file = file.map_err(|source| disk(&partial, source))?;

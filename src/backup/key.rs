@@ -8,7 +8,8 @@ use age::secrecy::SecretString;
 use age::stream::{StreamReader, StreamWriter};
 use age::{Decryptor, Encryptor, scrypt, x25519};
 
-use super::Error;
+use super::record::damage;
+use super::{Error, MIN_PASSPHRASE_CHARS};
 use crate::document::Secret;
 
 /// Work of a passphrase, as the exponent of two: 64 MiB for about a second on a small computer. Twice that is more than
@@ -27,6 +28,15 @@ pub enum SealWith {
 }
 
 impl SealWith {
+    /// One that is long enough. What opens may be of any length.
+    ///
+    /// # Errors
+    /// [`Error::ShortPassphrase`].
+    pub fn passphrase(passphrase: Secret) -> Result<Self, Error> {
+        let is_long_enough = passphrase.expose().chars().count() >= MIN_PASSPHRASE_CHARS;
+        is_long_enough.then_some(Self::Passphrase(passphrase)).ok_or(Error::ShortPassphrase)
+    }
+
     /// Is this a recipient?
     ///
     /// # Errors
@@ -83,7 +93,8 @@ impl OpenWith {
     /// Decrypts what it reads; bytes that were changed, or are missing at the end, are an error of the reader.
     pub(super) fn open<R: Read>(&self, input: R) -> Result<StreamReader<R>, Error> {
         let cannot = |error: age::DecryptError| match error {
-            age::DecryptError::Io(source) => Error::Stream(source),
+            age::DecryptError::Io(source) => damage(source),
+            age::DecryptError::InvalidHeader | age::DecryptError::UnknownFormat => Error::NoBackup,
             error => Error::Open(error.to_string()),
         };
         let decryptor = Decryptor::new(input).map_err(cannot)?;

@@ -31,7 +31,7 @@ pub use name::{Name, prune};
 pub use open::{Chain, Report};
 pub use record::{HomeFile, Id, Manifest};
 pub use s3::Client;
-pub use schedule::{Due, Past, due};
+pub use schedule::{Due, Past, Schedule, due};
 
 use crate::store;
 
@@ -50,9 +50,27 @@ pub enum Error {
     /// An identity file without an identity.
     #[error("there is no identity of age in the file; it has a line that begins with AGE-SECRET-KEY-")]
     Identity,
-    /// Another passphrase, another identity, or not an age file.
-    #[error("it cannot be opened with this passphrase or identity: {0}")]
+    /// Too easy to guess.
+    #[error("a passphrase has at least {MIN_PASSPHRASE_CHARS} characters; take several words")]
+    ShortPassphrase,
+    /// Another passphrase or another identity.
+    #[error("it cannot be opened with this passphrase or identity: {0}; name the one that it was made with")]
     Open(String),
+    /// No file, or no object.
+    #[error("{path} is not there; name a backup that is, and see that the disk it lies on is plugged in")]
+    NotThere { path: String },
+    /// A directory, a pipe or a device.
+    #[error("{path} is no file; name a backup in it")]
+    NotAFile { path: String },
+    /// Nothing was written, or it was lost.
+    #[error("the file is empty, so there is nothing in it to come back from; name another backup")]
+    Empty,
+    /// Something else wrote it.
+    #[error("it is no backup of Frontdesk, or its beginning is damaged; name a file that `backup create` made")]
+    NoBackup,
+    /// A backup replaces nothing.
+    #[error("{path} is there already; choose another name, or a directory, in which it gets a name of its own")]
+    Taken { path: String },
     /// It was cut off, changed, or something else wrote it.
     #[error("the backup is damaged or incomplete: {0}; use another one")]
     Damaged(&'static str),
@@ -69,7 +87,7 @@ pub enum Error {
     #[error("the backup was written, and what can be read back is something else; look at the disk")]
     ReadBack,
     /// The place cannot be used.
-    #[error("{path}: {source}")]
+    #[error("{path} cannot be used: {source}; see that it is there, that this user may use it and that it has room")]
     Disk { path: String, source: std::io::Error },
     /// The place is no place.
     #[error("{0}")]
@@ -78,12 +96,63 @@ pub enum Error {
     #[error("the bucket {bucket}: {reason}")]
     Bucket { bucket: String, reason: String },
     /// Somebody ended it.
-    #[error("it was ended before it was complete; nothing is left of it")]
+    #[error("it was ended before it was complete; nothing is left of it, make another one")]
     Stopped,
     /// The stream failed.
-    #[error("it cannot be read or written: {0}")]
+    #[error("it cannot be read or written: {0}; look at the disk or the network, and try again")]
     Stream(#[from] std::io::Error),
     /// The store cannot be read, or a new one not be made.
     #[error(transparent)]
     Store(#[from] store::Error),
 }
+
+/// Who can do something about an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Whoever asked: with another file, place or passphrase it may go.
+    Order,
+    /// Whoever sets the box up.
+    Config,
+    /// The same may go at another time.
+    Later,
+    /// Nobody knows.
+    Internal,
+}
+
+impl Error {
+    /// What may help.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NoKey => Kind::Config,
+            Self::Recipient(_)
+            | Self::Identity
+            | Self::ShortPassphrase
+            | Self::Open(_)
+            | Self::NotThere { .. }
+            | Self::NotAFile { .. }
+            | Self::Empty
+            | Self::NoBackup
+            | Self::Taken { .. }
+            | Self::Damaged(_)
+            | Self::TooNew(_)
+            | Self::Chain(_)
+            | Self::NoBase
+            | Self::Place(_) => Kind::Order,
+            Self::ReadBack | Self::Disk { .. } | Self::Bucket { .. } | Self::Stopped | Self::Stream(_) => Kind::Later,
+            Self::Store(_) => Kind::Internal,
+        }
+    }
+
+    /// Of rows that come from a backup: what a store would not have written is not the store's fault.
+    #[must_use]
+    pub fn of_rows(error: store::Error) -> Self {
+        match error {
+            store::Error::Value { .. } | store::Error::DataKey => Self::Damaged("a row in it is none of a store"),
+            error => Self::Store(error),
+        }
+    }
+}
+
+/// The least a passphrase has: whoever has the file may try as often as they like.
+const MIN_PASSPHRASE_CHARS: usize = 12;

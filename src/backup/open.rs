@@ -1,16 +1,17 @@
 //! Opens backups: a full one, or a full one and an incremental one on it, as one stream of rows.
 
 use std::cmp::Ordering;
-use std::io::{BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read};
 
-use super::record::{Counting, Entry, Reader, Record};
+use super::record::{Counting, Entry, Raw, Reader, Record, damage};
 use super::{Error, HomeFile, Manifest, OpenWith};
 use crate::store::{self, Contents, OwnedRow};
 
 /// Most memory for the window of a compressed stream, as the exponent of two. What makes them uses less.
 const MAX_WINDOW: u32 = 24;
 
-type Input<'i> = Reader<BufReader<zstd::Decoder<'i, BufReader<age::stream::StreamReader<Box<dyn Read>>>>>>;
+type Input<'i> =
+    Reader<BufReader<zstd::Decoder<'i, BufReader<age::stream::StreamReader<BufReader<Raw<Box<dyn Read>>>>>>>>;
 
 /// What a backup holds, all of which was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +51,10 @@ impl Chain<'_> {
             Some(input) => {
                 let (incremental, manifest, files) = Part::open(input, key)?;
                 if manifest.base.as_ref() != Some(&full_manifest.id) {
-                    return Err(Error::Chain("the second backup does not complete the first one"));
+                    return Err(Error::Chain(
+                        "the second backup does not complete the first one; its name ends with -on- and the id in the name \
+                         of the one that it completes",
+                    ));
                 }
                 (manifest, files, Some(incremental))
             }
@@ -75,7 +79,8 @@ impl Chain<'_> {
     /// # Errors
     /// When any of it is not what was written.
     pub fn verify(mut self) -> Result<Report, Error> {
-        let contents = store::examine(self.by_ref())?;
+        let rows = self.by_ref().map(|row| row.map_err(RowError));
+        let contents = store::examine(rows).map_err(|RowError(error)| error)?;
         let files = self.files.into_iter().map(|file| file.path).collect();
         Ok(Report { manifest: self.manifest, files, contents })
     }
@@ -137,6 +142,15 @@ impl std::fmt::Debug for Chain<'_> {
     }
 }
 
+/// What is wrong with a row, whoever found it.
+struct RowError(Error);
+
+impl From<store::Error> for RowError {
+    fn from(error: store::Error) -> Self {
+        Self(Error::of_rows(error))
+    }
+}
+
 /// One file of it.
 struct Part<'i> {
     reader: Input<'i>,
@@ -145,6 +159,10 @@ struct Part<'i> {
 
 impl Part<'_> {
     fn open(input: Box<dyn Read>, key: &OpenWith) -> Result<(Self, Manifest, Vec<HomeFile>), Error> {
+        let mut input = BufReader::new(Raw(input));
+        if input.fill_buf().map_err(damage)?.is_empty() {
+            return Err(Error::Empty);
+        }
         let mut unpacked = zstd::Decoder::new(key.open(input)?)?;
         unpacked.window_log_max(MAX_WINDOW)?;
         let (mut reader, manifest) = Reader::new(BufReader::new(unpacked))?;

@@ -367,11 +367,27 @@ impl<R: Read> Reader<R> {
     }
 }
 
-/// What does not decrypt or decompress was not written so.
-fn damage(source: io::Error) -> Error {
-    match source.kind() {
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Error::Damaged("it was changed or cut off"),
-        _ => Error::Stream(source),
+/// The bytes of a backup as they lie somewhere. Its errors are known again behind whatever decrypts and unpacks them.
+pub(super) struct Raw<R>(pub(super) R);
+
+impl<R: Read> Read for Raw<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|source| match source.kind() {
+            io::ErrorKind::Interrupted => source,
+            kind => io::Error::new(kind, Unreadable(source)),
+        })
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct Unreadable(io::Error);
+
+/// What can be read and does not decrypt or decompress was not written so.
+pub(super) fn damage(source: io::Error) -> Error {
+    match source.downcast::<Unreadable>() {
+        Ok(Unreadable(source)) => Error::Stream(source),
+        Err(_changed) => Error::Damaged("it was changed or cut off"),
     }
 }
 

@@ -114,6 +114,85 @@ fn another_key_opens_nothing() {
     assert!(matches!(verify(&for_one, &identity().1), Err(Error::Open(_))));
 }
 
+/// Every file that is no backup is named so, with what to do, and it is never said to be a fault of the program.
+#[test]
+fn what_cannot_be_read_is_said_with_what_to_do() {
+    let home = tempfile::tempdir().unwrap();
+    let (seal, open_with) = passphrase();
+    let store = store(&home, &[("U1", &["heron"])]);
+    let (id, whole, index) = indexed(&home, &store, &seal);
+    let incremental = made(&store, &seal, &Id::random().unwrap(), Some(&id), against(&index).unwrap()).0;
+    let other = full(&store, &seal);
+    let check = |what: &str, files: &[&[u8]], key: &OpenWith, words: &str| {
+        let mut paths = Vec::new();
+        for (n, bytes) in files.iter().enumerate() {
+            let path = home.path().join(n.to_string());
+            std::fs::write(&path, bytes).unwrap();
+            paths.push(path.display().to_string());
+        }
+        said_of(what, &paths, key, words);
+    };
+    let wrong = OpenWith::Passphrase(Secret::new("another horse"));
+    check("empty", &[b""], &open_with, "name another backup");
+    check("a text", &[b"dear diary, today nothing happened, and nothing will"], &open_with, "`backup create`");
+    check("something that age wrote", &[&sealed(b"dear diary", &seal)], &open_with, "use another one");
+    check("an unpacked one", &[&seal_only(b"dear diary", &seal)], &open_with, "use another one");
+    check("another passphrase", &[&whole], &wrong, "name the one that it was made with");
+    check("an identity", &[&whole], &identity().1, "name the one that it was made with");
+    check("no full one", &[&incremental], &open_with, "name the full one");
+    check("another full one", &[&other, &incremental], &open_with, "its name ends with -on-");
+    check("twice a full one", &[&whole, &whole], &open_with, "its name ends with -on-");
+    for len in [1, 30, 150, whole.len() / 2, whole.len() - 1] {
+        check("cut", &[&whole[..len]], &open_with, "; ");
+    }
+    check("an empty incremental one", &[&whole, b""], &open_with, "name another backup");
+    let path = |name: &str| home.path().join(name).display().to_string();
+    said_of("a directory", &[path("")], &open_with, "names no file");
+    std::fs::create_dir(home.path().join("directory")).unwrap();
+    said_of("a directory", &[path("directory")], &open_with, "name a backup in it");
+    said_of("nothing", &[path("missing")], &open_with, "is not there");
+    said_of("nothing in a file", &[path("0/missing")], &open_with, "is not there");
+    assert!(
+        SealWith::passphrase(Secret::new("eleven char")).is_err()
+            && SealWith::passphrase(Secret::new("zwölf Zeichn")).is_ok()
+    );
+}
+
+fn said_of(what: &str, paths: &[String], key: &OpenWith, words: &str) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let client = Client::new(reqwest::Client::new(), runtime.handle().clone());
+    let read = |path: &String| Place::parse(path, None, &client)?.read();
+    let found = (|| {
+        let incremental = paths.get(1).map(read).transpose()?;
+        Chain::open(read(&paths[0])?, incremental, key)?.verify()
+    })();
+    let error = found.expect_err(what);
+    assert_eq!(error.kind(), Kind::Order, "{what}: {error}");
+    assert!(error.to_string().contains(words) && error.to_string().contains("; "), "{what}: {error}");
+}
+
+/// A disk that fails is no damaged backup.
+#[test]
+fn a_disk_that_fails_is_not_taken_for_a_damaged_backup() {
+    struct Failing(Cursor<Vec<u8>>);
+    impl Read for Failing {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            match self.0.read(buffer)? {
+                0 => Err(std::io::ErrorKind::InvalidData.into()),
+                n => Ok(n),
+            }
+        }
+    }
+    let home = tempfile::tempdir().unwrap();
+    let (seal, open_with) = passphrase();
+    let bytes = full(&store(&home, &[("U1", &["heron"])]), &seal);
+    for len in [0, 30, 150, bytes.len() / 2, bytes.len() - 1] {
+        let found = Chain::open(Box::new(Failing(Cursor::new(bytes[..len].to_vec()))), None, &open_with);
+        let error = found.and_then(Chain::verify).expect_err("it cannot be read");
+        assert_eq!(error.kind(), Kind::Later, "{len}: {error}");
+    }
+}
+
 #[test]
 fn what_was_cut_off_or_added_to_anywhere_is_no_backup() {
     let home = tempfile::tempdir().unwrap();
@@ -145,6 +224,13 @@ fn sealed(plain: &[u8], seal: &SealWith) -> Vec<u8> {
     let packed = zstd::encode_all(plain, 1).unwrap();
     let mut out = seal.seal(Vec::new()).unwrap();
     std::io::Write::write_all(&mut out, &packed).unwrap();
+    out.finish().unwrap()
+}
+
+/// Encrypted and not compressed.
+fn seal_only(plain: &[u8], seal: &SealWith) -> Vec<u8> {
+    let mut out = seal.seal(Vec::new()).unwrap();
+    std::io::Write::write_all(&mut out, plain).unwrap();
     out.finish().unwrap()
 }
 

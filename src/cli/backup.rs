@@ -5,12 +5,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::output::{self, field, line, printable};
 use super::{Context, Exit, Failure, client, keys};
-use crate::backup::{self, Chain, Client, OpenWith, Place, Report, S3};
+use crate::backup::{self, Chain, Client, Kind, OpenWith, Place, Report, S3};
 use crate::clock::Timestamp;
 use crate::config;
 use crate::document::{Secret, read_at_most};
@@ -40,7 +40,7 @@ pub(super) struct Create {
     /// Only what has changed since the last full one
     #[arg(long)]
     incremental: bool,
-    /// A file with the passphrase, instead of what the configuration says
+    /// A file with the passphrase, of at least 12 characters, instead of what the configuration says
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
 }
@@ -121,7 +121,11 @@ fn create(context: &Context, create: &Create) -> Result<(), Failure> {
     let Some(done) = last.get("done") else {
         let reason = last.get("error").and_then(Value::as_str);
         return Err(match reason {
-            Some(reason) => Exit::TryAgain.say(format!("no backup was made: {reason}")),
+            Some(reason) => {
+                let status = last.get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
+                let status = status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_default();
+                client::exit(status).say(format!("no backup was made: {reason}"))
+            }
             // Ctrl-C, or the gateway is gone.
             None => Exit::TryAgain.say("it is not known whether the backup was made; see `backup schedule`"),
         });
@@ -233,13 +237,16 @@ fn schedule(context: &Context) -> Result<(), Failure> {
         return Ok(());
     }
     match status.get("scheduled") {
-        Some(Value::Bool(true)) => line(&format!(
-            "every {} hours to {}; the next one {}",
-            field(&status, "every_hours"),
-            field(&status, "to"),
-            field(&status, "next")
-        )),
-        _ => line("no backup is made by the clock; set backup.every_hours and backup.to"),
+        Some(Value::Bool(true)) => {
+            let often =
+                match (status.get("at").and_then(Value::as_str), status.get("time_zone").and_then(Value::as_str)) {
+                    (None, _) => format!("every {} hours", field(&status, "every_hours")),
+                    (Some(at), None) => format!("every day at {at}, local time,"),
+                    (Some(at), Some(zone)) => format!("every day at {at} ({})", printable(zone)),
+                };
+            line(&format!("{often} to {}; the next one {}", field(&status, "to"), field(&status, "next")));
+        }
+        _ => line("no backup is made by the clock; set backup.at and backup.to"),
     }
     line(&sentence(&status).unwrap_or_else(|| "none was made yet".to_owned()));
     Ok(())
@@ -331,21 +338,22 @@ impl From {
 /// What is in a file, without the end of its last line.
 fn read_key(file: &Path) -> Result<Secret, Failure> {
     let bytes = read_at_most(file, MAX_KEY_BYTES)
-        .map_err(|error| Exit::Usage.say(format!("{} cannot be read: {error}", file.display())))?;
+        .map_err(|error| Exit::Usage.say(format!("{} cannot be read: {error}; name another file", file.display())))?;
     let text = String::from_utf8(bytes).unwrap_or_default();
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     if text.is_empty() {
-        return Err(Exit::Usage.say(format!("{} is empty, or no text", file.display())));
+        return Err(Exit::Usage.say(format!("{} is empty, or no text; name another file", file.display())));
     }
     Ok(Secret::new(text))
 }
 
 fn failure(error: backup::Error) -> Failure {
-    let exit = match &error {
-        backup::Error::Bucket { .. } | backup::Error::Disk { .. } | backup::Error::Stopped => Exit::TryAgain,
-        backup::Error::Store(_) | backup::Error::Stream(_) | backup::Error::Damaged(_) => Exit::Internal,
-        _ => Exit::Usage,
+    let exit = match error.kind() {
+        Kind::Order => Exit::Usage,
+        Kind::Config => Exit::Config,
+        Kind::Later => Exit::TryAgain,
+        Kind::Internal => Exit::Internal,
     };
     exit.because(error)
 }
@@ -355,7 +363,7 @@ impl std::convert::From<RestoreError> for Failure {
         match error {
             RestoreError::Backup(error) => failure(error),
             RestoreError::DeviceKey(error) => error.into(),
-            RestoreError::Running | RestoreError::File { .. } => Exit::TryAgain.because(error),
+            RestoreError::Running | RestoreError::Store(_) | RestoreError::File { .. } => Exit::TryAgain.because(error),
             RestoreError::Occupied { .. } | RestoreError::OccupiedBeside { .. } => Exit::Usage.because(error),
         }
     }

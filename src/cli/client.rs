@@ -31,14 +31,18 @@ impl Answer {
         if self.status.is_success() {
             return Ok(self.body);
         }
-        let exit = match self.status {
-            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::CONFLICT => Exit::Usage,
-            StatusCode::UNPROCESSABLE_ENTITY => Exit::Config,
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Exit::TryAgain,
-            _ => Exit::Internal,
-        };
         let error = self.body.get("error").and_then(Value::as_str).unwrap_or("the gateway gave no reason");
-        Err(exit.say(error))
+        Err(exit(self.status).say(error))
+    }
+}
+
+/// How a command ends that the gateway refused so.
+pub(super) fn exit(status: StatusCode) -> Exit {
+    match status {
+        StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::CONFLICT => Exit::Usage,
+        StatusCode::UNPROCESSABLE_ENTITY => Exit::Config,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Exit::TryAgain,
+        _ => Exit::Internal,
     }
 }
 

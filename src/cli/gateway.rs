@@ -95,6 +95,7 @@ fn start_failure(error: StartError) -> Failure {
     // Its sentences say what to do.
     let error = match error {
         StartError::Home(HomeError::DeviceKey(error)) => return error.into(),
+        StartError::Home(error @ HomeError::HalfRestored { .. }) => return Exit::Config.because(error),
         error => error,
     };
     let (exit, help) = match &error {

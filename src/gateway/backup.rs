@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -20,7 +21,7 @@ use super::Gateway;
 use super::home;
 use crate::backup::{
     Against, Client, Config, Destination, Due, Error, HomeFile, Id, IndexReader, IndexWriter, Made, Manifest, Name,
-    Past, Progress, SealWith, due, make, prune,
+    Past, Progress, Schedule, SealWith, due, make, prune,
 };
 use crate::clock::Timestamp;
 use crate::document::{MAX_BYTES, Secret, read_at_most, sync_directory, write_whole};
@@ -89,8 +90,10 @@ pub struct RunningBackup {
 /// How backups go.
 #[derive(Debug, Clone, Default)]
 pub struct BackupStatus {
-    /// One every so many hours; `None`: only on order.
-    pub every_hours: Option<u64>,
+    /// When they are made by the clock; `None`: only on order.
+    pub schedule: Option<Schedule>,
+    /// What clocks show where the box is, if that has a name.
+    pub time_zone: Option<String>,
     /// Where the configuration puts them.
     pub to: Option<String>,
     /// Is one being made?
@@ -115,7 +118,7 @@ impl BackupStatus {
         if self.due.is_some_and(|due| due.is_late) {
             warnings.push("no backup was made for more than twice its time; try `backup create`".to_owned());
         }
-        if self.is_beside_store && self.every_hours.is_some() {
+        if self.is_beside_store && self.schedule.is_some() {
             warnings.push(
                 "backups lie on the same disk as the store; a dead disk takes both: set backup.to to another one"
                     .to_owned(),
@@ -311,15 +314,16 @@ impl Gateway {
             last_good: last.as_ref().map(|last| Timestamp(last.at_ms)),
             failed: failed.as_ref().map(|failed| Timestamp(failed.at_ms)),
         };
-        let every_hours = config.every_hours;
+        let (schedule, zone) = (config.schedule, time_zone());
         let directory = config.to.as_ref().filter(|to| !to.starts_with("s3://")).map(|to| self.home().join(to));
         let device = |path: &Path| fs::metadata(path).ok().map(|data| data.dev());
         let beside = directory.and_then(|directory| device(&directory)).zip(device(&self.0.store_file));
         BackupStatus {
-            every_hours,
+            schedule,
+            time_zone: zone.iana_name().map(str::to_owned),
             to: config.to,
             is_running: self.0.backups.is_running.load(Ordering::Relaxed),
-            due: every_hours.map(|every_hours| due(past, every_hours, self.0.started_at, self.now())),
+            due: schedule.map(|schedule| due(past, schedule, &zone, self.0.started_at, self.now())),
             last,
             failed,
             is_beside_store: beside.is_some_and(|(one, other)| one == other),
@@ -368,7 +372,8 @@ impl Gateway {
         let live = self.0.live.load();
         let config = live.settings.backup.clone();
         let client = Client::new(self.0.http.clone(), Handle::current());
-        let key = order.passphrase.map(SealWith::Passphrase).or_else(|| config.key.clone()).ok_or(Error::NoKey)?;
+        let key = order.passphrase.map(SealWith::passphrase).transpose()?;
+        let key = key.or_else(|| config.key.clone()).ok_or(Error::NoKey)?;
         let (destination, regular, name) = match &order.to {
             None => {
                 let to = config.to.clone().ok_or(BackupError::Order(
@@ -501,6 +506,11 @@ impl Gateway {
         }
         removed
     }
+}
+
+/// The box's own: what `TZ` or /etc/localtime says, or else UTC.
+fn time_zone() -> TimeZone {
+    TimeZone::try_system().unwrap_or(TimeZone::UTC)
 }
 
 /// Directory and name, when a path names a file; a directory that is there, or a bucket, has none.

@@ -10,6 +10,7 @@
 //! secrets/NAME                values for ${NAME}
 //! backup.json                 how the last backup went
 //! backup.index                what the last full one held, to tell what has changed
+//! restore.unfinished          what a restore that was cut short has to undo, see `restore`
 //! ```
 
 use std::fs::{self, DirBuilder, File, Permissions};
@@ -53,10 +54,19 @@ pub enum Error {
     /// Without its key nothing here can be read.
     #[error(transparent)]
     DeviceKey(#[from] device_key::Error),
+    /// A part of it is from before, another part from a backup.
+    #[error("a restore into the home {path} was cut short; run `frontdesk backup restore` again, and it is made good")]
+    HalfRestored {
+        /// The directory.
+        path: String,
+    },
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
     Random,
 }
+
+/// Is there while a restore changes the home.
+pub(super) const RESTORING: &str = "restore.unfinished";
 
 /// An open home.
 #[derive(Debug)]
@@ -118,12 +128,15 @@ impl Home {
 /// Makes the directory, if it is not there, and says where it is.
 ///
 /// # Errors
-/// When it cannot be used.
+/// When it cannot be used, or a restore into it was cut short.
 pub(super) fn make(path: &Path) -> Result<PathBuf, Error> {
     let directory = |source| Error::Directory { path: path.display().to_string(), source };
     // Only the owner may look in: transcripts and tokens lie here.
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(directory)?;
     let path = fs::canonicalize(path).map_err(directory)?;
+    if path.join(RESTORING).symlink_metadata().is_ok() {
+        return Err(Error::HalfRestored { path: path.display().to_string() });
+    }
     // A directory that we did not make may be shared on purpose, so its mode is the operator's.
     if let Some(mode) = open_to_others(&fs::metadata(&path).map_err(directory)?) {
         let home = path.display();

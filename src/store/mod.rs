@@ -74,7 +74,7 @@ pub use record::{
 };
 pub use repair::{Repaired, repair};
 pub use session::SessionStore;
-pub use snapshot::{Contents, Existing, Filled, OwnedRow, ROWS_FORMAT, Row, Snapshot, examine, table_name};
+pub use snapshot::{Contents, Existing, Filled, OwnedRow, ROWS_FORMAT, Row, Snapshot, WasThere, examine, table_name};
 pub use tenant::TenantStore;
 #[cfg(feature = "testing")]
 pub use testing::Sealing;
@@ -268,6 +268,15 @@ impl Store {
         rows: impl Iterator<Item = Result<OwnedRow, E>>,
     ) -> Result<Filled, E> {
         Filled::fill(path, cache_bytes, existing, wrapping_key, rows)
+    }
+
+    /// Puts back what lay at `path` before [`Filled::put`], however far that came; nobody has opened what it put there. May
+    /// be done again.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn take_back(path: &Path, was_there: WasThere) -> Result<(), Error> {
+        was_there.take_back(path)
     }
 
     /// What is left where the file lies.

@@ -1,5 +1,7 @@
 //! What the store takes and gives: plain values, without a word about how they are kept.
 
+use aws_lc_rs::digest::{Context, SHA256};
+
 use crate::clock::Timestamp;
 use crate::id::{AgentId, ChannelType, EntryId, FileName, OpaqueId, SessionKey, TenantId};
 use crate::message::{ChatKind, Inbound, ReplyAddress, Subject};
@@ -348,25 +350,35 @@ pub enum Unparked {
 }
 
 impl Parked {
-    /// Its name under its key: of a reply its own id, of a message `msg_` and its position.
+    /// Its name under its key, which it has again when it is put back and set aside once more: of a reply its own id, of a
+    /// message `msg_` and twelve digits that its entry and the vendor's id of it give.
     #[must_use]
     pub fn id(&self) -> String {
         match &self.what {
-            ParkedItem::Message(_) => format!("{MESSAGE}{}", self.position),
+            ParkedItem::Message(inbound) => message_name(inbound),
             ParkedItem::Delivery(delivery) => delivery.id.clone(),
         }
     }
 
-    /// The position in the name of a message.
-    pub(super) fn message_position(id: &str) -> Option<u64> {
-        let digits = id.strip_prefix(MESSAGE)?;
-        // One name for each: neither `msg_07` nor `msg_+7`.
-        digits.parse().ok().filter(|position: &u64| position.to_string() == digits)
+    /// Since when it waits, however often it was put back: when the message was received, or the reply committed.
+    #[must_use]
+    pub fn since(&self) -> Timestamp {
+        match &self.what {
+            ParkedItem::Message(inbound) => inbound.received_at,
+            ParkedItem::Delivery(delivery) => delivery.created_at,
+        }
     }
 }
 
-/// Before the position of a message that was set aside.
-const MESSAGE: &str = "msg_";
+fn message_name(inbound: &Inbound) -> String {
+    let mut digest = Context::new(&SHA256);
+    // An entry's name holds no NUL.
+    for piece in [inbound.identity.entry.as_str(), "\0", inbound.message_id.as_str()] {
+        digest.update(piece.as_bytes());
+    }
+    let digits = digest.finish().as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!("msg_{digits}")
+}
 
 /// How a turn ended well.
 #[derive(Debug, Clone, PartialEq, Eq)]

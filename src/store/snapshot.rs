@@ -8,15 +8,17 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs;
 use std::iter::Peekable;
 use std::path::Path;
 use std::sync::Arc;
 
 use redb::{Durability, ReadableTable, TableDefinition, TableHandle as _, Value};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroize as _;
 
 use super::database::{self, Database, LongView};
-use super::place::{InDirectory, Place as _};
+use super::place::{self, InDirectory, Place as _};
 use super::portable::PortableKey;
 use super::rewrite::{self, STEP_BYTES};
 use super::seal::{EXPORTED_BYTES, Keyring};
@@ -393,6 +395,52 @@ impl Filled {
         Ok(!held.is_empty())
     }
 }
+
+/// What of a store lay at its place before another one was put there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WasThere {
+    store: bool,
+    journal: bool,
+}
+
+impl WasThere {
+    /// What lies there now.
+    #[must_use]
+    pub fn look(path: &Path) -> Self {
+        Self { store: is_there(path), journal: is_there(&place::journal_of(path)) }
+    }
+
+    /// See `Store::take_back`. A power cut at any point of [`Filled::put`], or of this, leaves what this can finish.
+    pub(super) fn take_back(self, path: &Path) -> Result<(), Error> {
+        let place = InDirectory::new(path);
+        let before = place::beside(path, BESIDE);
+        let (journal, journal_before) = (place::journal_of(path), place::journal_of(&before));
+        place.discard()?;
+        // Nobody has opened the new one, so a journal that is there is the old one, and its copy is perhaps not whole.
+        if !self.journal {
+            place::remove(&journal)?;
+        } else if is_there(&journal) {
+            place::remove(&journal_before)?;
+        } else if is_there(&journal_before) {
+            fs::rename(&journal_before, &journal)?;
+        }
+        if !self.store {
+            place::remove(path)?;
+        } else if is_there(&before) {
+            // Both names may still be those of one file, which a rename would leave there.
+            fs::rename(&before, path)?;
+            place::remove(&before)?;
+        }
+        Ok(place.sync()?)
+    }
+}
+
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// Behind the name of what makes room.
+const BESIDE: &str = ".before-restore";
 
 impl Drop for Filled {
     fn drop(&mut self) {

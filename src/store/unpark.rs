@@ -88,12 +88,7 @@ impl SessionStore {
     pub fn find_parked(&self, id: &str) -> Result<Option<Parked>, Error> {
         let view = self.shared().database.read()?;
         let parked = view.values(&PARKED)?;
-        let range = match Parked::message_position(id) {
-            Some(position) => tables::between(self.scope(), position, position),
-            None if delivery_id::parse(id).is_some() => tables::positions(self.scope()),
-            None => return Ok(None),
-        };
-        for row in parked.range(range)? {
+        for row in parked.range(tables::positions(self.scope()))? {
             let item = row.and_then(|(key, parked)| restore(self.scope(), key.value().2, parked));
             if let Some(found) = readable(item)?.filter(|found| found.id() == id) {
                 return Ok(Some(found));

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from peers.bucket import ACCESS_KEY, NAME, REGION, SECRET_KEY, Bucket
-from peers.gateway import EX_CONFIG, EX_OK, EX_SOFTWARE, EX_TEMPFAIL, EX_USAGE
+from peers.gateway import EX_CONFIG, EX_OK, EX_TEMPFAIL, EX_USAGE
 from peers.settings import settings, webhook
 from peers.wire import until
 
@@ -308,12 +308,87 @@ def test_a_damaged_backup_is_named_so_and_restores_nothing(backed, hook, new_gat
         file.write_bytes(damaged)
         for command in ("verify", "restore"):
             outcome = other.cli("backup", command, str(file), "--passphrase-file", passphrase_file)
-            assert outcome.code in (EX_USAGE, EX_SOFTWARE), outcome
+            assert outcome.code == EX_USAGE and "; " in outcome.err, outcome
         assert not (other.home / "frontdesk.redb").exists() and not list(other.home.glob("*.new"))
     wrong = backed.place / "wrong"
     wrong.write_text("another passphrase")
     refused = other.cli("backup", "verify", made["place"], "--passphrase-file", str(wrong))
     assert refused.code == EX_USAGE and "passphrase" in refused.err
+
+
+def test_what_cannot_be_made_or_read_is_said_with_what_to_do(backed, hook, new_gateway, passphrase_file, tmp_path):
+    hook.ask("heron")
+    full, other = create(backed)["place"], create(backed)["place"]
+    hook.ask("ibis")
+    incremental = create(backed, "--incremental")["place"]
+    box = new_gateway()
+
+    def file(name, content):
+        path = tmp_path / name
+        path.write_bytes(content)
+        return str(path)
+
+    whole = Path(full).read_bytes()
+    empty, cut, text = file("empty", b""), file("cut", whole[:-9]), file("text", b"dear diary\n" * 99)
+    wrong, short = file("wrong", b"another passphrase"), file("short", b"eleven char\n")
+    unreadable = [
+        ([empty], passphrase_file, "name another backup"),
+        ([str(tmp_path)], passphrase_file, "name a backup in it"),
+        ([str(tmp_path / "missing.age")], passphrase_file, "is not there"),
+        ([text], passphrase_file, "`backup create`"),
+        ([cut], passphrase_file, "use another one"),
+        ([full], wrong, "name the one that it was made with"),
+        # Whatever the length: an older one may have been shorter.
+        ([full], short, "name the one that it was made with"),
+        ([full], str(tmp_path / "missing"), "name another file"),
+        ([full], empty, "name another file"),
+        ([incremental], passphrase_file, "name the full one"),
+        ([full, incremental], passphrase_file, "-on-"),
+        ([other, empty], passphrase_file, "name another backup"),
+    ]
+    for files, passphrase, words in unreadable:
+        for command in ("verify", "restore"):
+            outcome = box.cli("backup", command, *files, "--passphrase-file", passphrase)
+            assert outcome.code == EX_USAGE and words in outcome.err, (command, files, outcome)
+            assert len(outcome.err.strip().splitlines()) == 1 and not outcome.out, outcome
+    assert not (box.home / "frontdesk.redb").exists() and not (box.home / "config.toml").exists()
+
+    not_made = [
+        (["--to", full], EX_USAGE, "choose another name"),
+        (["--to", str(tmp_path / "a.age"), "--passphrase-file", short], EX_USAGE, "at least 12 characters"),
+        (["--to", str(tmp_path / "a.age"), "--incremental"], EX_USAGE, "leave --to out"),
+        (["--to", str(tmp_path / "unplugged" / "a.age")], EX_TEMPFAIL, "see that it is there"),
+        (["--to", f"s3://{NAME}/daily"], EX_USAGE, "set backup.s3_endpoint"),
+    ]
+    for arguments, code, words in not_made:
+        outcome = backed.cli("backup", "create", *arguments)
+        assert outcome.code == code and words in outcome.err, (arguments, outcome)
+        told = backed.cli("backup", "create", "--json", *arguments)
+        assert told.code == code and words in json.loads(told.out)["error"], told
+    assert Path(full).read_bytes() == whole and not (tmp_path / "a.age").exists()
+    assert len(list(backed.place.iterdir())) == 3
+
+
+def test_a_restore_that_was_cut_short_keeps_the_gateway_from_starting_until_it_is_done_again(
+    backed, hook, passphrase_file
+):
+    hook.ask("heron")
+    made = create(backed)
+    hook.ask("ibis")
+    settle(backed)
+    backed.stop()
+    # As it lies there when the power goes before the first step.
+    there = {name: (backed.home / name).exists() for name in ("frontdesk.redb", "frontdesk.redb.journal")}
+    assert all(there.values())
+    mark = {"store": "frontdesk.redb", "was_there": {"store": True, "journal": True}, "others": {"config.toml": True}}
+    (backed.home / "restore.unfinished").write_text(json.dumps(mark))
+    refused = backed.cli("gateway", "run")
+    assert refused.code == EX_CONFIG and "run `frontdesk backup restore` again" in refused.err
+    backed.ok("backup", "restore", made["place"], "--passphrase-file", passphrase_file, "--replace")
+    assert not (backed.home / "restore.unfinished").exists()
+    backed.start()
+    shown = backed.ok("sessions", "show", KEY).out
+    assert "heron" in shown and "ibis" not in shown
 
 
 def test_nothing_is_written_in_clear(desk, hook, tmp_path):
@@ -354,6 +429,32 @@ def test_backups_are_made_by_the_clock_and_old_ones_go(backed, hook):
     assert "every 24 hours" in backed.ok("backup", "schedule").out
     for file in backed.place.glob("*.age"):
         assert verified(backed, file)["ok"]
+
+
+def test_a_backup_is_made_every_day_at_a_time_of_the_box(backed, hook):
+    hook.ask("heron")
+    backed.stop()
+    text = (backed.home / "config.toml").read_text()
+    backed.write(text + 'at = "03:00"\nevery_hours = 24\n')
+    refused = backed.cli("config", "check")
+    assert refused.code == EX_CONFIG and "not both" in refused.err + refused.out
+    backed.write(text + 'at = "03:00"\n')
+    # An hour before Greenwich all year, so that no file must say what its time is.
+    backed.env["TZ"] = "<+01>-1"
+    backed.start()
+    until(lambda: len(list(backed.place.glob("*.age"))) == 1, 60, "the first one, which is made at once")
+    until(lambda: "none was made" not in backed.ok("backup", "schedule").out, 30, "a backup that is said")
+    assert "every day at 03:00, local time, to" in backed.ok("backup", "schedule").out
+    said = json.loads(backed.ok("backup", "schedule", "--json").out)
+    assert said["at"] == "03:00" and said["every_hours"] is None
+    assert said["next"].endswith("T02:00:00Z") and said["next"] > said["last"]["at"]
+    backed.stop()
+    # A box that was off at that time makes it when it is on again.
+    state = json.loads((backed.home / "backup.json").read_text())
+    state["last"]["at_ms"] -= 2 * 24 * 60 * 60 * 1000
+    (backed.home / "backup.json").write_text(json.dumps(state))
+    backed.start()
+    until(lambda: len(list(backed.place.glob("*.age"))) == 2, 60, "the one that was missed")
 
 
 def age_with_passphrase(file):
@@ -456,3 +557,19 @@ def test_a_bucket_keeps_what_others_put_there(backed, hook, bucket):
     kept = bucket.keys()
     # Which of those of one second goes first is open.
     assert len(kept) == 3 and {others, places[-1]} < set(kept) <= {others, *places}
+
+
+def test_a_bucket_keeps_the_full_one_that_an_incremental_one_needs(backed, hook, bucket):
+    hook.ask("heron")
+    backed.set_backup(f'to = "s3://{NAME}/daily"\nkeep = 1\n' + BUCKET.format(url=bucket.url))
+
+    def key(made):
+        return made["place"].removeprefix(f"s3://{NAME}/")
+
+    full = create(backed)
+    hook.ask("ibis")
+    first, second = create(backed, "--incremental"), create(backed, "--incremental")
+    assert set(bucket.keys()) == {key(full), key(second)} and second["removed"] == [key(first).removeprefix("daily/")]
+    assert verified(backed, full["place"], second["place"])["ok"]
+    last = create(backed)
+    assert bucket.keys() == [key(last)] and len(last["removed"]) == 2

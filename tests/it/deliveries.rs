@@ -213,10 +213,8 @@ async fn a_message_that_is_put_back_is_answered_although_it_is_from_yesterday() 
     gateway.power_on().await;
     gateway.settled().await;
     let row = only(&gateway, "state=parked").await;
-    assert_eq!(
-        (&row["what"], &row["id"], &row["reason"]),
-        (&json!("message"), &json!("msg_1"), &json!("it waited for more than a day"))
-    );
+    assert_eq!((&row["what"], &row["reason"]), (&json!("message"), &json!("it waited for more than a day")));
+    assert!(row["since"].as_str() < row["set_aside"].as_str(), "{row}");
     put_back(&gateway, &row).await;
     let again = model.asked().await;
     assert_eq!(again.said, ["user: one"]);
@@ -236,6 +234,7 @@ async fn a_poisoned_message_can_be_put_back_and_is_set_aside_again_without_block
     assert_eq!(hook.reply().await.body["text"], json!(NOTICE));
     gateway.settled().await;
     let row = only(&gateway, &format!("key={key}")).await;
+    gateway.advance_ms(DAY_MS / 2);
     put_back(&gateway, &row).await;
     model.asked().await.fail(StatusCode::BAD_REQUEST);
     assert_eq!(hook.reply().await.body["text"], json!(NOTICE));
@@ -245,7 +244,13 @@ async fn a_poisoned_message_can_be_put_back_and_is_set_aside_again_without_block
     next.answer("to two");
     hook.hears("to two", &["two"]).await;
     gateway.settled().await;
-    assert_eq!(only(&gateway, "").await["id"], json!("msg_2"), "another position");
+    let again = only(&gateway, "").await;
+    assert_eq!(
+        (&again["id"], &again["since"]),
+        (&row["id"], &row["since"]),
+        "it is the same, and has waited all the time"
+    );
+    assert!(again["set_aside"].as_str() > row["set_aside"].as_str(), "{again}");
 }
 
 #[tokio::test]

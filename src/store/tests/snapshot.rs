@@ -10,7 +10,7 @@ use super::tenant::{self, WORDS};
 use super::*;
 use crate::store::erase_tenant::BeginErasing;
 use crate::store::tables::{KEYS as KEYS_TABLE, NUMBERS, SESSIONS, USERS};
-use crate::store::{Error, Existing, Filled, OwnedRow, check, examine, table_name};
+use crate::store::{Error, Existing, Filled, OwnedRow, WasThere, check, examine, table_name};
 
 /// Of the device that restores.
 const OTHER: [u8; 32] = [8; 32];
@@ -295,4 +295,51 @@ async fn what_a_journal_adds_stays_with_the_store_that_is_kept_and_is_not_added_
     assert!(fill(&path, Existing::KeepBeside, rows).unwrap().put().unwrap());
     assert_eq!(std::fs::read(crashed.path().join("other.redb.before-restore.journal")).unwrap(), of_nobody.unwrap());
     assert_eq!(n_waiting(&path, &OTHER), 1);
+}
+
+/// However far a new store has come to its place, what was there comes back.
+#[tokio::test]
+async fn what_was_there_is_taken_back_from_wherever_the_new_one_was() {
+    let before = |name: &str| format!("store.redb.before-restore{name}");
+    // What is done of `put`, or was undone again, when the power goes.
+    let states: [(&str, &[&str]); 7] = [
+        ("nothing", &[]),
+        ("a part of the journal is copied", &["part"]),
+        ("the journal is copied", &["copy"]),
+        ("the store has two names", &["copy", "link"]),
+        ("the new one is there", &["copy", "link", "replace"]),
+        ("the old journal is gone", &["copy", "link", "replace", "remove"]),
+        ("the old journal is back", &["copy", "link", "replace", "remove", "journal"]),
+    ];
+    for (what, done) in states {
+        let home = tempfile::tempdir().unwrap();
+        let path = |name: &str| home.path().join(name);
+        let store = open(&home);
+        said(&store, "one").await;
+        drop(store);
+        let bytes = || (std::fs::read(path("store.redb")).unwrap(), std::fs::read(path("store.redb.journal")).unwrap());
+        let (old, was_there) = (bytes(), WasThere::look(&path("store.redb")));
+        std::fs::write(path("store.redb.new"), "new").unwrap();
+        for step in done {
+            match *step {
+                "part" => std::fs::write(path(&before(".journal")), &old.1[..9]).unwrap(),
+                "copy" => std::fs::write(path(&before(".journal")), &old.1).unwrap(),
+                "link" => std::fs::hard_link(path("store.redb"), path(&before(""))).unwrap(),
+                "replace" => std::fs::rename(path("store.redb.new"), path("store.redb")).unwrap(),
+                "remove" => std::fs::remove_file(path("store.redb.journal")).unwrap(),
+                _ => std::fs::rename(path(&before(".journal")), path("store.redb.journal")).unwrap(),
+            }
+        }
+        for _ in 0..2 {
+            Store::take_back(&path("store.redb"), was_there).unwrap();
+            assert_eq!(names(&home), ["store.redb", "store.redb.journal"], "{what}");
+            assert!(bytes() == old, "{what}");
+        }
+    }
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("store.redb");
+    let was_there = WasThere::look(&path);
+    drop(Store::open(&path, CACHE_BYTES, &OTHER).unwrap());
+    Store::take_back(&path, was_there).unwrap();
+    assert!(names(&home).is_empty());
 }

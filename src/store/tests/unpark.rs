@@ -18,6 +18,10 @@ fn ids(session: &SessionStore) -> Vec<String> {
     session.parked(9).unwrap().iter().map(Parked::id).collect()
 }
 
+fn positions(session: &SessionStore) -> Vec<u64> {
+    session.parked_positions(9).unwrap()
+}
+
 #[tokio::test]
 async fn a_message_that_is_put_back_waits_behind_the_others_and_is_still_known() {
     let store = Disk::default().open().unwrap();
@@ -27,7 +31,8 @@ async fn a_message_that_is_put_back_waits_behind_the_others_and_is_still_known()
     }
     session.postpone(vec![1], None, Timestamp(4)).await.unwrap();
     session.park(vec![1, 2], "why".into(), None, Timestamp(5)).await.unwrap();
-    assert_eq!(ids(&session), ["msg_1", "msg_2"]);
+    assert_eq!(positions(&session), [1, 2]);
+    let names = ids(&session);
 
     assert_eq!(session.unpark(1, LIFE, Timestamp(9)).await.unwrap(), Unparked::Message);
 
@@ -40,7 +45,10 @@ async fn a_message_that_is_put_back_waits_behind_the_others_and_is_still_known()
     let again = session.unpark(1, LIFE, Timestamp(10)).await;
     assert!(matches!(again, Err(Error::Gone { .. })), "{again:?}");
     session.park(vec![4], "again".into(), None, Timestamp(11)).await.unwrap();
-    assert_eq!(ids(&session), ["msg_2", "msg_3"], "no position is used twice");
+    assert_eq!(positions(&session), [2, 3], "no position is used twice");
+    assert_eq!(ids(&session), [names[1].as_str(), &names[0]], "it has the name that it had");
+    let since: Vec<_> = session.parked(9).unwrap().iter().map(|parked| (parked.since(), parked.at)).collect();
+    assert_eq!(since, [(Timestamp(2), Timestamp(5)), (Timestamp(1), Timestamp(11))], "it has waited all the time");
 }
 
 #[tokio::test]
@@ -81,10 +89,10 @@ async fn a_message_that_is_put_back_into_an_archived_place_does_not_bring_back_a
     session.unpark(1, LIFE, Timestamp(4)).await.unwrap();
     assert_eq!(session.waiting(9).unwrap()[0].seq, 2);
     session.park(vec![2], "again".into(), None, Timestamp(5)).await.unwrap();
-    assert_eq!(ids(&session), ["msg_2"]);
+    assert_eq!(positions(&session), [2]);
     // It belongs to the new one: erasing the old one leaves it.
     session.erase(Some(1)).await.unwrap();
-    assert_eq!(ids(&session), ["msg_2"]);
+    assert_eq!(positions(&session), [2]);
     session.unpark(2, LIFE, Timestamp(6)).await.unwrap();
     assert_eq!(texts(&session), ["text of m1"]);
     session.erase(None).await.unwrap();
@@ -146,7 +154,7 @@ async fn what_is_dropped_is_gone_and_nothing_else() {
     session.park(vec![1, 2, 3], "why".into(), None, Timestamp(5)).await.unwrap();
     assert_eq!(session.parked_positions(2).unwrap(), [1, 2]);
     assert_eq!(session.drop_parked(vec![2, 2, 7]).await.unwrap(), 1);
-    assert_eq!(ids(&session), ["msg_1", "msg_3"]);
+    assert_eq!(positions(&session), [1, 3]);
     assert_eq!(file(&store, "m2", 6).await, Filed::Duplicate, "a vendor that repeats it does not bring it back");
     assert_eq!(session.drop_parked(vec![2]).await.unwrap(), 0);
     assert_eq!(store.tenant(None).session(&key("b")).drop_parked(vec![1]).await.unwrap(), 0);
@@ -162,12 +170,21 @@ async fn names_find_what_they_name_and_only_in_their_conversation() {
     session.park(vec![2], "why".into(), None, Timestamp(3)).await.unwrap();
     session.park_delivery(&sent[0].id, "why".into(), Timestamp(3)).await.unwrap();
     let found = |session: &SessionStore, id: &str| session.find_parked(id).unwrap().map(|parked| parked.position);
-    assert_eq!((found(&session, "msg_1"), found(&session, &sent[0].id)), (Some(1), Some(2)));
-    let unknown = ["msg_2", "msg_3", "msg_01", "msg_+1", "msg_", "msg_-1", "1", "", "dlv_00000000000000000000000000"];
-    for id in unknown {
+    let name = ids(&session).remove(0);
+    assert!(name.starts_with("msg_"), "{name}");
+    assert_eq!((found(&session, &name), found(&session, &sent[0].id)), (Some(1), Some(2)));
+    for id in [
+        "msg_1",
+        "msg_",
+        name.trim_start_matches("msg_"),
+        &name.to_uppercase(),
+        "1",
+        "",
+        "dlv_00000000000000000000000000",
+    ] {
         assert_eq!(found(&session, id), None, "{id}");
     }
     for other in [store.tenant(None).session(&key("b")), store.tenant(tenant("t").as_ref()).session(&key("a"))] {
-        assert_eq!((found(&other, "msg_1"), found(&other, &sent[0].id)), (None, None));
+        assert_eq!((found(&other, &name), found(&other, &sent[0].id)), (None, None));
     }
 }
