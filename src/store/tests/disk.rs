@@ -24,6 +24,7 @@ struct State {
     /// As it was at its last sync.
     synced_directory: Directory,
     n_syncs: usize,
+    n_looks: usize,
     fault: Fault,
     /// Power is out: everything fails.
     is_dead: bool,
@@ -189,6 +190,12 @@ impl Disk {
         self.state().n_syncs
     }
 
+    /// How often it was asked for its room.
+    #[cfg(test)]
+    pub(super) fn n_looks(&self) -> usize {
+        self.state().n_looks
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
@@ -284,7 +291,8 @@ impl Place for Disk {
     }
 
     fn room(&self) -> io::Result<Room> {
-        let state = self.alive()?;
+        let mut state = self.alive()?;
+        state.n_looks += 1;
         let (available_bytes, is_read_only) = match state.fault {
             Fault::Reserve => (1_500_000, false),
             Fault::ReadOnly => (1_000_000_000, true),
