@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
+use redb::backends::InMemoryBackend;
 use redb::{Builder, DatabaseError, StorageBackend};
 
 use super::Store;
@@ -269,6 +270,16 @@ impl Place for Disk {
         redb.create_with_backend(self.store()?)
     }
 
+    fn open_aside(&self, redb: &Builder) -> Result<redb::Database, DatabaseError> {
+        let state = self.alive()?;
+        redb.create_with_backend(in_memory(state.directory.store.map(|n| &*state.files[n].bytes))?)
+    }
+
+    fn journal_aside(&self) -> io::Result<Box<dyn StorageBackend>> {
+        let state = self.alive()?;
+        Ok(Box::new(in_memory(state.directory.journal.map(|n| &*state.files[n].bytes))?))
+    }
+
     fn keep(&self, _format: u32) -> io::Result<()> {
         let mut state = self.alive()?;
         state.directory.kept = state.directory.store;
@@ -346,6 +357,13 @@ impl Place for Disk {
     fn sync(&self) -> io::Result<()> {
         Self::sync(self, None)
     }
+}
+
+fn in_memory(bytes: Option<&[u8]>) -> io::Result<InMemoryBackend> {
+    let (copy, bytes) = (InMemoryBackend::new(), bytes.unwrap_or_default());
+    copy.set_len(bytes.len() as u64)?;
+    copy.write(0, bytes)?;
+    Ok(copy)
 }
 
 impl StorageBackend for DiskFile {
