@@ -109,7 +109,6 @@ impl Home {
     pub(super) fn socket(&self) -> PathBuf {
         socket(&self.path)
     }
-
 }
 
 /// Makes the directory, if it is not there, and says where it is.

@@ -547,8 +547,11 @@ fn open_store(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Resul
     let what = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
     let fix = match &error {
         store::Error::TooNew { .. } => "install that version again, or go back with `frontdesk backup restore`",
-        error if error.is_for_the_disk() => "make room on the disk, or see that it can be written; it goes on by itself",
+        error if error.is_for_the_disk() => {
+            "make room on the disk, or see that it can be written; it goes on by itself"
+        }
         store::Error::NotUpgraded { .. } => "see the log, and start again",
+        error if error.is_denied() => "see that this user may read and write it, and start again",
         store::Error::DataKey => "put the device key of this store back, or restore a backup",
         _ => {
             "stop the gateway, look with `frontdesk store check`, mend it with `frontdesk store repair` or go back with \

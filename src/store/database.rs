@@ -28,10 +28,9 @@ use super::versioned::Versioned;
 
 /// A longer file is not read through at every start; `store check` does it. This takes a slow card half a second.
 const MAX_VERIFIED_BYTES: u64 = 16 * 1024 * 1024;
-/// The room on the disk is looked at again after this time …
+/// The room on the disk is looked at again after this time, or when a small part of what is kept free of new messages was
+/// written.
 const ROOM_KEPT: Duration = Duration::from_secs(1);
-/// … or when so much was written: a small part of what is kept free of new messages.
-const MAX_UNSEEN_BYTES: u64 = 128 * 1024;
 
 /// An open database. After a failed write or sync redb refuses everything, as it must; a disk that was
 /// full may have room again, so the writer can ask for a fresh start with [`Self::reopen`].
@@ -240,7 +239,7 @@ impl Database {
     pub(super) fn recent_room(&self) -> Result<Room, Error> {
         let looked = *self.room.lock().unwrap_or_else(PoisonError::into_inner);
         let is_recent =
-            |looked: &Looked| looked.at.elapsed() < ROOM_KEPT && looked.n_written < MAX_UNSEEN_BYTES.min(looked.room.reserve_bytes() / 16);
+            |looked: &Looked| looked.at.elapsed() < ROOM_KEPT && looked.n_written < looked.room.reserve_bytes() / 16;
         match looked.filter(is_recent).map(|looked| looked.room) {
             Some(room) if !room.is_full() && !room.is_read_only => Ok(room),
             _ => self.room(),
@@ -341,7 +340,8 @@ impl Database {
         let cannot_grow = self.room().and_then(may_grow).err();
         let aside = match (aside, cannot_grow) {
             (Some(aside), Some(why)) => Some((aside, why)),
-            (aside, _) => {
+            (None, Some(why)) => return Err(why),
+            (aside, None) => {
                 // It is locked.
                 drop(aside);
                 match self.open_to_write() {

@@ -87,16 +87,27 @@ impl Error {
     /// Is it because the disk is full or can only be read? Then it goes away by itself, once somebody sees to the disk.
     #[must_use]
     pub fn is_for_the_disk(&self) -> bool {
-        let mut causes = successors(Some(self as &(dyn std::error::Error + 'static)), |error| error.source());
-        causes.any(|cause| {
-            // Who waited for the same batch share it.
-            let cause = cause.downcast_ref::<Shared>().map_or(cause, |shared| &**shared);
-            let io = match (cause.downcast_ref::<io::Error>(), cause.downcast_ref::<redb::Error>()) {
-                (Some(io), _) | (_, Some(redb::Error::Io(io))) => Some(io.kind()),
-                _ => None,
-            };
-            matches!(cause.downcast_ref(), Some(Self::Full { .. }))
-                || matches!(io, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem))
+        use ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        self.causes().any(|cause| matches!(cause.downcast_ref(), Some(Self::Full { .. })))
+            || self.kinds().any(|kind| matches!(kind, StorageFull | QuotaExceeded | ReadOnlyFilesystem))
+    }
+
+    /// Is it because this user may not?
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.kinds().any(|kind| kind == ErrorKind::PermissionDenied)
+    }
+
+    fn causes(&self) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+        let causes = successors(Some(self as &(dyn std::error::Error + 'static)), |error| error.source());
+        // Who waited for the same batch share it.
+        causes.map(|cause| cause.downcast_ref::<Shared>().map_or(cause, |shared| &**shared))
+    }
+
+    fn kinds(&self) -> impl Iterator<Item = ErrorKind> {
+        self.causes().filter_map(|cause| match (cause.downcast_ref::<io::Error>(), cause.downcast_ref()) {
+            (Some(io), _) | (_, Some(redb::Error::Io(io))) => Some(io.kind()),
+            _ => None,
         })
     }
 }

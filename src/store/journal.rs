@@ -97,13 +97,13 @@ impl Journal {
     ) -> Result<(Self, Vec<Vec<u8>>), Unusable> {
         let Expected { epoch, needed } = expected;
         let bytes = read_all(&*file)?;
-        let is_used = bytes.iter().any(|byte| *byte != 0);
-        let n_bytes = if is_used { bytes.len() } else { n_bytes };
-        let n_used = if is_used { n_bytes } else { 0 };
         let Scanned { batches, next, last, at, unusable } = scan(&bytes, expected, n_bytes);
         if let Some(unusable) = unusable {
             return Err(unusable);
         }
+        let is_used = bytes.iter().any(|byte| *byte != 0);
+        let n_bytes = if is_used { bytes.len() } else { n_bytes };
+        let n_used = if is_used { n_bytes } else { 0 };
         let has_batches = batches.iter().any(|batch| !batch.is_empty());
         let (is_broken, block) = (false, Vec::new());
         let mut journal =

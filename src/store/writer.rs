@@ -276,6 +276,9 @@ impl Batches {
             return answer_all(batch, error);
         }
         self.refuse_new(batch);
+        if batch.is_empty() {
+            return;
+        }
         match write(&self.database, batch) {
             Ok(()) => batch.drain(..).for_each(|job| job.answer(Ok(()))),
             Err(Failed { error, must_reopen }) => {
@@ -313,8 +316,10 @@ impl Batches {
                     self.database.may_reopen()?;
                 }
                 self.reopen()?;
-                let is_of_use = self.database.is_open_to_write();
-                if is_of_use { Ok(()) } else { Err(Error::Storage("the disk cannot be written".into())) }
+                match self.database.is_open_to_write() {
+                    true => Ok(()),
+                    false => Err(Error::Storage("the disk failed and the file can only be read".into())),
+                }
             }
         }
     }
@@ -345,7 +350,10 @@ impl Batches {
     fn reopen(&mut self) -> Result<(), Error> {
         let reopened = caught(|| self.database.reopen());
         self.state = match &reopened {
-            Ok(()) => State::Recovered(Instant::now()),
+            Ok(()) => {
+                tracing::info!(takes_messages = self.database.is_open_to_write(), "the store was opened again");
+                State::Recovered(Instant::now())
+            }
             Err(error) => {
                 tracing::error!(error = %describe(error), "the store could not be opened again");
                 State::Failed(Instant::now())
