@@ -336,6 +336,35 @@ def test_store_that_cannot_be_opened_does_not_stop_the_gateway_and_is_left_alone
     assert store.read_bytes() == before, "it is left alone"
 
 
+def test_journal_that_is_gone_is_missed_after_a_kill_and_not_after_a_stop(desk, hook):
+    journal = desk.home / "frontdesk.redb.journal"
+    hook.post(direct(message_id="m1"))
+    hook.answer_to("m1")
+    assert desk.stop() == EX_OK
+    journal.unlink()
+    desk.start()
+    assert hook.post(direct(message_id="m1")).json == {"duplicate": True}
+
+    hook.post(direct(message_id="m2"))
+    hook.answer_to("m2")
+    desk.kill()
+    journal.unlink()
+    desk.launch()
+    until(lambda: desk.readyz() == 503, 30, lambda: desk.log)
+    until(lambda: desk.cli("gateway", "status").code == EX_OK, 10, lambda: desk.log)
+    said = status(desk)
+    assert "safe mode" in said and "journal" in said and "may be missing" in said and "store repair" in said
+    assert hook.post(direct(message_id="m3")).status == 503
+    assert desk.stop() == EX_OK
+    assert not journal.exists()
+    assert desk.cli("store", "check").code == EX_TEMPFAIL
+    desk.ok("store", "repair")
+    desk.start()
+    assert hook.post(direct(message_id="m1")).json == {"duplicate": True}
+    assert hook.post(direct(message_id="m3")).status == 202
+    hook.answer_to("m3")
+
+
 def test_damaged_store_is_found_and_repaired(desk, hook):
     for user in ["U1", "U2", "U3"]:
         hook.post(direct(user=user, message_id=f"m-{user}"))
