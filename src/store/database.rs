@@ -337,7 +337,8 @@ impl Database {
         // First, so that the locks of the files are free.
         (*current, *journal) = (None, None);
         let aside = self.open_aside()?;
-        let cannot_grow = self.room().and_then(may_grow).err();
+        // Whoever cannot be asked for room says more when it is opened.
+        let cannot_grow = self.room().ok().and_then(|room| may_grow(room).err());
         let aside = match (aside, cannot_grow) {
             (Some(aside), Some(why)) => Some((aside, why)),
             (None, Some(why)) => return Err(why),
@@ -390,7 +391,7 @@ impl Database {
             None => refuse_without_file(place).map(|()| None),
             Some(FORMAT) => {
                 let journal = place.journal_aside().map_err(cannot)?;
-                self.replay(&database, journal, 0)?;
+                self.replay(&database, journal, place.journal_bytes())?;
                 Ok(Some(database))
             }
             Some(found) if found > FORMAT => Err(Error::TooNew { path: path.to_owned(), found, known: FORMAT }),
