@@ -158,6 +158,11 @@ impl IntoResponse for Error {
             Self::Ambiguous(message) => (StatusCode::CONFLICT, message),
             Self::Store(error @ store::Error::Gone { .. }) => (StatusCode::NOT_FOUND, error.to_string()),
             Self::Store(error @ store::Error::Unusable { .. }) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+            Self::Store(error) if error.is_for_the_disk() => {
+                let what = "the disk is full or cannot be written; see `gateway status`, and try again when it can";
+                tracing::warn!(%error, "an admin request could not be carried out");
+                (StatusCode::SERVICE_UNAVAILABLE, format!("{error}: {what}"))
+            }
             Self::Store(error) => {
                 tracing::error!(%error, "an admin request failed");
                 (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode, header};
@@ -13,7 +12,8 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 use super::{Context, Exit, Failure};
-use crate::gateway::{short_path, socket};
+use crate::document::Variables as _;
+use crate::gateway::{short_path, socket, socket_elsewhere};
 
 /// Longest time for one command: a reload may have to wait for the disk.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -93,7 +93,7 @@ fn try_ask_within(
 ) -> Result<Option<Answer>, Failure> {
     let body = body.map(Value::to_string).unwrap_or_default();
     runtime()?.block_on(async {
-        let answer = tokio::time::timeout(timeout, exchange(&context.home, method, path, body)).await;
+        let answer = tokio::time::timeout(timeout, exchange(context, method, path, body)).await;
         answer.unwrap_or_else(|_elapsed| {
             Err(Exit::TryAgain.say("the gateway does not answer; try again, or look at its log"))
         })
@@ -140,7 +140,7 @@ pub(super) fn stream_of(
     let body = body.map(Value::to_string).unwrap_or_default();
     runtime()?.block_on(async {
         let answer = async {
-            let (response, mut connection) = tokio::time::timeout(TIMEOUT, open(&context.home, method, path, body))
+            let (response, mut connection) = tokio::time::timeout(TIMEOUT, open(context, method, path, body))
                 .await
                 .unwrap_or_else(|_elapsed| Err(Exit::TryAgain.say("the gateway does not answer; try again")))?
                 .ok_or_else(|| not_running(context))?;
@@ -176,12 +176,12 @@ type Connection = hyper::client::conn::http1::Connection<TokioIo<UnixStream>, Fu
 
 /// Sends a request; the body of the answer comes as long as the connection is driven. `None`: no gateway is running.
 async fn open(
-    home: &Path,
+    context: &Context,
     method: Method,
     path: &str,
     body: String,
 ) -> Result<Option<(Response<Incoming>, Connection)>, Failure> {
-    let Some((token, stream)) = connect(home).await? else { return Ok(None) };
+    let Some((token, stream)) = connect(context).await? else { return Ok(None) };
     let (mut sender, mut connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broke_off)?;
     let request = Request::builder()
@@ -202,8 +202,8 @@ async fn open(
     Ok(Some((response, connection)))
 }
 
-async fn exchange(home: &Path, method: Method, path: &str, body: String) -> Result<Option<Answer>, Failure> {
-    let Some((response, mut connection)) = open(home, method, path, body).await? else { return Ok(None) };
+async fn exchange(context: &Context, method: Method, path: &str, body: String) -> Result<Option<Answer>, Failure> {
+    let Some((response, mut connection)) = open(context, method, path, body).await? else { return Ok(None) };
     let (status, mut body) = (response.status(), Vec::new());
     let whole = read(response.into_body(), &mut connection, |piece| {
         body.extend_from_slice(piece);
@@ -214,9 +214,10 @@ async fn exchange(home: &Path, method: Method, path: &str, body: String) -> Resu
 }
 
 /// The admin token and the gateway's socket; `None` if nobody listens there.
-async fn connect(home: &Path) -> Result<Option<(String, UnixStream)>, Failure> {
+async fn connect(context: &Context) -> Result<Option<(String, UnixStream)>, Failure> {
+    let home = &*context.home;
     let connected = match fs::read_to_string(home.join("admin.token")) {
-        Ok(token) => UnixStream::connect(short_path(&socket(home))).await.map(|stream| (token, stream)),
+        Ok(token) => reach(context).await.map(|stream| (token, stream)),
         Err(error) => Err(error),
     };
     match connected {
@@ -226,6 +227,16 @@ async fn connect(home: &Path) -> Result<Option<(String, UnixStream)>, Failure> {
             Err(Exit::Usage.say(format!("the gateway in {home} belongs to another user; run this as its owner")))
         }
         Err(_) => Ok(None),
+    }
+}
+
+/// The socket in the home, or where it is when that could not be written.
+async fn reach(context: &Context) -> io::Result<UnixStream> {
+    let in_home = UnixStream::connect(short_path(&socket(&context.home))).await;
+    let runtime = context.variables().get("XDG_RUNTIME_DIR");
+    match (in_home, socket_elsewhere(&context.home, runtime.as_deref())) {
+        (Err(error), Some(elsewhere)) => UnixStream::connect(short_path(&elsewhere)).await.or(Err(error)),
+        (in_home, _) => in_home,
     }
 }
 

@@ -102,6 +102,9 @@ fn start_failure(error: StartError) -> Failure {
         StartError::Store(store::Error::Locked { .. }) => {
             (Exit::TryAgain, "a gateway is running in this home already; stop it, or choose another with --home DIR")
         }
+        StartError::Listen(error) if error.is_of_commands() => {
+            (Exit::Config, "see that this user may write there, or choose another home with --home DIR")
+        }
         StartError::Listen(_) => (Exit::TryAgain, "stop what listens there, or set gateway.port and gateway.bind"),
         StartError::Home(_) => {
             (Exit::Config, "make it a directory that this user may write, or choose another with --home DIR")

@@ -15,10 +15,11 @@
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::rand;
+use aws_lc_rs::{digest, rand};
 
 use crate::config;
 use crate::document::{Secret, Variables, write_whole};
@@ -118,11 +119,6 @@ impl Home {
     pub(super) fn socket(&self) -> PathBuf {
         socket(&self.path)
     }
-
-    pub(super) fn remove_socket(&self) {
-        // A socket that stays behind is replaced at the next start.
-        let _ = fs::remove_file(self.socket());
-    }
 }
 
 /// Makes the directory, if it is not there, and says where it is.
@@ -181,6 +177,17 @@ pub fn find_store(home: &Path, variables: &dyn Variables) -> PathBuf {
 #[must_use]
 pub fn socket(home: &Path) -> PathBuf {
     home.join("frontdesk.sock")
+}
+
+/// Where they do when nothing can be made in the home: in the directory of its user for sockets and the like, the value of
+/// `XDG_RUNTIME_DIR`, if there is one.
+#[must_use]
+pub fn socket_elsewhere(home: &Path, runtime: Option<&str>) -> Option<PathBuf> {
+    let runtime = Path::new(runtime?);
+    let home = fs::canonicalize(home).ok()?;
+    let digest = digest::digest(&digest::SHA256, home.as_os_str().as_bytes());
+    let name = hex(digest.as_ref().first_chunk::<8>()?);
+    runtime.is_absolute().then(|| runtime.join(format!("frontdesk-{name}.sock")))
 }
 
 fn read_or_make(path: &Path) -> Result<Vec<u8>, Error> {

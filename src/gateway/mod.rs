@@ -32,8 +32,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -51,7 +50,7 @@ use crate::store::{self, Resume, Store};
 
 pub use backup::{BackedUp, BackupError, BackupOrder, BackupStatus, RunningBackup};
 pub use deliveries::{DeliveryError, Repeat};
-pub use home::{Error as HomeError, Home, find_store, socket};
+pub use home::{Error as HomeError, Home, find_store, socket, socket_elsewhere};
 pub use import::{Import, ImportError, check_scope};
 pub use pairing::PairingError;
 pub use rekey::{Apply, Becomes, RekeyCursor, RekeyRow, Rekeyed};
@@ -68,6 +67,8 @@ use server::Server;
 const DRAIN: Duration = Duration::from_millis(1_500);
 /// Wait before a channel whose adapter panicked is started again.
 const RESTART_WAIT: Duration = Duration::from_secs(10);
+/// How soon a store that can be opened again is noticed.
+const LOOK_AT_STORE: Duration = Duration::from_secs(2);
 /// Dedupe marks are kept this long: longer than any vendor repeats an event.
 const MARKS_KEPT_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
@@ -187,8 +188,8 @@ struct Inner {
     reloading: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    /// Do the commands reach it?
-    hears_commands: AtomicBool,
+    /// Where the commands reach it, once they do.
+    socket: OnceLock<PathBuf>,
     started_at: Timestamp,
     /// The same on the clock that nobody sets.
     started_elapsed_ms: u64,
@@ -218,7 +219,7 @@ impl Gateway {
     /// Opens the home and its store, reads the configuration, listens, connects the channels and takes up
     /// what was left. With a configuration that cannot be used it starts in safe mode: no channels, but
     /// status and reload. With a store that cannot be opened it does too, and says how to mend it; a gateway that ends
-    /// would be started again and again.
+    /// would be started again and again. What is only for a disk that is full or cannot be written ends with that.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running.
@@ -245,11 +246,11 @@ impl Gateway {
             .user_agent(concat!("frontdesk/", env!("CARGO_PKG_VERSION")))
             .build()?;
         let live = match (loaded, store.why_unusable()) {
-            (Ok(_), Some(why)) => Live::safe_mode(why.to_owned(), config::salvage(home.path(), &*variables), &http),
+            (Ok(_), Some(why)) => Live::safe_mode(why, config::salvage(home.path(), &*variables), &http),
             (Ok(loaded), None) => Live::new(loaded, None, &home, &http),
             (Err(error), why) => {
                 tracing::error!(error = %error, "the configuration cannot be used: starting in safe mode");
-                let both = why.iter().map(ToString::to_string).chain([error.to_string()]).collect::<Vec<_>>();
+                let both = why.into_iter().chain([error.to_string()]).collect::<Vec<_>>();
                 Live::safe_mode(both.join("\n"), salvaged.unwrap_or_default(), &http)
             }
         };
@@ -277,7 +278,7 @@ impl Gateway {
             reloading: tokio::sync::Mutex::new(()),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
-            hears_commands: AtomicBool::new(false),
+            socket: OnceLock::new(),
             started_at,
             started_elapsed_ms,
             rekeyed: Mutex::default(),
@@ -301,11 +302,10 @@ impl Gateway {
         gateway.start_entries(&live);
         gateway.take_up(left);
         if !is_usable {
+            gateway.spawn(gateway.clone().await_store());
             return Ok(gateway);
         }
-        gateway.spawn(prune_marks(gateway.clone()));
-        gateway.spawn(gateway.clone().sweep());
-        gateway.spawn(gateway.clone().back_up_by_the_clock());
+        gateway.start_upkeep();
         let counting = gateway.clone();
         gateway.spawn(async move {
             counting.look_for_old_keys().await;
@@ -313,12 +313,62 @@ impl Gateway {
         Ok(gateway)
     }
 
-    /// Serves `app` on the local socket of the home, where the commands reach it.
+    fn start_upkeep(&self) {
+        self.spawn(prune_marks(self.clone()));
+        self.spawn(self.clone().sweep());
+        self.spawn(self.clone().back_up_by_the_clock());
+    }
+
+    /// Goes on as a start does, once the store can be opened.
+    async fn await_store(self) {
+        while self.0.store.why_unusable().is_some() {
+            tokio::select! {
+                () = self.0.stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK_AT_STORE) => {}
+            }
+        }
+        tracing::info!("the store is open: the gateway goes on");
+        self.finish_erasing().await;
+        let _one_at_a_time = self.0.reloading.lock().await;
+        let loaded = config::load(self.home(), &*self.0.variables).map_err(ReloadError::from);
+        match loaded.and_then(|loaded| self.prepare(loaded)) {
+            Ok(ready) => drop(self.swap(ready).await),
+            Err(error) => {
+                tracing::error!(%error, "the configuration cannot be used: safe mode goes on");
+                let salvaged = config::salvage(self.home(), &*self.0.variables);
+                self.0.live.store(Arc::new(Live::safe_mode(error.to_string(), salvaged, &self.0.http)));
+            }
+        }
+        self.start_upkeep();
+    }
+
+    /// Serves `app` on the local socket of the home, where the commands reach it; where nothing can be made in the home,
+    /// beside other sockets of its user.
     ///
     /// # Errors
     /// When the socket cannot be made.
     pub fn listen_local(&self, app: axum::Router) -> Result<(), StartError> {
-        Ok(server::listen_local(&self.0.home.socket(), app, self)?)
+        let in_home = self.0.home.socket();
+        let error = match server::listen_local(&in_home, app.clone(), self) {
+            Err(error) if error.is_for_the_disk() => error,
+            result => return Ok(result?),
+        };
+        let runtime = self.0.variables.get("XDG_RUNTIME_DIR");
+        if let Some(elsewhere) = socket_elsewhere(self.home(), runtime.as_deref()) {
+            tracing::warn!(%error, socket = %elsewhere.display(), "the commands reach the gateway at another place");
+            return Ok(server::listen_local(&elsewhere, app, self)?);
+        }
+        tracing::error!(%error, "no command reaches the gateway until its home can be written, or it is started with XDG_RUNTIME_DIR");
+        let gateway = self.clone();
+        self.spawn(async move {
+            while server::listen_local(&in_home, app.clone(), &gateway).is_err() {
+                tokio::select! {
+                    () = gateway.0.stop.cancelled() => return,
+                    () = tokio::time::sleep(LOOK_AT_STORE) => {}
+                }
+            }
+        });
+        Ok(())
     }
 
     /// What the commands prove themselves with.
@@ -382,7 +432,10 @@ impl Gateway {
             let n_tasks = self.0.tasks.len();
             tracing::info!(n_tasks, "some work was cut off; it is taken up at the next start");
         }
-        self.0.home.remove_socket();
+        if let Some(socket) = self.0.socket.get() {
+            // One that stays behind is replaced at the next start.
+            drop(std::fs::remove_file(socket));
+        }
     }
 
     /// The time, by its clock.
@@ -494,7 +547,11 @@ fn open_store(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Resul
     let what = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
     let fix = match &error {
         store::Error::TooNew { .. } => "install that version again, or go back with `frontdesk backup restore`",
-        store::Error::NotUpgraded { .. } => "make room on the disk and start again",
+        error if error.is_for_the_disk() => {
+            "make room on the disk, or see that it can be written; it goes on by itself"
+        }
+        store::Error::NotUpgraded { .. } => "see the log, and start again",
+        error if error.is_denied() => "see that this user may read and write it, and start again",
         store::Error::DataKey => "put the device key of this store back, or restore a backup",
         _ => {
             "stop the gateway, look with `frontdesk store check`, mend it with `frontdesk store repair` or go back with \
@@ -502,7 +559,11 @@ fn open_store(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Resul
         }
     };
     tracing::error!(error = what, "the store cannot be opened: starting in safe mode");
-    Store::unusable(path, &format!("{what}; {fix}"), wrapping_key)
+    let why = format!("{what}; {fix}");
+    if error.is_for_the_disk() {
+        return Store::awaited(path, cache_bytes, &why, wrapping_key);
+    }
+    Store::unusable(path, &why, wrapping_key)
 }
 
 /// Keeps an entry's connection, also over a bug of its adapter.

@@ -84,7 +84,7 @@ impl Gateway {
     /// Does everything that may fail, and changes nothing.
     pub(super) fn prepare(&self, loaded: Loaded) -> Result<Ready, ReloadError> {
         if let Some(why) = self.0.store.why_unusable() {
-            return Err(ReloadError::StoreUnusable(why.to_owned()));
+            return Err(ReloadError::StoreUnusable(why));
         }
         let user_home = self.0.variables.get("HOME");
         if home::store_file(self.home(), Some(&loaded.settings.session), user_home.as_deref()) != self.0.store_file {

@@ -20,7 +20,6 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
@@ -72,6 +71,21 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+}
+
+impl Error {
+    /// Is it the socket of the commands?
+    #[must_use]
+    pub fn is_of_commands(&self) -> bool {
+        matches!(self, Self::Local { .. })
+    }
+
+    /// Is it because the disk is full or can only be read?
+    pub(super) fn is_for_the_disk(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let (Self::Tcp { source, .. } | Self::Local { source, .. }) = self;
+        matches!(source.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
+    }
 }
 
 /// A listening address. Dropped, it takes no new connections; those that are open end by themselves.
@@ -129,7 +143,8 @@ pub(super) fn listen_local(path: &Path, app: Router, gateway: &Gateway) -> Resul
     }
     let listener = UnixListener::bind(short_path(path)).map_err(error)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(error)?;
-    gateway.0.hears_commands.store(true, Ordering::Release);
+    // Set once: nobody listens twice.
+    drop(gateway.0.socket.set(path.to_owned()));
     let connections = Connections::new(app, gateway, MAX_LOCAL_CONNECTIONS);
     let until = CancellationToken::new();
     gateway.spawn(async move {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -171,14 +170,14 @@ impl Gateway {
         if self.0.stop.is_cancelled() {
             return Err("stopping");
         }
-        if !self.0.hears_commands.load(Ordering::Acquire) {
-            return Err("starting");
-        }
         if self.0.live.load().safe_mode.is_some() {
             return Err("safe mode: see `gateway status`");
         }
         if self.disk_trouble().is_some() {
             return Err("the disk is full or cannot be written: see `gateway status`");
+        }
+        if self.0.socket.get().is_none() {
+            return Err("starting");
         }
         let store = self.0.store.clone();
         let write = || async move {

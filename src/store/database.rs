@@ -1,4 +1,7 @@
 //! The redb database and the journal before it: how they are opened, and opened again after the disk failed.
+//!
+//! redb writes to a file that it opens. So it first opens what lies there *aside*, with all that is written kept in memory:
+//! what cannot be used stays as it is. Where nothing can be written, what was opened aside is what is read, until it can.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,14 +9,15 @@ use std::io;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::time::{Duration, Instant};
 
 use redb::{
-    DatabaseError, Durability, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, StorageError,
-    Value, WriteTransaction,
+    DatabaseError, Durability, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend,
+    StorageError, Value, WriteTransaction,
 };
 
 use super::Error;
-use super::journal::{Journal, Unusable};
+use super::journal::{Expected, Journal};
 use super::log;
 use super::place::{Place, Room};
 use super::rewrite;
@@ -24,6 +28,9 @@ use super::versioned::Versioned;
 
 /// A longer file is not read through at every start; `store check` does it. This takes a slow card half a second.
 const MAX_VERIFIED_BYTES: u64 = 16 * 1024 * 1024;
+/// The room on the disk is looked at again after this time, or when a small part of what is kept free of new messages was
+/// written.
+const ROOM_KEPT: Duration = Duration::from_secs(1);
 
 /// An open database. After a failed write or sync redb refuses everything, as it must; a disk that was
 /// full may have room again, so the writer can ask for a fresh start with [`Self::reopen`].
@@ -31,15 +38,24 @@ pub(super) struct Database {
     place: Box<dyn Place>,
     cache_bytes: usize,
     keyring: Keyring,
-    /// Why it was never opened, and never is.
-    why_unusable: Option<String>,
+    /// Why it was never opened.
+    why_unusable: Mutex<Option<String>>,
     /// `None` while the disk does not let it be opened.
     current: RwLock<Option<redb::Database>>,
-    /// The writer's.
+    /// The writer's; `None` while the database is closed, or open to be read only.
     journal: Mutex<Option<Journal>>,
+    room: Mutex<Option<Looked>>,
     n_syncs: AtomicU64,
     /// Of those who read for long.
     replaced: Mutex<Weak<Replaced>>,
+}
+
+/// How much room there was, and how much may be less.
+#[derive(Debug, Clone, Copy)]
+struct Looked {
+    at: Instant,
+    room: Room,
+    n_written: u64,
 }
 
 /// Databases that were replaced while somebody read them: they are closed when nobody does any more.
@@ -63,6 +79,10 @@ impl Failed {
     fn journal(error: impl Into<Error>) -> Self {
         Self { error: error.into(), must_reopen: false }
     }
+
+    pub(super) fn map(self, change: impl FnOnce(Error) -> Error) -> Self {
+        Self { error: change(self.error), ..self }
+    }
 }
 
 /// When must a batch be on the disk?
@@ -82,24 +102,32 @@ impl Database {
         Ok(database)
     }
 
-    /// One that is never opened: what lies there stays as it is.
-    pub(super) fn unusable(place: impl Place + 'static, keyring: Keyring, why: String) -> Self {
-        Self::closed(place, 0, keyring, Some(why))
+    /// One that could not be opened; until [`Self::reopen`], what lies there stays as it is.
+    pub(super) fn unusable(place: impl Place + 'static, cache_bytes: usize, keyring: Keyring, why: String) -> Self {
+        Self::closed(place, cache_bytes, keyring, Some(why))
     }
 
     fn closed(place: impl Place + 'static, cache_bytes: usize, keyring: Keyring, why_unusable: Option<String>) -> Self {
-        let (current, journal, n_syncs) = (RwLock::new(None), Mutex::new(None), AtomicU64::new(0));
-        let replaced = Mutex::default();
-        Self { place: Box::new(place), cache_bytes, keyring, why_unusable, current, journal, n_syncs, replaced }
+        Self {
+            place: Box::new(place),
+            cache_bytes,
+            keyring,
+            why_unusable: Mutex::new(why_unusable),
+            current: RwLock::new(None),
+            journal: Mutex::new(None),
+            room: Mutex::new(None),
+            n_syncs: AtomicU64::new(0),
+            replaced: Mutex::default(),
+        }
     }
 
-    pub(super) fn why_unusable(&self) -> Option<&str> {
-        self.why_unusable.as_deref()
+    pub(super) fn why_unusable(&self) -> Option<String> {
+        self.why_unusable.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn not_open(&self) -> Error {
-        match &self.why_unusable {
-            Some(why) => Error::Unusable { why: why.clone() },
+        match self.why_unusable() {
+            Some(why) => Error::Unusable { why },
             None => Error::Storage("the disk failed and the file could not be opened again".into()),
         }
     }
@@ -164,11 +192,20 @@ impl Database {
             return transaction.abort().map_err(Failed::database);
         }
         tables.put_new_keys().map_err(Failed::database)?;
-        if journal.is_broken() || !journal.has_room_for(&tables.log) {
-            begin_epoch(&mut tables, journal.next_epoch()).map_err(Failed::database)?;
+        self.note_written(tables.log.bytes().len());
+        if journal.is_broken() || !journal.is_needed() || !journal.has_room_for(&tables.log) {
+            // It writes a lot, and somebody else may have too.
+            let room = self.room().map_err(Failed::journal)?;
+            may_grow(room).map_err(Failed::journal)?;
+            if !journal.is_needed() {
+                // From now on it is missed, so it must be there.
+                journal.mark().map_err(Failed::journal)?;
+            }
+            let next = journal.next(false);
+            expect(&mut tables, next).map_err(Failed::database)?;
             drop(tables);
             self.commit(transaction).map_err(Failed::database)?;
-            journal.restart();
+            journal.restart(next);
             // It is on the disk already. Otherwise the next write comes upon the failure.
             if let Err(error) = journal.mark() {
                 tracing::warn!(%error, "the store's journal could not be written");
@@ -187,19 +224,33 @@ impl Database {
 
     /// Is there room for what redb writes?
     fn may_grow(&self) -> Result<(), Error> {
-        let room = self.place.room()?;
-        if room.is_read_only {
-            return Err(Error::Storage("the file system has become read-only".into()));
-        }
-        if room.available_bytes < room.reserve_bytes() / 4 {
-            return Err(room.full());
-        }
-        Ok(())
+        may_grow(self.recent_room()?)
     }
 
     /// How much room is left where the store lies.
     pub(super) fn room(&self) -> Result<Room, Error> {
-        Ok(self.place.room()?)
+        let room = self.place.room()?;
+        let looked = Looked { at: Instant::now(), room, n_written: 0 };
+        *self.room.lock().unwrap_or_else(PoisonError::into_inner) = Some(looked);
+        Ok(room)
+    }
+
+    /// As it was a moment ago, and not much was written since; what was too little then is looked at again.
+    pub(super) fn recent_room(&self) -> Result<Room, Error> {
+        let looked = *self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_recent =
+            |looked: &Looked| looked.at.elapsed() < ROOM_KEPT && looked.n_written < looked.room.reserve_bytes() / 16;
+        match looked.filter(is_recent).map(|looked| looked.room) {
+            Some(room) if !room.is_full() && !room.is_read_only => Ok(room),
+            _ => self.room(),
+        }
+    }
+
+    fn note_written(&self, n_bytes: usize) {
+        let mut looked = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(looked) = &mut *looked {
+            looked.n_written = looked.n_written.saturating_add(u64::try_from(n_bytes).unwrap_or(u64::MAX));
+        }
     }
 
     /// Removes files of earlier formats that were kept before this time, in milliseconds since 1970.
@@ -220,19 +271,30 @@ impl Database {
         self.journal().as_ref().is_none_or(Journal::is_synced)
     }
 
-    /// Brings the database up to the journal.
-    pub(super) fn checkpoint(&self) -> Result<(), Error> {
+    /// Brings the database up to the journal, which the file does not need any more when it is closed then.
+    pub(super) fn finish(&self) -> Result<(), Error> {
+        let is_open = self.journal().is_some();
+        // Nothing was written to it since it was opened to be read.
+        if is_open { self.checkpoint(true).map_err(|failed| failed.error) } else { Ok(()) }
+    }
+
+    fn checkpoint(&self, is_last: bool) -> Result<(), Failed> {
         let mut journal = self.journal();
-        let journal = journal.as_mut().ok_or_else(|| self.not_open())?;
-        if journal.is_empty() {
+        let journal = journal.as_mut().ok_or_else(|| self.not_open()).map_err(Failed::database)?;
+        if journal.is_empty() && !(is_last && journal.is_needed()) {
             return Ok(());
         }
-        self.may_grow()?;
+        may_grow(self.room().map_err(Failed::journal)?).map_err(Failed::journal)?;
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        let transaction = current.as_ref().ok_or_else(|| self.not_open())?.begin_write()?;
-        begin_epoch(&mut Tables::open(&transaction, &self.keyring)?, journal.next_epoch())?;
-        self.commit(transaction)?;
-        journal.restart();
+        let database = current.as_ref().ok_or_else(|| self.not_open()).map_err(Failed::database)?;
+        let next = journal.next(is_last);
+        let commit = || {
+            let transaction = database.begin_write()?;
+            expect(&mut Tables::open(&transaction, &self.keyring)?, next)?;
+            self.commit(transaction)
+        };
+        commit().map_err(Failed::database)?;
+        journal.restart(next);
         Ok(())
     }
 
@@ -260,26 +322,107 @@ impl Database {
         self.n_syncs.load(Ordering::Relaxed)
     }
 
-    /// Closes it, opens it and repairs what a failure left.
+    /// Closes it, opens it and repairs what a failure left. Where nothing can be written it is open to be read.
     pub(super) fn reopen(&self) -> Result<(), Error> {
+        self.reopen_as_it_is().map_err(|error| match error {
+            // What redb says is not for people.
+            Error::Storage(source) if is_damage(&*source) => damaged(&self.place.name(), &source),
+            error => error,
+        })
+    }
+
+    fn reopen_as_it_is(&self) -> Result<(), Error> {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         let mut journal = self.journal();
         // First, so that the locks of the files are free.
         (*current, *journal) = (None, None);
-        self.keyring.load(Vec::new(), BTreeSet::new())?;
-        let database = open_checked(&*self.place, self.cache_bytes, &self.keyring)?;
-        *journal = Some(self.replay(&database)?);
-        load_keys(&self.keyring, &database.begin_read()?)?;
-        *current = Some(database);
+        let aside = self.open_aside()?;
+        // Whoever cannot be asked for room says more when it is opened.
+        let cannot_grow = self.room().ok().and_then(|room| may_grow(room).err());
+        let aside = match (aside, cannot_grow) {
+            (Some(aside), Some(why)) => Some((aside, why)),
+            (None, Some(why)) => return Err(why),
+            (aside, None) => {
+                // It is locked.
+                drop(aside);
+                match self.open_to_write() {
+                    Ok((database, replayed)) => {
+                        (*current, *journal) = (Some(database), Some(replayed));
+                        None
+                    }
+                    Err(why) if why.is_for_the_disk() => match self.open_aside()? {
+                        Some(aside) => Some((aside, why)),
+                        None => return Err(why),
+                    },
+                    Err(why) => return Err(why),
+                }
+            }
+        };
+        if let Some((aside, why)) = aside {
+            tracing::warn!(%why, "the store is open to be read only");
+            *current = Some(aside);
+        }
+        *self.why_unusable.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(())
     }
 
-    /// Brings the database up to what the journal holds. Nothing of it is written: it is in the journal.
-    fn replay(&self, database: &redb::Database) -> Result<Journal, Error> {
-        let cannot = |source: Unusable| cannot_open(&self.place.name(), source);
-        let file = self.place.journal().map_err(|source| cannot(source.into()))?;
-        let epoch = number(&database.begin_read()?, Number::Epoch)?;
-        let (journal, batches) = Journal::open(file, epoch, self.place.journal_bytes()).map_err(cannot)?;
+    /// Opens what lies there, with what its journal adds, and writes nothing; `None`: there is nothing, or it is of an
+    /// earlier format. What fails here leaves every byte where it is.
+    fn open_aside(&self) -> Result<Option<redb::Database>, Error> {
+        let place = &*self.place;
+        let path = &*place.name();
+        let cannot = |source| cannot_open(path, source);
+        let n_bytes = place.n_bytes().map_err(cannot)?;
+        if n_bytes == 0 {
+            refuse_without_file(place)?;
+            return Ok(None);
+        }
+        let mut redb = builder(path, self.cache_bytes);
+        redb.set_check_integrity_on_open(n_bytes <= MAX_VERIFIED_BYTES);
+        let database = match place.open_aside(&redb) {
+            // Perhaps it never became one; whoever opens it to write to it sees to it.
+            Err(DatabaseError::Storage(StorageError::Io(source))) if source.kind() == io::ErrorKind::InvalidData => {
+                refuse_without_file(place)?;
+                return Ok(None);
+            }
+            database => database.map_err(|source| explain(path, source))?,
+        };
+        match format(path, &database)? {
+            None => refuse_without_file(place).map(|()| None),
+            Some(FORMAT) => {
+                let journal = place.journal_aside().map_err(cannot)?;
+                self.replay(&database, journal, place.journal_bytes())?;
+                Ok(Some(database))
+            }
+            Some(found) if found > FORMAT => Err(Error::TooNew { path: path.to_owned(), found, known: FORMAT }),
+            Some(_) => Ok(None),
+        }
+    }
+
+    fn open_to_write(&self) -> Result<(redb::Database, Journal), Error> {
+        // What it had before does not count, also while the format is changed.
+        self.keyring.load(Vec::new(), BTreeSet::new())?;
+        let database = open_checked(&*self.place, self.cache_bytes, &self.keyring)?;
+        let cannot = |source| cannot_open(&self.place.name(), source);
+        let journal = self.place.journal().map_err(cannot)?;
+        let journal = self.replay(&database, journal, self.place.journal_bytes())?;
+        // Its name in the directory must survive too.
+        self.place.sync().map_err(cannot)?;
+        Ok((database, journal))
+    }
+
+    /// Brings the database up to what the journal holds, and the keys with it. Nothing of it is written: it is in the
+    /// journal, which gets `n_bytes` if it is new.
+    fn replay(
+        &self,
+        database: &redb::Database,
+        file: Box<dyn StorageBackend>,
+        n_bytes: usize,
+    ) -> Result<Journal, Error> {
+        let expected = expected(&database.begin_read()?)?;
+        let opened = Journal::open(file, expected, n_bytes);
+        let (journal, batches) = opened.map_err(|source| cannot_open(&self.place.name(), source))?;
+        self.keyring.load(Vec::new(), BTreeSet::new())?;
         if !batches.is_empty() {
             let mut transaction = database.begin_write()?;
             {
@@ -290,10 +433,9 @@ impl Database {
             }
             set_durability(&mut transaction, Durability::None)?;
             transaction.commit()?;
-            tracing::info!(n_batches = batches.len(), "what was written last is taken from the store's journal");
+            tracing::debug!(n_batches = batches.len(), "what was written last is taken from the store's journal");
         }
-        // Its name in the directory must survive too.
-        self.place.sync().map_err(|source| cannot(source.into()))?;
+        load_keys(&self.keyring, &database.begin_read()?)?;
         Ok(journal)
     }
 
@@ -308,15 +450,35 @@ impl Database {
         self.current.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
+    /// Is it open to be written to? Otherwise it must be opened again, which is of use once [`Self::may_reopen`].
+    pub(super) fn is_open_to_write(&self) -> bool {
+        self.journal().is_some()
+    }
+
+    /// Is there a reason to believe that it can be opened to be written to?
+    pub(super) fn may_reopen(&self) -> Result<(), Error> {
+        may_grow(self.room()?)
+    }
+
     /// Puts a new database, into which `copy` writes durably, in the place of this one. Nothing may be written
     /// meanwhile. After an error this one is in use as before, unless the disk failed in the last step. The journal
     /// holds nothing of what was before.
     pub(super) fn replace<T>(
         &self,
         copy: impl FnOnce(&ReadTransaction, &redb::Database) -> Result<T, Error>,
+    ) -> Result<T, Failed> {
+        self.checkpoint(false)?;
+        match self.journal().as_mut() {
+            Some(journal) => journal.wipe().map_err(Failed::journal)?,
+            None => return Err(Failed::database(self.not_open())),
+        }
+        self.replace_by(copy).map_err(|error| Failed { error, must_reopen: !self.is_open() })
+    }
+
+    fn replace_by<T>(
+        &self,
+        copy: impl FnOnce(&ReadTransaction, &redb::Database) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.checkpoint()?;
-        self.journal().as_mut().ok_or_else(|| self.not_open())?.wipe()?;
         let copied = put_copy(&*self.place, self.cache_bytes, |new| {
             let copied = copy(&*self.read()?, new)?;
             // What is to be gone is in the file of an earlier format too.
@@ -367,12 +529,33 @@ fn load_keys(keyring: &Keyring, transaction: &ReadTransaction) -> Result<(), Err
     keyring.load(stored.collect::<Result<_, _>>()?, erasing.collect::<Result<_, _>>()?)
 }
 
-/// The database has all records of the epochs before this one.
+/// The database begins with this epoch, and needs no journal.
 pub(super) fn begin_epoch(tables: &mut Tables<'_>, epoch: u64) -> Result<(), Error> {
-    tables.numbers.put(&mut tables.log, &Number::Epoch.name(), Some(&epoch))
+    expect(tables, Expected { epoch, needed: 0 })
 }
 
-pub(super) fn number(view: &ReadTransaction, number: Number) -> Result<u64, Error> {
+/// The database has all records of the epochs before this one.
+fn expect(tables: &mut Tables<'_>, Expected { epoch, needed }: Expected) -> Result<(), Error> {
+    tables.numbers.put(&mut tables.log, &Number::Epoch.name(), Some(&epoch))?;
+    tables.numbers.put(&mut tables.log, &Number::Journal.name(), Some(&needed))
+}
+
+/// What the database says about its journal.
+pub(super) fn expected(view: &ReadTransaction) -> Result<Expected, Error> {
+    Ok(Expected { epoch: number(view, Number::Epoch)?, needed: number(view, Number::Journal)? })
+}
+
+fn may_grow(room: Room) -> Result<(), Error> {
+    if room.is_read_only {
+        return Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "the file system can only be read").into());
+    }
+    if room.available_bytes < room.reserve_bytes() / 4 {
+        return Err(room.full());
+    }
+    Ok(())
+}
+
+fn number(view: &ReadTransaction, number: Number) -> Result<u64, Error> {
     Ok(view.open_table(NUMBERS.definition)?.get(number.name())?.map_or(0, |value| value.value()))
 }
 
@@ -544,7 +727,7 @@ fn upgrade(
 fn refuse_without_file(place: &dyn Place) -> Result<(), Error> {
     let name = place.name();
     let cannot = |source| cannot_open(&name, source);
-    let file = place.journal().map_err(cannot)?;
+    let file = place.journal_aside().map_err(cannot)?;
     if Journal::is_used(&*file).map_err(cannot)? {
         return Err(cannot_open(
             &name,
@@ -573,13 +756,32 @@ fn cannot_open(path: &str, source: impl Into<Box<dyn std::error::Error + Send + 
     Error::Open { path: path.to_owned(), source: source.into() }
 }
 
+/// Is the file not what redb wrote?
+fn is_damage(error: &(dyn std::error::Error + 'static)) -> bool {
+    match error.downcast_ref() {
+        Some(redb::Error::Io(source)) => source.kind() == io::ErrorKind::UnexpectedEof,
+        Some(redb::Error::PreviousIo | redb::Error::DatabaseClosed | redb::Error::LockPoisoned(_)) | None => false,
+        Some(_) => true,
+    }
+}
+
+/// One that cannot be opened for what is in it. `detail` is for whoever looks into redb.
+pub(super) fn damaged(path: &str, detail: &dyn fmt::Display) -> Error {
+    tracing::error!(path, %detail, "what is in the store's file cannot be read");
+    cannot_open(path, "the file is damaged or cut off: not all of it is what was written")
+}
+
 pub(super) fn explain(path: &str, error: DatabaseError) -> Error {
     match error {
         DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
             Error::Locked { path: path.to_owned() }
         }
+        DatabaseError::Storage(StorageError::Io(source)) if source.kind() == io::ErrorKind::UnexpectedEof => {
+            damaged(path, &source)
+        }
         DatabaseError::Storage(StorageError::Io(source)) => cannot_open(path, source),
+        DatabaseError::Storage(source @ StorageError::Corrupted(_)) => damaged(path, &source),
         DatabaseError::Storage(source) => source.into(),
-        error => cannot_open(path, error),
+        error => damaged(path, &error),
     }
 }

@@ -1,5 +1,9 @@
 //! What can go wrong in the store, and how redb's errors become it.
 
+use std::io::{self, ErrorKind};
+use std::iter::successors;
+use std::sync::Arc;
+
 /// What went wrong, and so what the caller should do.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the fields are")]
@@ -66,7 +70,7 @@ pub enum Error {
         reserve_bytes / 1_000_000
     )]
     Full { available_bytes: u64, reserve_bytes: u64 },
-    /// The file could not be opened when the gateway started: mend it, and start again.
+    /// The file could not be opened when the gateway started: mend it, and start again, unless it is for the disk.
     #[error("the store cannot be used: {why}")]
     Unusable { why: String },
     /// Too many writes wait, or the tenant is just being erased: say so to whoever sent the message.
@@ -75,6 +79,37 @@ pub enum Error {
     /// The writer is gone; the process is shutting down.
     #[error("the store is closed")]
     Closed,
+}
+
+type Shared = Arc<dyn std::error::Error + Send + Sync>;
+
+impl Error {
+    /// Is it because the disk is full or can only be read? Then it goes away by itself, once somebody sees to the disk.
+    #[must_use]
+    pub fn is_for_the_disk(&self) -> bool {
+        use ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        self.causes().any(|cause| matches!(cause.downcast_ref(), Some(Self::Full { .. })))
+            || self.kinds().any(|kind| matches!(kind, StorageFull | QuotaExceeded | ReadOnlyFilesystem))
+    }
+
+    /// Is it because this user may not?
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.kinds().any(|kind| kind == ErrorKind::PermissionDenied)
+    }
+
+    fn causes(&self) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+        let causes = successors(Some(self as &(dyn std::error::Error + 'static)), |error| error.source());
+        // Who waited for the same batch share it.
+        causes.map(|cause| cause.downcast_ref::<Shared>().map_or(cause, |shared| &**shared))
+    }
+
+    fn kinds(&self) -> impl Iterator<Item = ErrorKind> {
+        self.causes().filter_map(|cause| match (cause.downcast_ref::<io::Error>(), cause.downcast_ref()) {
+            (Some(io), _) | (_, Some(redb::Error::Io(io))) => Some(io.kind()),
+            _ => None,
+        })
+    }
 }
 
 macro_rules! storage_from {
@@ -87,8 +122,8 @@ macro_rules! storage_from {
     };
 }
 
-impl From<std::io::Error> for Error {
-    fn from(source: std::io::Error) -> Self {
+impl From<io::Error> for Error {
+    fn from(source: io::Error) -> Self {
         Self::Storage(Box::new(source))
     }
 }

@@ -13,6 +13,9 @@
 //! of the batch (each eight bytes, little-endian), and the batch as `log` writes it. The database knows the epoch whose
 //! records it has yet to see: a checkpoint takes in those of one and begins the next, so records that are left from
 //! before count for nothing. Nor does one that was written behind a record which a power cut has taken.
+//!
+//! The database also says from which epoch on the journal has a record, if it needs one: then a journal that was removed,
+//! emptied or exchanged is missed. A database that was closed needs none, and may be moved without it.
 
 use std::io;
 
@@ -28,14 +31,25 @@ const HEAD_BYTES: usize = 2 * DIGEST_BYTES + 4 * 8;
 
 type Digest = [u8; DIGEST_BYTES];
 
-/// A database that is older than its journal by fewer checkpoints than this was put in the place of a later one.
+/// Epochs that are fewer apart than this are of one store: the first one of each is random.
 const MAX_EPOCHS_AHEAD: u64 = 1 << 32;
+
+/// What a database says about its journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Expected {
+    /// It waits for the records of this epoch.
+    pub(super) epoch: u64,
+    /// The journal has a record of this epoch or of a later one; 0: it need not be there.
+    pub(super) needed: u64,
+}
 
 /// The open journal.
 pub(super) struct Journal {
     file: Box<dyn StorageBackend>,
     n_bytes: usize,
     epoch: u64,
+    /// What the database says, see [`Expected::needed`].
+    needed: u64,
     /// Number of the next record.
     next: u64,
     /// Of the record before it.
@@ -64,29 +78,36 @@ pub(super) enum Unusable {
     /// The database was put back.
     #[error("the journal belongs to a later state of the store: the store's file was replaced by an older one")]
     Later,
+    /// The database needs one.
+    #[error(
+        "the store was not closed when it was last used, and the journal that belongs to it is gone, cut off, empty or \
+         another store's: messages and answers that were acknowledged last may be missing; put the journal back beside \
+         it, or accept the loss with `frontdesk store repair`"
+    )]
+    Missing,
 }
 
 impl Journal {
-    /// Opens a journal, of `n_bytes` if it is new, for a database that waits for the records of `epoch`. Returns the
-    /// batches that it must see, oldest first.
+    /// Opens a journal, of `n_bytes` if it is new, for a database that expects this of it. Returns the batches that it
+    /// must see, oldest first.
     pub(super) fn open(
         file: Box<dyn StorageBackend>,
-        epoch: u64,
+        expected: Expected,
         n_bytes: usize,
     ) -> Result<(Self, Vec<Vec<u8>>), Unusable> {
-        let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
-        file.read(0, &mut bytes)?;
-        let is_used = bytes.iter().any(|byte| *byte != 0);
-        let n_bytes = if is_used { bytes.len() } else { n_bytes };
-        let n_used = if is_used { n_bytes } else { 0 };
-        let Scanned { batches, next, last, at, unusable } = scan(&bytes, epoch);
+        let Expected { epoch, needed } = expected;
+        let bytes = read_all(&*file)?;
+        let Scanned { batches, next, last, at, unusable } = scan(&bytes, expected, n_bytes);
         if let Some(unusable) = unusable {
             return Err(unusable);
         }
+        let is_used = bytes.iter().any(|byte| *byte != 0);
+        let n_bytes = if is_used { bytes.len() } else { n_bytes };
+        let n_used = if is_used { n_bytes } else { 0 };
         let has_batches = batches.iter().any(|batch| !batch.is_empty());
         let (is_broken, block) = (false, Vec::new());
         let mut journal =
-            Self { file, n_bytes, epoch, next, last, at, n_synced: 0, n_used, is_broken, has_batches, block };
+            Self { file, n_bytes, epoch, needed, next, last, at, n_synced: 0, n_used, is_broken, has_batches, block };
         let was = bytes.len();
         if was < n_bytes {
             journal.file.set_len(u64::try_from(n_bytes).map_err(io::Error::other)?)?;
@@ -101,23 +122,33 @@ impl Journal {
 
     /// Has anything ever been written to it?
     pub(super) fn is_used(file: &dyn StorageBackend) -> io::Result<bool> {
-        let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
-        file.read(0, &mut bytes)?;
-        let mut records = (0..bytes.len()).step_by(BLOCK_BYTES).filter_map(|at| bytes.get(at..).and_then(Record::read));
-        Ok(records.next().is_some())
+        Ok(records(&read_all(file)?).next().is_some())
     }
 
-    /// The batches up to where it cannot be used, and why it cannot. Nothing is changed.
-    pub(super) fn salvage(file: &dyn StorageBackend, epoch: u64) -> io::Result<(Vec<Vec<u8>>, Option<Unusable>)> {
-        let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
-        file.read(0, &mut bytes)?;
-        let Scanned { batches, unusable, .. } = scan(&bytes, epoch);
+    /// The batches up to where one that should have `n_bytes` cannot be used, and why it cannot. Nothing is changed.
+    pub(super) fn salvage(
+        file: &dyn StorageBackend,
+        expected: Expected,
+        n_bytes: usize,
+    ) -> io::Result<(Vec<Vec<u8>>, Option<Unusable>)> {
+        let Scanned { batches, unusable, .. } = scan(&read_all(file)?, expected, n_bytes);
         Ok((batches, unusable))
     }
 
-    /// The epoch that the next checkpoint begins.
-    pub(super) fn next_epoch(&self) -> u64 {
-        self.epoch.wrapping_add(1)
+    /// What the database is to expect after the next checkpoint, or after the last one before it is closed.
+    pub(super) fn next(&self, is_last: bool) -> Expected {
+        let needed = match self.n_synced {
+            _ if is_last => 0,
+            0 => self.needed,
+            // The first record of this epoch is on the disk.
+            1.. => self.epoch,
+        };
+        Expected { epoch: self.epoch.wrapping_add(1), needed }
+    }
+
+    /// Does the database know that it needs this journal? Otherwise nobody may be told of a batch that is only in here.
+    pub(super) fn is_needed(&self) -> bool {
+        self.needed != 0
     }
 
     /// Has anything been written since the last checkpoint?
@@ -158,16 +189,20 @@ impl Journal {
         Ok(())
     }
 
-    /// The database has everything, and knows it.
-    pub(super) fn restart(&mut self) {
-        (self.epoch, self.next, self.at, self.n_synced) = (self.next_epoch(), 1, 0, 0);
+    /// The database has everything, and expects this now.
+    pub(super) fn restart(&mut self, expected: Expected) {
+        (self.epoch, self.needed) = (expected.epoch, expected.needed);
+        (self.next, self.at, self.n_synced) = (1, 0, 0);
         (self.last, self.is_broken, self.has_batches) = (Digest::default(), false, false);
     }
 
-    /// Notes that an epoch has begun whose first batch the database alone has. Should that lose it, it is known.
+    /// Notes that an epoch has begun whose first batch the database alone has, if nothing of it is noted. Should one of
+    /// both be lost, it is known.
     pub(super) fn mark(&mut self) -> io::Result<()> {
-        self.append(&Log::default())?;
-        self.sync()
+        if self.next == 1 {
+            self.append(&Log::default())?;
+        }
+        if self.is_synced() { Ok(()) } else { self.sync() }
     }
 
     /// Did a write or a sync fail since the last checkpoint? Then nobody knows what is on the disk, and a checkpoint
@@ -182,8 +217,11 @@ impl Journal {
         self.file.sync_data()
     }
 
-    /// Overwrites what is left from before the last checkpoint.
+    /// Overwrites what is left from before the last checkpoint, but for what the database needs.
     pub(super) fn wipe(&mut self) -> io::Result<()> {
+        if self.is_needed() {
+            self.mark()?;
+        }
         zero(&*self.file, self.at, self.n_used)?;
         self.file.sync_data()?;
         (self.n_used, self.n_synced) = (self.at, self.next - 1);
@@ -205,8 +243,14 @@ struct Scanned {
     unusable: Option<Unusable>,
 }
 
-fn scan(bytes: &[u8], epoch: u64) -> Scanned {
+fn scan(bytes: &[u8], expected: Expected, n_bytes: usize) -> Scanned {
+    let Expected { epoch, needed } = expected;
     let mut scanned = Scanned { batches: Vec::new(), next: 1, last: Digest::default(), at: 0, unusable: None };
+    let is_there = || records(bytes).any(|record| is_ahead(record.epoch, needed));
+    // A later version whose journals are longer must know how long this one's are.
+    if needed != 0 && (bytes.len() < n_bytes || !is_there()) {
+        scanned.unusable = Some(Unusable::Missing);
+    }
     loop {
         let rest = bytes.get(scanned.at..).unwrap_or_default();
         match Record::read(rest) {
@@ -216,7 +260,8 @@ fn scan(bytes: &[u8], epoch: u64) -> Scanned {
                 scanned.at += record.n_bytes();
             }
             _ => {
-                scanned.unusable = check_behind(rest, epoch, scanned.next).err();
+                let behind = check_behind(rest, epoch, scanned.next).err();
+                scanned.unusable = behind.or(scanned.unusable);
                 return scanned;
             }
         }
@@ -225,16 +270,31 @@ fn scan(bytes: &[u8], epoch: u64) -> Scanned {
 
 /// Whatever stands where record `number` should: was it ever synced?
 fn check_behind(bytes: &[u8], epoch: u64, number: u64) -> Result<(), Unusable> {
-    for block in (0..bytes.len()).step_by(BLOCK_BYTES) {
-        let Some(record) = bytes.get(block..).and_then(Record::read) else { continue };
+    for record in records(bytes) {
         if record.epoch == epoch && record.n_synced >= number {
             return Err(Unusable::Damaged { record: number });
         }
-        if number == 1 && (1..MAX_EPOCHS_AHEAD).contains(&record.epoch.wrapping_sub(epoch)) {
+        if number == 1 && record.epoch != epoch && is_ahead(record.epoch, epoch) {
             return Err(Unusable::Later);
         }
     }
     Ok(())
+}
+
+/// Is it this epoch, or a later one of the same store?
+fn is_ahead(epoch: u64, of: u64) -> bool {
+    epoch.wrapping_sub(of) < MAX_EPOCHS_AHEAD
+}
+
+/// All that are whole, whatever their epoch.
+fn records(bytes: &[u8]) -> impl Iterator<Item = Record<'_>> {
+    (0..bytes.len()).step_by(BLOCK_BYTES).filter_map(|at| bytes.get(at..).and_then(Record::read))
+}
+
+fn read_all(file: &dyn StorageBackend) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+    file.read(0, &mut bytes)?;
+    Ok(bytes)
 }
 
 struct Record<'r> {
@@ -325,6 +385,11 @@ mod tests {
 
     const N_BYTES: usize = 64 * BLOCK_BYTES;
 
+    /// Of a database that needs no journal.
+    fn waits_for(epoch: u64) -> Expected {
+        Expected { epoch, needed: 0 }
+    }
+
     fn log(n: usize) -> Log {
         let mut log = Log::default();
         log.put(1, b"key", &vec![7; n]);
@@ -334,7 +399,7 @@ mod tests {
     /// A file with these batches; those whose flag is set were followed by a sync.
     fn journal(epoch: u64, batches: &[(usize, bool)]) -> Vec<u8> {
         let file = InMemoryBackend::new();
-        let mut journal = Journal::open(Box::new(file), epoch, N_BYTES).unwrap().0;
+        let mut journal = Journal::open(Box::new(file), waits_for(epoch), N_BYTES).unwrap().0;
         for (n, is_synced) in batches {
             assert!(journal.has_room_for(&log(*n)));
             journal.append(&log(*n)).unwrap();
@@ -355,7 +420,7 @@ mod tests {
         let file = InMemoryBackend::new();
         file.set_len(bytes.len() as u64).unwrap();
         file.write(0, bytes).unwrap();
-        Journal::open(Box::new(file), epoch, N_BYTES).map(|(_, batches)| batches)
+        Journal::open(Box::new(file), waits_for(epoch), N_BYTES).map(|(_, batches)| batches)
     }
 
     fn batches(sizes: &[usize]) -> Vec<Vec<u8>> {
@@ -403,7 +468,7 @@ mod tests {
         let file = InMemoryBackend::new();
         file.set_len(bytes.len() as u64).unwrap();
         file.write(0, &bytes).unwrap();
-        let (mut journal, found) = Journal::open(Box::new(file), 7, N_BYTES).unwrap();
+        let (mut journal, found) = Journal::open(Box::new(file), waits_for(7), N_BYTES).unwrap();
         assert_eq!(found, batches(&[10, 20]));
         journal.append(&log(50)).unwrap();
         assert_eq!(read(&contents(&journal), 7).unwrap(), batches(&[10, 20, 50]));
@@ -414,9 +479,9 @@ mod tests {
 
     #[test]
     fn a_mark_is_no_batch_and_shows_that_the_epoch_has_begun() {
-        let mut journal = Journal::open(Box::new(InMemoryBackend::new()), 6, N_BYTES).unwrap().0;
+        let mut journal = Journal::open(Box::new(InMemoryBackend::new()), waits_for(6), N_BYTES).unwrap().0;
         journal.append(&log(10)).unwrap();
-        journal.restart();
+        journal.restart(journal.next(false));
         journal.mark().unwrap();
         assert!(journal.is_empty());
         assert_eq!(read(&contents(&journal), 7).unwrap(), [b""]);
@@ -424,21 +489,60 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_needed_is_missed() {
+        let expects = |bytes: &[u8], needed| {
+            let file = InMemoryBackend::new();
+            file.set_len(bytes.len() as u64).unwrap();
+            file.write(0, bytes).unwrap();
+            Journal::open(Box::new(file), Expected { epoch: 9, needed }, N_BYTES).map(|(_, batches)| batches.len())
+        };
+        // As after a checkpoint whose mark was not written.
+        let before = journal(8, &[(10, true)]);
+        assert_eq!(expects(&before, 8).unwrap(), 0);
+        assert_eq!(expects(&journal(9, &[(10, true)]), 8).unwrap(), 1);
+        assert_eq!(expects(&[], 0).unwrap(), 0);
+        for bytes in [&[][..], &vec![0; N_BYTES], &journal(7, &[(10, true)]), &journal(1 << 60, &[(10, true)])] {
+            assert!(matches!(expects(bytes, 8), Err(Unusable::Missing)));
+        }
+        let cut_off = &journal(9, &[(10, true), (10, true)])[..BLOCK_BYTES];
+        assert!(matches!(expects(cut_off, 8), Err(Unusable::Missing)));
+    }
+
+    #[test]
+    fn wiped_it_is_still_there_for_a_database_that_needs_it() {
+        let mut journal = Journal::open(Box::new(InMemoryBackend::new()), waits_for(7), N_BYTES).unwrap().0;
+        assert!(!journal.is_needed());
+        journal.mark().unwrap();
+        for _ in 0..3 {
+            journal.restart(journal.next(false));
+            let expected = Expected { epoch: journal.epoch, needed: journal.epoch - 1 };
+            assert!(journal.is_needed());
+            journal.wipe().unwrap();
+            let file = InMemoryBackend::new();
+            file.set_len(N_BYTES as u64).unwrap();
+            file.write(0, &contents(&journal)).unwrap();
+            Journal::open(Box::new(file), expected, N_BYTES).unwrap();
+        }
+        journal.restart(journal.next(true));
+        assert!(!journal.is_needed());
+    }
+
+    #[test]
     fn it_is_full_when_the_next_one_does_not_fit() {
-        let mut journal = Journal::open(Box::new(InMemoryBackend::new()), 1, 3 * BLOCK_BYTES).unwrap().0;
+        let mut journal = Journal::open(Box::new(InMemoryBackend::new()), waits_for(1), 3 * BLOCK_BYTES).unwrap().0;
         journal.append(&log(BLOCK_BYTES)).unwrap();
         assert!(journal.has_room_for(&log(BLOCK_BYTES / 2)));
         assert!(!journal.has_room_for(&log(BLOCK_BYTES)));
-        journal.restart();
+        journal.restart(journal.next(false));
         assert!(journal.is_empty() && journal.has_room_for(&log(BLOCK_BYTES)));
     }
 
     #[test]
     fn wiped_it_holds_nothing_of_before() {
-        let mut journal = Journal::open(Box::new(InMemoryBackend::new()), 1, N_BYTES).unwrap().0;
+        let mut journal = Journal::open(Box::new(InMemoryBackend::new()), waits_for(1), N_BYTES).unwrap().0;
         journal.append(&log(9000)).unwrap();
         journal.sync().unwrap();
-        journal.restart();
+        journal.restart(journal.next(false));
         journal.append(&log(10)).unwrap();
         journal.wipe().unwrap();
         let bytes = contents(&journal);

@@ -119,7 +119,8 @@ struct Shared {
 
 impl Store {
     /// Opens or creates the file and starts its writer. `cache_bytes` bounds redb's cache. What is kept in it is
-    /// sealed: only whoever has the same `wrapping_key` can open it again.
+    /// sealed: only whoever has the same `wrapping_key` can open it again. What is there already and cannot be opened
+    /// stays as it is. Where nothing can be written, what is there can be read, and is written to once it can be.
     ///
     /// # Errors
     /// [`Error::Locked`], [`Error::Open`], [`Error::TooNew`], [`Error::DataKey`], [`Error::Storage`].
@@ -127,7 +128,7 @@ impl Store {
         let keyring = Keyring::new(wrapping_key)?;
         // What a damaged page does to redb is not always an error.
         let opened = salvage::caught(|| Database::open(InDirectory::new(path), cache_bytes, keyring));
-        Self::start(opened.map_err(|panic| Error::Open { path: path.display().to_string(), source: panic.into() })??)
+        Self::start(opened.map_err(|panic| database::damaged(&path.display().to_string(), &panic))??)
     }
 
     /// In the place of one that cannot be opened, so that a gateway can say why: it answers [`Error::Unusable`] to
@@ -137,14 +138,24 @@ impl Store {
     /// [`Error::Storage`] when the cipher cannot be used.
     pub fn unusable(path: &Path, why: &str, wrapping_key: &[u8; 32]) -> Result<Self, Error> {
         let (place, keyring) = (InDirectory::new(path), Keyring::new(wrapping_key)?);
-        let database = Arc::new(Database::unusable(place, keyring, why.to_owned()));
+        let database = Arc::new(Database::unusable(place, 0, keyring, why.to_owned()));
         let writer = Writer::unusable(why.to_owned());
         Ok(Self { shared: Arc::new(Shared { writer, database, erasing: tokio::sync::Mutex::default() }) })
     }
 
-    /// Why nothing of it can be read or written, if it is [`Self::unusable`].
+    /// The same as [`Self::unusable`] until it can be opened, as by [`Self::open`], which is tried every few seconds: for
+    /// what goes away by itself.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] when the cipher cannot be used, or no thread can be started.
+    pub fn awaited(path: &Path, cache_bytes: usize, why: &str, wrapping_key: &[u8; 32]) -> Result<Self, Error> {
+        let (place, keyring) = (InDirectory::new(path), Keyring::new(wrapping_key)?);
+        Self::start(Database::unusable(place, cache_bytes, keyring, why.to_owned()))
+    }
+
+    /// Why nothing of it can be read or written, if it is [`Self::unusable`], or still [`Self::awaited`].
     #[must_use]
-    pub fn why_unusable(&self) -> Option<&str> {
+    pub fn why_unusable(&self) -> Option<String> {
         self.shared.database.why_unusable()
     }
 

@@ -6,16 +6,17 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use redb::backends::FileBackend;
-use redb::{Builder, DatabaseError, StorageBackend};
+use redb::backends::{FileBackend, InMemoryBackend};
+use redb::{Builder, DatabaseError, StorageBackend, StorageError};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use super::Error;
+use super::overlay::Original;
 use super::snapshot::Existing;
 
 /// At least a thousand batches. What they change in the database is in memory until the journal is full.
-const JOURNAL_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const JOURNAL_BYTES: usize = 4 * 1024 * 1024;
 /// redb starts its file with a page of its own and zeros elsewhere; it is this long then.
 const MAX_UNFINISHED_BYTES: u64 = 16 * 1024 * 1024;
 const PAGE_BYTES: usize = 4096;
@@ -29,6 +30,9 @@ pub(super) trait Place: Send + Sync {
 
     /// Opens what lies there; makes it when nothing does.
     fn open(&self, redb: &Builder) -> Result<redb::Database, DatabaseError>;
+
+    /// Opens what lies there to read it, locked as by [`Self::open`]: what is written to it stays in memory.
+    fn open_aside(&self, redb: &Builder) -> Result<redb::Database, DatabaseError>;
 
     /// How long what lies there is; 0 when nothing does.
     fn n_bytes(&self) -> io::Result<u64>;
@@ -53,6 +57,9 @@ pub(super) trait Place: Send + Sync {
 
     /// Opens the journal beside it; makes an empty one when there is none.
     fn journal(&self) -> io::Result<Box<dyn StorageBackend>>;
+
+    /// The same as [`Self::open_aside`] for the journal; an empty one when there is none.
+    fn journal_aside(&self) -> io::Result<Box<dyn StorageBackend>>;
 
     /// How long a journal should be.
     fn journal_bytes(&self) -> usize;
@@ -253,6 +260,14 @@ impl Place for InDirectory {
         redb.create_with_backend(self.backend()?)
     }
 
+    fn open_aside(&self, redb: &Builder) -> Result<redb::Database, DatabaseError> {
+        let original = Original::lock(&self.path).map_err(|error| match error {
+            Error::Locked { .. } => DatabaseError::DatabaseAlreadyOpen,
+            error => DatabaseError::Storage(StorageError::Io(into_io(error))),
+        })?;
+        redb.create_with_backend(original.overlay()?)
+    }
+
     fn n_bytes(&self) -> io::Result<u64> {
         match fs::metadata(&self.path) {
             Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(0),
@@ -309,6 +324,13 @@ impl Place for InDirectory {
         Ok(Box::new(FileBackend::new(file).map_err(io::Error::other)?))
     }
 
+    fn journal_aside(&self) -> io::Result<Box<dyn StorageBackend>> {
+        Ok(match Original::read(&journal_of(&self.path))? {
+            Some(journal) => Box::new(journal.overlay()?),
+            None => Box::new(InMemoryBackend::new()),
+        })
+    }
+
     fn journal_bytes(&self) -> usize {
         JOURNAL_BYTES
     }
@@ -332,6 +354,14 @@ impl Place for InDirectory {
 
     fn sync(&self) -> io::Result<()> {
         File::open(self.directory())?.sync_all()
+    }
+}
+
+/// What the system said.
+fn into_io(error: Error) -> io::Error {
+    match error {
+        Error::Open { source, .. } => source.downcast().map_or_else(io::Error::other, |source| *source),
+        error => io::Error::other(error),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use redb::{Durability, Key, ReadTransaction, ReadableTable, TableDefinition, TableError, Value};
 
-use super::database::{self, Database};
+use super::database::{self, Database, Failed};
 use super::log::Log;
 use super::record::Rewritten;
 use super::scope::Scope;
@@ -23,11 +23,12 @@ pub(super) const STEP_BYTES: usize = 4 * 1024 * 1024;
 ///
 /// # Errors
 /// [`Error::NotOverwritten`]: the old file is in use as before, or the disk failed and it must be opened again.
-pub(super) fn if_pending(database: &Database) -> Result<Rewritten, Error> {
-    if !is_pending(database)? {
+pub(super) fn if_pending(database: &Database) -> Result<Rewritten, Failed> {
+    if !is_pending(database).map_err(|error| Failed { error, must_reopen: false })? {
         return Ok(Rewritten::default());
     }
-    let n_rows = database.replace(copy).map_err(|source| Error::NotOverwritten(Box::new(source)))?;
+    let failed = |failed: Failed| failed.map(|source| Error::NotOverwritten(Box::new(source)));
+    let n_rows = database.replace(copy).map_err(failed)?;
     tracing::info!(n_rows, "the store's file was written anew: what was erased is not in it");
     Ok(Rewritten { n_rows })
 }
@@ -81,7 +82,7 @@ pub(super) fn upgrade(
             make_indexes(&mut tables)?;
         }
         tables.put_new_keys()?;
-        tables.numbers.put(&mut tables.log, &Number::Epoch.name(), Some(&database::first_epoch()?))?;
+        database::begin_epoch(&mut tables, database::first_epoch()?)?;
     }
     transaction.commit()?;
     Ok(n_rows)

@@ -8,6 +8,7 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use redb::backends::InMemoryBackend;
 use redb::{
     AccessGuard, Builder, DatabaseError, Key, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
     ReadableTableMetadata as _, StorageError, TableDefinition, TableError, Value,
@@ -20,7 +21,7 @@ use super::log;
 use super::overlay::Original;
 use super::place;
 use super::seal::Keyring;
-use super::tables::{ERASING, FORMAT, KEYS, Number};
+use super::tables::{ERASING, FORMAT, KEYS};
 
 /// Rows of a table that may come before the one in front of them.
 const MAX_BACK: u32 = 64;
@@ -127,22 +128,25 @@ impl Damaged {
     }
 
     fn read_journal(&mut self, path: &Path) -> Result<(), Error> {
-        let Some(journal) = Original::read(&place::journal_of(path))? else { return Ok(()) };
-        let epoch = match self.transaction().map(|transaction| caught(|| database::number(&transaction, Number::Epoch)))
-        {
-            Some(Ok(Ok(epoch))) => epoch,
+        let journal = Original::read(&place::journal_of(path))?.map(|journal| journal.overlay()).transpose()?;
+        let expected = match self.transaction().map(|transaction| caught(|| database::expected(&transaction))) {
+            Some(Ok(Ok(expected))) => expected,
             _ if self.format.is_none() && self.is_whole => {
-                if Journal::is_used(&journal.overlay()?)? {
+                if journal.is_some_and(|journal| Journal::is_used(&journal).unwrap_or(true)) {
                     self.problems.note("the file is empty, and its journal is not: it was cut off or removed");
                 }
                 return Ok(());
             }
+            _ if journal.is_none() => return Ok(()),
             _ => {
                 self.problems.note("what the journal adds is not known: the file does not say which part of it is new");
                 return Ok(());
             }
         };
-        let (batches, unusable) = Journal::salvage(&journal.overlay()?, epoch)?;
+        let (batches, unusable) = match &journal {
+            Some(journal) => Journal::salvage(journal, expected, place::JOURNAL_BYTES)?,
+            None => Journal::salvage(&InMemoryBackend::new(), expected, place::JOURNAL_BYTES)?,
+        };
         self.batches = batches;
         match unusable {
             None => {}

@@ -174,7 +174,7 @@ impl<E: From<Error>, S: FnMut(Row<'_>) -> Result<(), E>> Visitor for Walk<'_, S>
         for row in rows.iter().map_err(Error::from)? {
             let (key, value) = row.map_err(Error::from)?;
             let (key, value) = (key.value(), value.value());
-            if table.number == NUMBERS.number && K::as_bytes(&key).as_ref() == Number::Epoch.name().as_bytes() {
+            if table.number == NUMBERS.number && Number::is_of_file(K::as_bytes(&key).as_ref()) {
                 continue;
             }
             self.give::<K, E>(table.number, &key, V::as_bytes(&value).as_ref())?;

@@ -404,6 +404,8 @@ pub(super) enum Number {
     Rewritten,
     /// Of the journal's records that are not in the database.
     Epoch,
+    /// From this epoch on the journal has a record; 0 or none: the file is whole without it.
+    Journal,
 }
 
 impl Number {
@@ -415,7 +417,13 @@ impl Number {
             Self::Erasures => "erasures",
             Self::Rewritten => "rewritten",
             Self::Epoch => "epoch",
+            Self::Journal => "journal",
         }
+    }
+
+    /// Is this the name of one that tells about the file, and not about what is in it?
+    pub(super) fn is_of_file(name: &[u8]) -> bool {
+        [Self::Epoch, Self::Journal].iter().any(|number| number.name().as_bytes() == name)
     }
 }
 

@@ -222,7 +222,7 @@ impl Batches {
             self.write(&mut batch);
         }
         // So that the next start need not read the journal.
-        if let Err(error) = self.database.checkpoint() {
+        if let Err(error) = self.database.finish() {
             tracing::error!(error = %describe(&error), "the store was not brought up to its journal");
         }
     }
@@ -246,6 +246,12 @@ impl Batches {
                 self.recover(false);
             }
         }
+        while !self.database.is_open_to_write() {
+            match tokio::time::timeout(REOPEN_PAUSE, self.jobs.recv_many(received, MAX_BATCH)).await {
+                Ok(n_received) => return n_received,
+                Err(_elapsed) => self.try_again(),
+            }
+        }
         self.jobs.recv_many(received, MAX_BATCH).await
     }
 
@@ -253,15 +259,13 @@ impl Batches {
     fn rewrite(&mut self) -> Result<Rewritten, Error> {
         self.ready()?;
         let run = catch_unwind(AssertUnwindSafe(|| rewrite::if_pending(&self.database)));
-        let is_panic = run.is_err();
-        let rewritten = run.unwrap_or_else(|_panic| Err(may_be_damaged()));
-        if let Err(error) = &rewritten {
-            tracing::error!(error = %describe(error), "the store's file was not written anew");
-            if is_panic || !self.database.is_open() {
+        run.unwrap_or_else(|_panic| Err(panicked())).map_err(|Failed { error, must_reopen }| {
+            tracing::error!(error = %describe(&error), "the store's file was not written anew");
+            if must_reopen {
                 self.recover(true);
             }
-        }
-        rewritten
+            error
+        })
     }
 
     fn write(&mut self, batch: &mut Vec<Box<dyn Job>>) {
@@ -272,6 +276,9 @@ impl Batches {
             return answer_all(batch, error);
         }
         self.refuse_new(batch);
+        if batch.is_empty() {
+            return;
+        }
         match write(&self.database, batch) {
             Ok(()) => batch.drain(..).for_each(|job| job.answer(Ok(()))),
             Err(Failed { error, must_reopen }) => {
@@ -288,7 +295,7 @@ impl Batches {
             return;
         }
         // Nobody knows: the write itself will tell.
-        let Ok(room) = self.database.room() else { return };
+        let Ok(room) = self.database.recent_room() else { return };
         if room.is_full() {
             batch.extract_if(.., |job| job.is_new()).for_each(|job| job.answer(Err(room.full())));
         }
@@ -300,8 +307,28 @@ impl Batches {
             State::Failed(at) if at.elapsed() < REOPEN_PAUSE => {
                 Err(Error::Storage("the disk failed a moment ago".into()))
             }
-            State::Failed(_) if !self.database.is_open() => self.reopen(),
-            State::Failed(_) | State::Sound | State::Recovered(_) => Ok(()),
+            _ if self.database.is_open_to_write() => Ok(()),
+            State::Failed(_) | State::Sound | State::Recovered(_) => {
+                if let Some(why) = self.database.why_unusable() {
+                    return Err(Error::Unusable { why });
+                }
+                if self.database.is_open() {
+                    self.database.may_reopen()?;
+                }
+                self.reopen()?;
+                match self.database.is_open_to_write() {
+                    true => Ok(()),
+                    false => Err(Error::Storage("the disk failed and the file can only be read".into())),
+                }
+            }
+        }
+    }
+
+    /// While it cannot be written to, it is tried again from time to time, whether or not somebody wants to write.
+    fn try_again(&mut self) {
+        if !self.database.is_open() || self.database.may_reopen().is_ok() {
+            // What went wrong is logged there.
+            drop(self.reopen());
         }
     }
 
@@ -323,7 +350,10 @@ impl Batches {
     fn reopen(&mut self) -> Result<(), Error> {
         let reopened = caught(|| self.database.reopen());
         self.state = match &reopened {
-            Ok(()) => State::Recovered(Instant::now()),
+            Ok(()) => {
+                tracing::info!(takes_messages = self.database.is_open_to_write(), "the store was opened again");
+                State::Recovered(Instant::now())
+            }
             Err(error) => {
                 tracing::error!(error = %describe(error), "the store could not be opened again");
                 State::Failed(Instant::now())
@@ -336,6 +366,9 @@ impl Batches {
 /// Tells every caller of the batch that the disk failed.
 fn answer_all(batch: &mut Vec<Box<dyn Job>>, error: Error) {
     let cause: Arc<dyn std::error::Error + Send + Sync> = match error {
+        Error::Unusable { why } => {
+            return batch.drain(..).for_each(|job| job.answer(Err(Error::Unusable { why: why.clone() })));
+        }
         Error::Storage(source) => source.into(),
         error => Arc::new(error),
     };
@@ -347,8 +380,11 @@ fn write(database: &Database, batch: &mut [Box<dyn Job>]) -> Result<(), Failed> 
     let is_urgent = batch.iter().any(|job| job.is_urgent());
     let when = if is_urgent { Durable::Now } else { Durable::Soon };
     let write = || database.write(when, |tables| batch.iter_mut().try_for_each(|job| job.run(tables)));
-    catch_unwind(AssertUnwindSafe(write))
-        .unwrap_or_else(|_panic| Err(Failed { error: may_be_damaged(), must_reopen: true }))
+    catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|_panic| Err(panicked()))
+}
+
+fn panicked() -> Failed {
+    Failed { error: may_be_damaged(), must_reopen: true }
 }
 
 /// redb trusts what it reads: a damaged file can make it panic, and the one writer must go on.

@@ -282,6 +282,8 @@ async fn with_little_room_nothing_new_is_taken_and_what_was_is_answered() {
     conversations.file(&key("a"), &inbound("", "u", "m1", 1), FOR_EVER).await.unwrap();
 
     disk.set_fault(Fault::Reserve);
+    // Whoever asks sees it at once, and so does the writer then.
+    assert!(store.room().unwrap().is_full());
     let refused = conversations.file(&key("a"), &inbound("", "u", "m2", 2), FOR_EVER).await;
     assert!(matches!(refused, Err(Error::Full { .. })), "{refused:?}");
     session.commit_turn(turn(vec![1], "hi", vec![reply("m1", "hi")], 2)).await.unwrap();

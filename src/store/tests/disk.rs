@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
+use redb::backends::InMemoryBackend;
 use redb::{Builder, DatabaseError, StorageBackend};
 
 use super::Store;
@@ -24,6 +25,7 @@ struct State {
     /// As it was at its last sync.
     synced_directory: Directory,
     n_syncs: usize,
+    n_looks: usize,
     fault: Fault,
     /// Power is out: everything fails.
     is_dead: bool,
@@ -189,6 +191,12 @@ impl Disk {
         self.state().n_syncs
     }
 
+    /// How often it was asked for its room.
+    #[cfg(test)]
+    pub(super) fn n_looks(&self) -> usize {
+        self.state().n_looks
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
@@ -262,6 +270,16 @@ impl Place for Disk {
         redb.create_with_backend(self.store()?)
     }
 
+    fn open_aside(&self, redb: &Builder) -> Result<redb::Database, DatabaseError> {
+        let state = self.alive()?;
+        redb.create_with_backend(in_memory(state.directory.store.map(|n| &*state.files[n].bytes))?)
+    }
+
+    fn journal_aside(&self) -> io::Result<Box<dyn StorageBackend>> {
+        let state = self.alive()?;
+        Ok(Box::new(in_memory(state.directory.journal.map(|n| &*state.files[n].bytes))?))
+    }
+
     fn keep(&self, _format: u32) -> io::Result<()> {
         let mut state = self.alive()?;
         state.directory.kept = state.directory.store;
@@ -284,7 +302,8 @@ impl Place for Disk {
     }
 
     fn room(&self) -> io::Result<Room> {
-        let state = self.alive()?;
+        let mut state = self.alive()?;
+        state.n_looks += 1;
         let (available_bytes, is_read_only) = match state.fault {
             Fault::Reserve => (1_500_000, false),
             Fault::ReadOnly => (1_000_000_000, true),
@@ -338,6 +357,13 @@ impl Place for Disk {
     fn sync(&self) -> io::Result<()> {
         Self::sync(self, None)
     }
+}
+
+fn in_memory(bytes: Option<&[u8]>) -> io::Result<InMemoryBackend> {
+    let (copy, bytes) = (InMemoryBackend::new(), bytes.unwrap_or_default());
+    copy.set_len(bytes.len() as u64)?;
+    copy.write(0, bytes)?;
+    Ok(copy)
 }
 
 impl StorageBackend for DiskFile {

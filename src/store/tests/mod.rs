@@ -16,6 +16,8 @@ mod entry;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod journal;
+#[cfg(test)]
 mod life;
 mod model;
 #[cfg(test)]
