@@ -107,6 +107,13 @@ impl Journal {
         Ok(records.next().is_some())
     }
 
+    /// The epoch of what it begins with; `None`: it holds nothing.
+    pub(super) fn first_epoch(file: &dyn StorageBackend) -> io::Result<Option<u64>> {
+        let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+        file.read(0, &mut bytes)?;
+        Ok(Record::read(&bytes).filter(|record| record.number == 1).map(|record| record.epoch))
+    }
+
     /// The batches up to where it cannot be used, and why it cannot. Nothing is changed.
     pub(super) fn salvage(file: &dyn StorageBackend, epoch: u64) -> io::Result<(Vec<Vec<u8>>, Option<Unusable>)> {
         let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];

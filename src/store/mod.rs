@@ -31,6 +31,7 @@ mod log;
 mod moving;
 mod outbox;
 mod overlay;
+mod pages;
 mod pairing;
 mod place;
 mod portable;
