@@ -24,6 +24,7 @@ mod entry;
 mod error;
 mod expire;
 mod filing;
+mod glance;
 mod import;
 mod journal;
 mod life;
@@ -64,6 +65,7 @@ pub use context::ContextStore;
 pub use entry::EntryStore;
 pub use episode::EpisodeStore;
 pub use error::Error;
+pub use glance::{Glance, glance, room};
 pub use import::{Imported, ImportedLine, ImportedSession};
 pub use place::Room;
 pub use record::{

@@ -105,6 +105,12 @@ impl Pages {
     /// The commit that the file says is its last; if nothing of that is there, the one before; if the file does not say,
     /// the one of which most is there, and of several the one for which `age` of this is greatest. `None`: there is none.
     pub(super) fn find(original: &Original, age: impl Fn(&Self) -> u64) -> Option<Self> {
+        let search = || Self::search(original).max_by_key(|pages| (pages.tables.len(), age(pages)));
+        Self::last(original).or_else(search)
+    }
+
+    /// The same if the file says where.
+    pub(super) fn last(original: &Original) -> Option<Self> {
         let head = original.bytes(0, usize::try_from(PAGE_BYTES).ok()?).unwrap_or_default();
         let shapes: Vec<Shape> = Shape::of(&head).into_iter().chain([Shape::OF_NEW_FILES]).collect();
         let flag = head.get(9).map_or(0, |flags| usize::from(flags & 1));
@@ -127,7 +133,7 @@ impl Pages {
                 }
             }
         }
-        Self::search(original, Shape::OF_NEW_FILES).max_by_key(|pages| (pages.tables.len(), age(pages)))
+        None
     }
 
     /// Without anything in it.
@@ -140,11 +146,11 @@ impl Pages {
     }
 
     /// Every commit whose tree of tables is there, by the pages that could be its root.
-    fn search(original: &Original, shape: Shape) -> impl Iterator<Item = Self> {
+    fn search(original: &Original) -> impl Iterator<Item = Self> {
         let n_pages = original.n_bytes().unwrap_or(0) / PAGE_BYTES;
         (1..n_pages).filter_map(move |n| {
             let bytes = original.bytes(n * PAGE_BYTES, usize::try_from(PAGE_BYTES).ok()?)?;
-            let mut pages = Self::at(original, shape, true);
+            let mut pages = Self::at(original, Shape::OF_NEW_FILES, true);
             pages.find_tables(|pages, each| pages.visit(&bytes, Doubt::Page, Widths::default(), 0, each));
             (!pages.tables.is_empty()).then_some(pages)
         })
@@ -172,6 +178,16 @@ impl Pages {
             Some(tree) => tree.n_rows,
             None => (!self.is_cut).then_some(0),
         }
+    }
+
+    /// Can a table of it be missing?
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// Was nothing ever written to it?
+    pub(super) fn is_new(&self) -> bool {
+        self.tables.is_empty() && !self.is_cut
     }
 
     /// Is nothing of it there?

@@ -136,7 +136,7 @@ impl Damaged {
         let name = path.display().to_string();
         let format = match &self.database {
             Some(database) => caught(|| database::format(&name, database)).unwrap_or(Ok(None))?,
-            None => row_in(&self.pages, META.name(), b"format").map(u32::from_le_bytes),
+            None => format_in(&self.pages),
         };
         match format {
             Some(found) if found > FORMAT => Err(Error::TooNew { path: name, found, known: FORMAT }),
@@ -256,7 +256,11 @@ fn row_in<const N: usize>(pages: &Pages, table: &str, key: &[u8]) -> Option<[u8;
     read.ok().and(found)
 }
 
-fn number_in(pages: &Pages, number: Number) -> Option<u64> {
+pub(super) fn format_in(pages: &Pages) -> Option<u32> {
+    row_in(pages, META.name(), b"format").map(u32::from_le_bytes)
+}
+
+pub(super) fn number_in(pages: &Pages, number: Number) -> Option<u64> {
     row_in(pages, NUMBERS.definition.name(), number.name().as_bytes()).map(u64::from_le_bytes)
 }
 
@@ -303,7 +307,7 @@ impl Keyring {
 }
 
 /// A tenant, as redb writes it.
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 

@@ -14,7 +14,7 @@ use crate::store::salvage::{Damaged, Row};
 use crate::store::tables::{self, Visitor};
 use crate::store::values::{PlainTable, RowKey, ValueTable};
 use crate::store::versioned::Versioned;
-use crate::store::{Checked, Error, FileChange, NoteChange, Offer, Repaired, check, repair};
+use crate::store::{Checked, Error, FileChange, Glance, NoteChange, Offer, Repaired, check, glance, repair};
 
 /// The name of the store in its directory, and its journal's.
 const FILES: [&str; 2] = ["store.redb", "store.redb.journal"];
@@ -296,6 +296,47 @@ async fn a_store_that_is_gone_is_not_begun_anew_while_its_journal_is_there() {
     }
 }
 
+#[tokio::test]
+async fn a_glance_sees_what_keeps_a_start_from_the_store_and_changes_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let see = |home: &tempfile::TempDir, key: &[u8; 32]| {
+        let before = bytes(home);
+        let seen = glance(&store_of(home), Some(key));
+        assert!(bytes(home) == before);
+        seen
+    };
+    assert_eq!(see(&home, &KEY).unwrap(), None);
+    assert!(!store_of(&home).exists());
+    let store = open(&home);
+    fill(&store).await;
+    assert!(matches!(see(&home, &KEY), Err(Error::Locked { .. })));
+    let cut = copied(&home);
+    drop(store);
+    let sound = Some(Glance { format: tables::FORMAT, is_current: true, has_journal: true });
+    for home in [&home, &cut] {
+        assert_eq!(see(home, &KEY).unwrap(), sound);
+        // In the journal alone, where it was cut.
+        assert!(matches!(see(home, &[8; 32]), Err(Error::DataKey)));
+    }
+    let harmed = |harm: Harm| {
+        let (copy, mut file) = (copied(&home), fs::read(store_of(&home)).unwrap());
+        harm.do_to(&mut file, &mut Dice(3));
+        fs::write(store_of(&copy), file).unwrap();
+        copy
+    };
+    assert!(matches!(see(&harmed(Harm::Header), &KEY), Err(Error::Open { .. })));
+    let empty = copied(&home);
+    fs::write(store_of(&empty), "").unwrap();
+    assert!(matches!(see(&empty, &KEY), Err(Error::Open { .. })));
+    fs::remove_file(store_of(&empty)).unwrap();
+    assert!(matches!(see(&empty, &KEY), Err(Error::Open { .. })));
+    fs::remove_file(home.path().join(FILES[1])).unwrap();
+    assert_eq!(see(&home, &KEY).unwrap(), sound.map(|seen| Glance { has_journal: false, ..seen }));
+    fs::write(store_of(&empty), "a letter to grandmother").unwrap();
+    fs::remove_file(empty.path().join(FILES[1])).unwrap();
+    assert!(matches!(see(&empty, &KEY), Err(Error::Open { .. })));
+}
+
 /// Sixteen conversations of two tenants, written in three commits, as it was closed and as a power cut left it; its rows;
 /// and all rows that were ever there.
 async fn grown() -> ([tempfile::TempDir; 2], Rows, BTreeSet<(RowId, Vec<u8>)>) {
@@ -329,7 +370,7 @@ async fn grown() -> ([tempfile::TempDir; 2], Rows, BTreeSet<(RowId, Vec<u8>)>) {
     ([home, cut.unwrap()], before, ever)
 }
 
-/// Numbers that look random, the same in every run (SplitMix64).
+/// Numbers that look random, the same in every run (`SplitMix64`).
 struct Dice(u64);
 
 impl Dice {
