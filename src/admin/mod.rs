@@ -179,7 +179,8 @@ async fn status(State(gateway): State<Gateway>) -> Result<Response, Error> {
 async fn examine(State(gateway): State<Gateway>) -> Result<Response, Error> {
     let (status, in_use) = (gateway.status()?, gateway.config_digest());
     let running = doctor::Running { status: &status, config_digest: in_use.as_deref() };
-    let found = doctor::examine(gateway.home(), gateway.variables(), Some(&running), &Sources::default(), gateway.now());
+    let found =
+        doctor::examine(gateway.home(), gateway.variables(), Some(&running), &Sources::default(), gateway.now());
     Ok(answer(StatusCode::OK, &json::findings(&found, true)))
 }
 

@@ -14,7 +14,8 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
     let found = match client::try_ask(context, Method::GET, "/api/v1/doctor")? {
         Some(answer) => answer.success()?,
         None => {
-            let found = doctor::examine(&context.home, &context.variables(), None, &keys::sources(context), SystemClock.now());
+            let found =
+                doctor::examine(&context.home, &context.variables(), None, &keys::sources(context), SystemClock.now());
             findings_json(&found, false)
         }
     };

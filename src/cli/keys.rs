@@ -30,14 +30,14 @@ pub(super) struct Passphrase {
     /// Read the new passphrase from a file instead of asking for it
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
-    /// Read the passphrase that it has now from a file; otherwise from FRONTDESK_PASSPHRASE, or it is asked for
+    /// Read the passphrase that it has now from a file; otherwise from `FRONTDESK_PASSPHRASE`, or it is asked for
     #[arg(long, value_name = "FILE")]
     current_passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Current {
-    /// Read the passphrase that it has now from a file; otherwise from FRONTDESK_PASSPHRASE, or it is asked for
+    /// Read the passphrase that it has now from a file; otherwise from `FRONTDESK_PASSPHRASE`, or it is asked for
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
 }

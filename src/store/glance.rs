@@ -10,7 +10,7 @@ use super::Error;
 use super::journal::Journal;
 use super::log;
 use super::overlay::Original;
-use super::pages::Pages;
+use super::pages::{Commit, Pages};
 use super::place::{self, InDirectory, Place as _, Room};
 use super::salvage::{format_in, number_in, text};
 use super::seal::Keyring;
@@ -33,10 +33,8 @@ pub struct Glance {
 /// [`Error::Locked`] while a gateway has it open; [`Error::Open`] when it cannot be read, is damaged where this looks, or is no
 /// store; [`Error::TooNew`]; [`Error::DataKey`]; [`Error::Storage`].
 pub fn glance(path: &Path, wrapping_key: Option<&[u8; 32]>) -> Result<Option<Glance>, Error> {
-    let cannot = |source: Box<dyn std::error::Error + Send + Sync>| Error::Open {
-        path: path.display().to_string(),
-        source,
-    };
+    let cannot =
+        |source: Box<dyn std::error::Error + Send + Sync>| Error::Open { path: path.display().to_string(), source };
     let journal = Original::read(&place::journal_of(path)).map_err(|source| cannot(source.into()))?;
     let journal = journal.map(|journal| journal.overlay()).transpose()?;
     let begin_anew = || match journal.as_ref().map(|journal| Journal::is_used(journal)).transpose()? {
@@ -50,7 +48,7 @@ pub fn glance(path: &Path, wrapping_key: Option<&[u8; 32]>) -> Result<Option<Gla
     if original.n_bytes()? == 0 || place::empty_if_unfinished(&original.overlay()?).is_ok() {
         return begin_anew();
     }
-    let pages = Pages::last(&original).filter(|pages| !pages.is_earlier && !pages.is_cut());
+    let pages = Pages::last(&original).filter(|pages| pages.commit == Commit::Last && !pages.is_cut());
     let pages = pages.ok_or_else(|| cannot("it is damaged, or no store of Frontdesk".into()))?;
     let Some(format) = format_in(&pages) else {
         return if pages.is_new() { begin_anew() } else { Err(cannot("it is damaged, or of another program".into())) };

@@ -48,8 +48,18 @@ pub(super) struct Pages {
     tables: BTreeMap<String, Tree>,
     /// Can a table be missing in `tables`?
     is_cut: bool,
-    /// Is it an earlier one than the file says?
-    pub(super) is_earlier: bool,
+    pub(super) commit: Commit,
+}
+
+/// Which one it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Commit {
+    /// The one that the file says is its last.
+    Last,
+    /// The one before.
+    Before,
+    /// The last that was found, as the file does not say.
+    Found,
 }
 
 /// Whether a row must be judged by what is in it.
@@ -114,14 +124,14 @@ impl Pages {
         let head = original.bytes(0, usize::try_from(PAGE_BYTES).ok()?).unwrap_or_default();
         let shapes: Vec<Shape> = Shape::of(&head).into_iter().chain([Shape::OF_NEW_FILES]).collect();
         let flag = head.get(9).map_or(0, |flags| usize::from(flags & 1));
-        for (n, slot) in [flag, 1 - flag].into_iter().enumerate() {
+        for (which, slot) in [(Commit::Last, flag), (Commit::Before, 1 - flag)] {
             let commit = COMMITS.get(slot).and_then(|at| head.get(*at..)?.get(..COMMIT_BYTES)).and_then(commit);
             let Some((root, is_whole)) = commit else { continue };
             for shape in &shapes {
-                let mut pages = Self::at(original, *shape, n > 0);
+                let mut pages = Self::at(original, *shape, which);
                 match root {
                     // A file without tables was never a store: nothing else tells it from one that lost them.
-                    None if is_whole && n == 0 => return Some(pages),
+                    None if is_whole && which == Commit::Last => return Some(pages),
                     None => {}
                     Some(reference) => {
                         let step = Step { reference, widths: Widths::default(), is_sure: is_whole, depth: 0 };
@@ -138,11 +148,11 @@ impl Pages {
 
     /// Without anything in it.
     pub(super) fn none(original: &Original) -> Self {
-        Self { is_cut: true, ..Self::at(original, Shape { n_before: 0, n_pages: 0 }, false) }
+        Self { is_cut: true, ..Self::at(original, Shape { n_before: 0, n_pages: 0 }, Commit::Last) }
     }
 
-    fn at(original: &Original, shape: Shape, is_earlier: bool) -> Self {
-        Self { original: original.clone(), shape, tables: BTreeMap::new(), is_cut: false, is_earlier }
+    fn at(original: &Original, shape: Shape, commit: Commit) -> Self {
+        Self { original: original.clone(), shape, tables: BTreeMap::new(), is_cut: false, commit }
     }
 
     /// Every commit whose tree of tables is there, by the pages that could be its root.
@@ -150,19 +160,19 @@ impl Pages {
         let n_pages = original.n_bytes().unwrap_or(0) / PAGE_BYTES;
         (1..n_pages).filter_map(move |n| {
             let bytes = original.bytes(n * PAGE_BYTES, usize::try_from(PAGE_BYTES).ok()?)?;
-            let mut pages = Self::at(original, Shape::OF_NEW_FILES, true);
+            let mut pages = Self::at(original, Shape::OF_NEW_FILES, Commit::Found);
             pages.find_tables(|pages, each| pages.visit(&bytes, Doubt::Page, Widths::default(), 0, each));
             (!pages.tables.is_empty()).then_some(pages)
         })
     }
 
-    /// A row of the tree of tables counts when its page does, or when it names a page that is what the row says.
+    /// A row of the tree of tables counts when its page does, or when it names a page that is what the row says, or none.
     fn find_tables(&mut self, visit: impl FnOnce(&Self, &mut Each<'_>) -> Result<bool, Error>) {
         let mut tables = BTreeMap::new();
         let is_whole = visit(self, &mut |name, row, doubt| {
             let (Ok(name), Some(tree)) = (str::from_utf8(name), Tree::read(row)) else { return Ok(()) };
-            let is_certain = doubt == Doubt::None
-                || tree.root.is_some_and(|root| self.page(root, tree.widths).is_some_and(|(_, is_whole)| is_whole));
+            let is_there = |root| self.page(root, tree.widths).is_some_and(|(_, is_whole)| is_whole);
+            let is_certain = doubt == Doubt::None || tree.root.is_none_or(is_there);
             if is_certain {
                 let n_rows = tree.n_rows.filter(|_| doubt == Doubt::None);
                 tables.insert(name.to_owned(), Tree { n_rows, ..tree });
@@ -317,7 +327,9 @@ impl Tree {
         };
         let root = if *bytes.get(9)? == 0 { None } else { Some(Reference::read(bytes.get(10..)?)?) };
         let widths = Widths { key: width(42)?, value: width(47)? };
-        (*bytes.first()? == TABLE).then_some(Self { root, n_rows: u64_at(bytes, 1), widths })
+        // An empty one has zeros in all these places, so no wrong bit makes one of another.
+        let is_table = root.is_some() || bytes.get(1..42)?.iter().all(|byte| *byte == 0);
+        (*bytes.first()? == TABLE && is_table).then_some(Self { root, n_rows: u64_at(bytes, 1), widths })
     }
 }
 
@@ -440,7 +452,7 @@ mod tests {
         let head = original.bytes(0, 4096).unwrap();
         assert_eq!(Shape::of(&head), Some(Shape::OF_NEW_FILES));
         let pages = Pages::find(&original, |_| 0).unwrap();
-        assert!(!pages.is_lost() && !pages.is_earlier && pages.n_rows("texts") == Some(2000));
+        assert!(!pages.is_lost() && pages.commit == Commit::Last && pages.n_rows("texts") == Some(2000));
         let (mut texts, mut n) = (BTreeMap::new(), 0);
         let is_all = pages.read("texts", |key, value, doubt| {
             assert_eq!(doubt, Doubt::None);

@@ -63,7 +63,7 @@ pub fn repair(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Resul
     if let Some(format) = damaged.format.filter(|format| *format != FORMAT) {
         return Err(cannot(format!("it is damaged and has format {format}; the version that wrote it must repair it")));
     }
-    let place = InDirectory::new(path);
+    let (place, mut kept) = (InDirectory::new(path), Vec::new());
     let copy = |new: &redb::Database| {
         let mut salvage =
             Salvage { damaged: &damaged, into: new, rows: Vec::new(), lost: Vec::new(), step: Step::default() };
@@ -74,10 +74,15 @@ pub fn repair(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Resul
         if !lost.is_empty() && !has_values(new)? {
             return Err(cannot(NOTHING_LEFT.to_owned()));
         }
-        Ok((rows, lost, n_orphans, keep(path)?))
+        kept = keep(path)?;
+        place.sync()?;
+        Ok((rows, lost, n_orphans))
     };
-    let ((rows, lost, n_orphans, kept), new) =
-        database::put_copy(&place, cache_bytes, copy).inspect_err(|_| drop(place.discard()))?;
+    let copied = database::put_copy(&place, cache_bytes, copy);
+    let ((rows, lost, n_orphans), new) = copied.inspect_err(|_| {
+        forget_kept(&kept);
+        drop(place.discard());
+    })?;
     // The old file needs its journal, until it is certain that the new one is there.
     place.sync()?;
     remove(&journal_of(path))?;

@@ -15,7 +15,7 @@ use super::database;
 use super::journal::{Journal, Unusable};
 use super::log;
 use super::overlay::Original;
-use super::pages::{Doubt, Pages};
+use super::pages::{Commit, Doubt, Pages};
 use super::place;
 use super::seal::Keyring;
 use super::tables::{ERASING, FORMAT, KEYS, META, NUMBERS, Number};
@@ -76,8 +76,12 @@ impl Damaged {
         };
         let age = |pages: &Pages| number_in(pages, Number::Epoch).unwrap_or(0);
         let pages = Pages::find(&original, age).unwrap_or_else(|| Pages::none(&original));
-        if database.is_none() && pages.is_earlier {
-            problems.note("what was written to the file last cannot be found; it is taken as it was before");
+        match pages.commit {
+            Commit::Before if database.is_none() => {
+                problems.note("what was written to the file last cannot be found: it is taken as it was before");
+            }
+            Commit::Found => problems.note("the file does not say what was written last: what was found is taken"),
+            Commit::Before | Commit::Last => {}
         }
         let mut damaged = Self {
             database,
@@ -157,7 +161,7 @@ impl Damaged {
                 let Some(epoch) = Journal::first_epoch(&journal)? else { return Ok(()) };
                 if self.is_whole() {
                     self.problems.note("the file is empty, and its journal is not: it was cut off or removed");
-                } else if self.pages.is_earlier {
+                } else if self.pages.commit != Commit::Last && !self.pages.is_lost() {
                     self.problems.note("what the journal adds is not known: what comes before it is lost");
                     return Ok(());
                 } else {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use redb::{TableHandle as _, Value};
@@ -427,6 +428,7 @@ const SAID: [&str; 7] = ["archive", "transcript", "inbox", "outbox", "parked", "
 /// Repairs a damaged store. Returns the share of what was said that is still there.
 fn save(home: &tempfile::TempDir, before: &Rows, ever: &BTreeSet<(RowId, Vec<u8>)>, what: &str) -> f64 {
     let damaged = bytes(home);
+    let journal = fs::metadata(home.path().join(FILES[1])).unwrap().ino();
     if let Ok(Checked { n_problems: 0, .. }) = checked(home) {
         let after = rows_after_start(home).unwrap_or_else(|error| panic!("{what}: nothing was found, and {error}"));
         assert_eq!(n_changed(before, &after), (0, 0), "{what}: nothing was found");
@@ -442,6 +444,8 @@ fn save(home: &tempfile::TempDir, before: &Rows, ever: &BTreeSet<(RowId, Vec<u8>
     };
     let kept: Vec<_> = repaired.kept.iter().map(|path| fs::read(path).unwrap()).collect();
     assert!(kept == damaged, "{what}: what was damaged is kept");
+    let kept_journal = fs::metadata(&repaired.kept[1]).unwrap().ino();
+    assert_ne!(kept_journal, journal, "{what}: who still writes into the journal changes what is kept");
     assert_eq!(checked(home).unwrap().problems, Vec::<String>::new(), "{what}: after {repaired:?}");
     let after = rows_after_start(home).unwrap_or_else(|error| panic!("{what}: it was repaired, and {error}"));
     let ids: BTreeSet<&RowId> = ever.iter().map(|(id, _)| id).collect();
@@ -452,7 +456,7 @@ fn save(home: &tempfile::TempDir, before: &Rows, ever: &BTreeSet<(RowId, Vec<u8>
     let n_said = |rows: &Rows| rows.keys().filter(|id| SAID.contains(&&*id.0)).count();
     let is_missing = before.keys().any(|id| SAID.contains(&&*id.0) && !after.contains_key(id));
     let says_so = !repaired.lost.is_empty() || repaired.n_orphans > 0;
-    let is_earlier = repaired.checked.problems.iter().any(|problem| problem.contains("as it was before"));
+    let is_earlier = repaired.checked.problems.iter().any(|problem| problem.contains("is taken"));
     assert!(!is_missing || says_so || is_earlier, "{what}: what is lost is not said");
     let is_there = |id: &&RowId| SAID.contains(&&*id.0) && after.contains_key(*id);
     before.keys().filter(is_there).count() as f64 / n_said(before) as f64
