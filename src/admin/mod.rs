@@ -74,6 +74,7 @@ use crate::channel::registry;
 use crate::config::{RevisionError, Syntax};
 use crate::doctor;
 use crate::document::Secret;
+use crate::gateway::device_key::Sources;
 use crate::gateway::{Gateway, ReloadError, Reloaded, StartError};
 use crate::id::{ChannelType, TenantId};
 use crate::store;
@@ -183,7 +184,8 @@ async fn status(State(gateway): State<Gateway>) -> Result<Response, Error> {
 async fn examine(State(gateway): State<Gateway>) -> Result<Response, Error> {
     let (status, in_use) = (gateway.status()?, gateway.config_digest());
     let running = doctor::Running { status: &status, config_digest: in_use.as_deref() };
-    let found = doctor::examine(gateway.home(), gateway.variables(), Some(&running), gateway.now());
+    let found =
+        doctor::examine(gateway.home(), gateway.variables(), Some(&running), &Sources::default(), gateway.now());
     Ok(answer(StatusCode::OK, &json::findings(&found, true)))
 }
 

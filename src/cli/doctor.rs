@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::output::{self, field, line};
-use super::{Context, Exit, Failure, client};
+use super::{Context, Exit, Failure, client, keys};
 use crate::admin::findings_json;
 use crate::clock::{Clock as _, SystemClock};
 use crate::doctor::{self, CONFIG};
@@ -14,7 +14,8 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
     let found = match client::try_ask(context, Method::GET, "/api/v1/doctor")? {
         Some(answer) => answer.success()?,
         None => {
-            let found = doctor::examine(&context.home, &context.variables(), None, SystemClock.now());
+            let found =
+                doctor::examine(&context.home, &context.variables(), None, &keys::sources(context), SystemClock.now());
             findings_json(&found, false)
         }
     };

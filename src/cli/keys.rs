@@ -7,20 +7,21 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::output::{self, line};
 use super::{Context, Exit, Failure};
 use crate::document::Secret;
 use crate::gateway::device_key::{self, Error, PASSPHRASE_VARIABLE, Sources, Status};
+use crate::gateway::{self, Offline};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Keys {
-    /// Say where the device key is and whether a passphrase protects it
+    /// Say where the device key is, whether it is the store's, and whether a passphrase protects it
     Status,
     /// Put a passphrase over the device key, or another one in the place of the one it has
     Protect(Passphrase),
-    /// Take the passphrase away
+    /// Take away the passphrase over the device key
     Unprotect(Current),
 }
 
@@ -29,14 +30,14 @@ pub(super) struct Passphrase {
     /// Read the new passphrase from a file instead of asking for it
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
-    /// Read the passphrase that it has from a file
+    /// Read the passphrase that it has now from a file; otherwise from `FRONTDESK_PASSPHRASE`, or it is asked for
     #[arg(long, value_name = "FILE")]
     current_passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Current {
-    /// Read the passphrase from a file instead of asking for it
+    /// Read the passphrase that it has now from a file; otherwise from `FRONTDESK_PASSPHRASE`, or it is asked for
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
 }
@@ -96,21 +97,43 @@ fn new_passphrase(sources: &Sources) -> Result<Secret, Failure> {
 }
 
 fn status(context: &Context) -> Result<(), Failure> {
-    let found = device_key::status(&context.home, &sources(context))?;
-    if context.json {
-        output::json(&found.map_or(json!({ "path": null }), |Status { path, is_credential, protection }| {
-            json!({
-                "path": path.display().to_string(),
-                "credential": is_credential,
-                "protected": protection.is_some(),
-                "kdf": protection.map(|kdf| format!("argon2id {kdf}")),
-            })
-        }));
-        return Ok(());
+    let store = gateway::find_store(&context.home, &context.variables());
+    let found = device_key::status(&context.home, &sources(context), &store).ok().flatten();
+    let trouble = Offline::look(&context.home, &store, &sources(context)).device_key;
+    let json = found.as_ref().map_or(json!({ "path": null }), |Status { path, is_credential, protection }| {
+        json!({
+            "path": path.display().to_string(),
+            "credential": is_credential,
+            "protected": protection.is_some(),
+            "kdf": protection.map(|kdf| format!("argon2id {kdf}")),
+        })
+    });
+    let json = match (&trouble, json) {
+        (Some(trouble), Value::Object(mut json)) => {
+            json.insert("problem".to_owned(), json!(trouble));
+            Value::Object(json)
+        }
+        (_, json) => json,
+    };
+    if !context.json {
+        print_status(found, trouble.is_some());
     }
+    match trouble {
+        Some(trouble) => Err(Failure { json: Some(json), ..Exit::Config.say(trouble) }),
+        None if context.json => {
+            output::json(&json);
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+fn print_status(found: Option<Status>, is_wrong: bool) {
     let Some(Status { path, is_credential, protection }) = found else {
-        line("there is no device key yet; it is made at the first start, unless systemd gives one");
-        return Ok(());
+        if !is_wrong {
+            line("there is no device key yet; it is made at the first start, unless systemd gives one");
+        }
+        return;
     };
     let place = if is_credential { "credential" } else { "file" };
     line(&format!("device key: {place} {}", path.display()));
@@ -119,7 +142,6 @@ fn status(context: &Context) -> Result<(), Failure> {
         None if is_credential => line("not protected by a passphrase of ours; systemd may keep it encrypted"),
         None => line("not protected: whoever has the disk reads what is kept here; see `keys protect`"),
     }
-    Ok(())
 }
 
 fn done(context: &Context, state: &str) {

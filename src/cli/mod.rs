@@ -79,7 +79,8 @@ enum Command {
     /// Make backups, look at them, and come back from one
     #[command(subcommand)]
     Backup(backup::Backup),
-    /// Say what is wrong, worst first, and how to mend it; exit 0 when nothing is
+    /// Say what is wrong, worst first, and how to mend it, also when no gateway runs; exit 0: nothing, or only hints; 78: the
+    /// configuration cannot be used; 75: anything else
     Doctor,
     /// Take over what another gateway kept
     #[command(subcommand)]

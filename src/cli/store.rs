@@ -15,9 +15,9 @@ const CACHE_BYTES: usize = 16 * 1024 * 1024;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Store {
-    /// Read every page and every row and say what is wrong; changes nothing
+    /// Read every page and every row and say what is wrong; changes nothing. Stop the gateway first
     Check,
-    /// Make a new store of all that can be read, if something is wrong; the damaged files are kept
+    /// If something is wrong, make a new store of what can be read; the damaged files are kept. Stop the gateway first
     Repair,
 }
 

@@ -14,18 +14,19 @@ const ERASE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Tenants {
-    /// List the tenants of whom something is kept
+    /// List the tenants of whom something is kept; asks the gateway that runs
     List,
-    /// Remove everything kept of a tenant, and the key it is sealed with, for good
+    /// Have the gateway that runs remove everything kept of a tenant, and the key it is sealed with, for good
     Erase(Erase),
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "frontdesk tenants erase [OPTIONS] <ID|--owner>")]
 pub(super) struct Erase {
-    /// The tenant
+    /// The tenant, as `tenants list` names it
     #[arg(value_name = "ID", required_unless_present = "owner", conflicts_with = "owner")]
     tenant: Option<String>,
-    /// The owner's own conversations, of entries without a tenant
+    /// Instead of a tenant: the owner's own conversations, of entries without a tenant
     #[arg(long)]
     owner: bool,
     /// Do not ask

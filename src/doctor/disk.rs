@@ -4,14 +4,12 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::{Finding, Severity};
+use super::{Finding, Severity, sentence};
 use crate::clock::Timestamp;
-use crate::gateway::device_key;
+use crate::gateway::{Offline, device_key};
 
-/// With less the store soon takes nothing.
-const LOW_BYTES: u64 = 200 * 1024 * 1024;
-/// With less it is a matter of minutes.
-const FULL_BYTES: u64 = 20 * 1024 * 1024;
+/// With less it will be full some day soon, which the store says by itself.
+const LOW_BYTES: u64 = 200_000_000;
 /// File times and clocks differ by a little without anything being wrong.
 const CLOCK_TOLERANCE_MS: u64 = 2 * 60 * 1000;
 
@@ -36,6 +34,8 @@ pub(super) struct Disk {
     pub(super) free_bytes: Option<u64>,
     /// A device key in the home that no passphrase protects.
     pub(super) clear_key: Option<PathBuf>,
+    /// Without a gateway that runs and says it.
+    pub(super) offline: Offline,
 }
 
 impl Disk {
@@ -51,10 +51,10 @@ impl Disk {
         let place = store.parent().filter(|place| place.is_dir()).unwrap_or(home);
         let free = rustix::fs::statvfs(place).ok().map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
         // What is wrong with it otherwise is said by its mode and owner, and by the start that refuses it.
-        let key = device_key::status(home, &device_key::Sources::default()).ok().flatten();
+        let key = device_key::status(home, &device_key::Sources::default(), store).ok().flatten();
         let clear_key = key.filter(|key| key.protection.is_none()).map(|key| key.path);
         let files = paths.iter().filter_map(|path| look(path)).collect();
-        Self { home: look(home), files, free_bytes: free, clear_key }
+        Self { home: look(home), files, free_bytes: free, clear_key, offline: Offline::default() }
     }
 
     pub(super) fn findings(&self, now: Timestamp) -> Vec<Finding> {
@@ -86,10 +86,14 @@ impl Disk {
             let fix = "run `keys protect`, or have systemd keep the key, as docs/configuration.md says";
             findings.push(Finding::new(Severity::Hint, "clear-key", what, fix));
         }
-        if let Some(free) = self.free_bytes.filter(|free| *free < LOW_BYTES) {
-            let severity = if free < FULL_BYTES { Severity::Error } else { Severity::Warning };
-            let what = format!("the disk of the store has only {} MiB left", free / (1024 * 1024));
-            findings.push(Finding::new(severity, "disk-full", what, "make room: a full disk takes no message"));
+        let Offline { device_key, store, notes, disk } = &self.offline;
+        let errors = [("device-key", device_key), ("store", store), ("disk-full", disk)];
+        findings.extend(errors.iter().filter_map(|(id, text)| Some(sentence(Severity::Error, id, text.as_ref()?))));
+        findings.extend(notes.iter().map(|note| sentence(Severity::Hint, "store", note)));
+        if let Some(free) = self.free_bytes.filter(|free| *free < LOW_BYTES && disk.is_none()) {
+            let what = format!("the disk of the store has only {} MB left", free / 1_000_000);
+            let fix = "make room: new messages are refused when less than a sixteenth of it, at most 16 MiB, is left";
+            findings.push(Finding::new(Severity::Warning, "disk-low", what, fix));
         }
         let last =
             self.files.iter().map(|file| file.written).max().filter(|last| last.since_ms(now) > CLOCK_TOLERANCE_MS);

@@ -14,7 +14,8 @@ use std::path::Path;
 use crate::clock::Timestamp;
 use crate::config::{self, Error, Loaded};
 use crate::document::{Severity as ProblemSeverity, Variables};
-use crate::gateway::Status;
+use crate::gateway::device_key::Sources;
+use crate::gateway::{Offline, Status, find_store};
 
 use disk::Disk;
 
@@ -72,12 +73,23 @@ pub struct Running<'g> {
     pub config_digest: Option<&'g str>,
 }
 
-/// Looks at a home and says what is wrong.
+/// Looks at a home and says what is wrong. Without a gateway that runs, the device key is looked for where `sources` say,
+/// and the store is opened and not changed.
 #[must_use]
-pub fn examine(home: &Path, variables: &dyn Variables, running: Option<&Running<'_>>, now: Timestamp) -> Vec<Finding> {
+pub fn examine(
+    home: &Path,
+    variables: &dyn Variables,
+    running: Option<&Running<'_>>,
+    sources: &Sources,
+    now: Timestamp,
+) -> Vec<Finding> {
     let loaded = config::load(home, variables);
-    let store = running.map_or_else(|| home.join("frontdesk.redb"), |running| running.status.store.clone().into());
-    findings(&loaded, running, &Disk::look(home, &store), now)
+    let store = running.map_or_else(|| find_store(home, variables), |running| running.status.store.clone().into());
+    let offline = match running {
+        Some(_) => Offline::default(),
+        None => Offline::look(home, &store, sources),
+    };
+    findings(&loaded, running, &Disk { offline, ..Disk::look(home, &store) }, now)
 }
 
 /// What is wrong, worst first.

@@ -73,7 +73,7 @@ fn check_disk(home_mode: u32, files: &[FileFact], free_mib: u64, expected: &[&st
         home: Some(file("/home", home_mode, 7)),
         files: files.to_vec(),
         free_bytes: Some(free_mib * 1024 * 1024),
-        clear_key: None,
+        ..Disk::default()
     };
     assert_eq!(heads(&disk.findings(NOW)), expected);
 }
@@ -86,8 +86,8 @@ fn the_disk_is_looked_at() {
     check_disk(0o755, &[file("a", 0o644, 7)], 1_000, &["warning open-home", "error open-file"]);
     check_disk(0o700, &[file("home/device.key", 0o640, 7)], 1_000, &["error open-file"]);
     check_disk(0o700, &[file("a", 0o600, 0)], 1_000, &["warning other-owner"]);
-    check_disk(0o700, &[], 100, &["warning disk-full"]);
-    check_disk(0o700, &[], 10, &["error disk-full"]);
+    check_disk(0o700, &[], 100, &["warning disk-low"]);
+    check_disk(0o700, &[], 10, &["warning disk-low"]);
     let later = |ms| FileFact { written: NOW.plus_ms(ms), ..file("a", 0o600, 7) };
     check_disk(0o700, &[later(60_000)], 1_000, &[]);
     check_disk(0o700, &[later(3_600_000)], 1_000, &["warning clock-behind"]);
@@ -186,7 +186,38 @@ fn a_fix_is_what_follows_the_first_semicolon() {
 fn a_home_is_looked_at_without_a_gateway() {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("config.toml"), SAFE).unwrap();
-    let found = examine(home.path(), &NoVariables, None, Timestamp(u64::MAX));
+    let found = examine(home.path(), &NoVariables, None, &Sources::default(), Timestamp(u64::MAX));
     assert!(heads(&found).contains(&"hint not-running".to_owned()), "{found:?}");
     assert!(found.iter().all(|finding| finding.id != CONFIG));
+}
+
+/// What is found of the store in a home without a gateway.
+fn look(home: &Path) -> Vec<Finding> {
+    let found = examine(home, &NoVariables, None, &Sources::default(), Timestamp(u64::MAX));
+    found.into_iter().filter(|finding| ["device-key", "store"].contains(&finding.id)).collect()
+}
+
+#[test]
+fn the_key_of_a_store_that_does_not_run_is_looked_for() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("config.toml"), "[session]\nstorage_path = \"kept/box.redb\"\n").unwrap();
+    assert_eq!(heads(&look(home.path())), Vec::<String>::new(), "nothing is there yet");
+    std::fs::create_dir(home.path().join("kept")).unwrap();
+    document::write_whole(&home.path().join("kept/box.redb"), b"conversations", 0o600).unwrap();
+    let found = look(home.path());
+    assert_eq!(heads(&found), ["error device-key", "error store"]);
+    assert!(found[0].what.contains("kept/box.redb") && found[0].fix.contains("put the file back"), "{found:?}");
+    assert!(found[1].fix.contains("store repair"), "{found:?}");
+    document::write_whole(&home.path().join("device.key"), &[7; 32], 0o600).unwrap();
+    assert_eq!(heads(&look(home.path())), ["error store"]);
+}
+
+#[test]
+fn what_the_store_says_of_a_full_disk_is_what_doctor_says() {
+    let trouble = "the disk is full: 3 MB are left, and messages are refused below 17 MB; make room on it";
+    let offline = Offline { disk: Some(trouble.to_owned()), ..Offline::default() };
+    let disk = Disk { free_bytes: Some(3_000_000), offline, ..Disk::default() };
+    let found = disk.findings(NOW);
+    assert_eq!(heads(&found), ["error disk-full"]);
+    assert_eq!(format!("{}; {}", found[0].what, found[0].fix), trouble);
 }

@@ -174,13 +174,8 @@ impl DeviceKey {
         match Found::look(home, sources)? {
             Some(found) => Ok(Self(found.open(sources)?)),
             None => {
-                let path = home.join(FILE);
-                match store.symlink_metadata() {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(source) => return Err(Error::Disk { path: store.to_owned(), source }),
-                    Ok(_) => return Err(Error::Missing { path, store: store.to_owned() }),
-                }
-                Self::create(home, sources, path)
+                refuse_without_key(home, store)?;
+                Self::create(home, sources, home.join(FILE))
             }
         }
     }
@@ -215,11 +210,20 @@ impl DeviceKey {
     }
 }
 
-/// How the key of `home` lies there; `None` when there is none yet.
+/// With another key nothing in a store that is there could be read.
+fn refuse_without_key(home: &Path, store: &Path) -> Result<(), Error> {
+    match store.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(Error::Disk { path: store.to_owned(), source }),
+        Ok(_) => Err(Error::Missing { path: home.join(FILE), store: store.to_owned() }),
+    }
+}
+
+/// How the key of `home` lies there; `None` when there is none yet, nor the `store` that would need it.
 ///
 /// # Errors
 /// As [`DeviceKey::load`], but for those of passphrases.
-pub fn status(home: &Path, sources: &Sources) -> Result<Option<Status>, Error> {
+pub fn status(home: &Path, sources: &Sources, store: &Path) -> Result<Option<Status>, Error> {
     let status = |found: Found| {
         let protection = match found.content {
             KeyFile::Clear(_) => None,
@@ -227,7 +231,10 @@ pub fn status(home: &Path, sources: &Sources) -> Result<Option<Status>, Error> {
         };
         Status { path: found.path, is_credential: found.is_credential, protection }
     };
-    Ok(Found::look(home, sources)?.map(status))
+    match Found::look(home, sources)? {
+        Some(found) => Ok(Some(status(found))),
+        None => refuse_without_key(home, store).map(|()| None),
+    }
 }
 
 /// Puts `passphrase` over the key of `home`, in place of the one in `sources` if there was one before. The key stays the
@@ -402,6 +409,10 @@ mod tests {
             self.home.path().join(FILE)
         }
 
+        fn store(&self) -> PathBuf {
+            self.home.path().join("frontdesk.redb")
+        }
+
         fn sources(&self) -> Sources {
             Sources { credentials: Some(self.credentials.path().to_owned()), ..Sources::default() }
         }
@@ -412,8 +423,7 @@ mod tests {
 
         /// What signs for some purpose, which is the same for the same key only.
         fn load(&self, sources: &Sources) -> Result<[u8; 32], Error> {
-            let store = self.home.path().join("frontdesk.redb");
-            DeviceKey::load(self.home.path(), sources, &store).map(|key| key.key_for("x"))
+            DeviceKey::load(self.home.path(), sources, &self.store()).map(|key| key.key_for("x"))
         }
 
         fn protect(&self, sources: &Sources, passphrase: &str) -> Result<(), Error> {
@@ -438,11 +448,13 @@ mod tests {
     fn a_store_without_its_key_is_not_given_a_new_one() {
         let place = Place::new();
         let key = place.load(&Sources::default()).unwrap();
-        fs::write(place.home.path().join("frontdesk.redb"), "conversations").unwrap();
+        fs::write(place.store(), "conversations").unwrap();
         assert_eq!(place.load(&Sources::default()).unwrap(), key);
         let kept = fs::read(place.file()).unwrap();
         fs::remove_file(place.file()).unwrap();
         assert!(matches!(place.load(&Sources::default()), Err(Error::Missing { .. })));
+        let status = || status(place.home.path(), &Sources::default(), &place.store());
+        assert!(matches!(status(), Err(Error::Missing { .. })));
         assert!(!place.file().exists());
         fs::write(place.file(), kept).unwrap();
         fs::set_permissions(place.file(), Permissions::from_mode(0o600)).unwrap();
@@ -508,7 +520,7 @@ mod tests {
         let of_credential = place.load(&place.sources()).unwrap();
         assert_ne!(of_credential, of_file);
         assert!(matches!(place.protect(&place.sources(), PASSPHRASE), Err(Error::Credential)));
-        assert!(status(place.home.path(), &place.sources()).unwrap().unwrap().is_credential);
+        assert!(status(place.home.path(), &place.sources(), &place.store()).unwrap().unwrap().is_credential);
         place.credential(CREDENTIAL, [7; 31]);
         assert!(matches!(place.load(&place.sources()), Err(Error::Damaged { .. })));
         fs::remove_file(place.credentials.path().join(CREDENTIAL)).unwrap();
@@ -528,7 +540,7 @@ mod tests {
     fn a_passphrase_changes_the_file_and_not_the_key() {
         let place = Place::new();
         let key = place.load(&Sources::default()).unwrap();
-        let protection = || status(place.home.path(), &Sources::default()).unwrap().unwrap().protection;
+        let protection = || status(place.home.path(), &Sources::default(), &place.store()).unwrap().unwrap().protection;
         assert_eq!(protection(), None);
         place.protect(&Sources::default(), PASSPHRASE).unwrap();
         assert_eq!(protection(), Some(FAST));

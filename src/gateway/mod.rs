@@ -18,6 +18,7 @@ mod import;
 mod intake;
 mod life;
 mod live;
+mod offline;
 mod outbox;
 mod pairing;
 mod rates;
@@ -52,6 +53,7 @@ pub use backup::{BackedUp, BackupError, BackupOrder, BackupStatus, RunningBackup
 pub use deliveries::{DeliveryError, Repeat};
 pub use home::{Error as HomeError, Home, find_store, socket, socket_elsewhere};
 pub use import::{Import, ImportError, check_scope};
+pub use offline::Offline;
 pub use pairing::PairingError;
 pub use rekey::{Apply, Becomes, RekeyCursor, RekeyRow, Rekeyed};
 pub use restore::{RestoreError, Restored, restore};

@@ -189,20 +189,7 @@ impl Gateway {
 
     /// Why nothing new is taken, if it is for the disk.
     fn disk_trouble(&self) -> Option<String> {
-        let room = self.0.store.room().ok()?;
-        if room.is_read_only {
-            return Some(
-                "the disk has become read-only: messages are refused and answers wait, what is there can be read; see \
-                 the system's log for why, and mount it read-write again"
-                    .to_owned(),
-            );
-        }
-        let (left, reserve) = (room.available_bytes / 1_000_000, room.reserve_bytes().div_ceil(1_000_000));
-        room.is_full().then(|| {
-            format!(
-                "the disk is full: {left} MB are left, and messages are refused below {reserve} MB; make room on it"
-            )
-        })
+        self.0.store.room().ok()?.trouble()
     }
 
     /// Under `main` all direct messages of a tenant's workspace are one conversation: fine for one person, a leak for two.

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use redb::{ReadTransaction, ReadableTable as _, TableHandle as _, Value};
+use redb::{Key, ReadTransaction, ReadableTable as _, TableDefinition, TableHandle as _, Value};
 
 use super::log;
+use super::pages::Doubt;
 use super::portable::PortableKey;
-use super::salvage::{Damaged, Problems, Reach, caught, read_all};
+use super::salvage::{Damaged, Problems, Reach, Row, caught};
 use super::scope::Scope;
 use super::seal::Keyring;
 use super::tables::{
@@ -41,20 +42,23 @@ pub struct Checked {
 /// [`Error::DataKey`]; [`Error::Storage`].
 pub fn check(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Result<Checked, Error> {
     let mut store = Damaged::open(path, cache_bytes, wrapping_key)?;
-    if store.is_whole {
+    if store.format.is_some() {
         take_in(&mut store);
     }
     let n_batches = store.batches.len();
     let mut problems = std::mem::take(&mut store.problems);
     let keyring = &store.keyring;
-    let mut rows = Rows { transaction: store.transaction(), keyring, found: Vec::new() };
-    if store.database().is_some() && (store.format == Some(FORMAT) || !store.is_whole) {
-        tables::show(&mut rows)?;
+    let mut rows = Rows { store: &store, transaction: store.transaction(), found: Vec::new() };
+    if store.format == Some(FORMAT) || !store.is_whole() {
+        match caught(|| tables::show(&mut rows)) {
+            Ok(shown) => shown?,
+            Err(panic) => problems.note(panic),
+        }
     }
     for (name, reach) in rows.found.iter().filter(|(_, reach)| reach.n_lost > 0) {
         problems.note(format!("{} of the table {name} cannot be read", rows_text(reach.n_lost)));
     }
-    if store.is_whole && store.format == Some(FORMAT) {
+    if store.is_whole() && store.format == Some(FORMAT) {
         let related = caught(|| rows.transaction.as_ref().map(|rows| relations(rows, keyring, &mut problems)));
         match related {
             Ok(related) => related.transpose().map(drop)?,
@@ -95,14 +99,31 @@ pub(super) fn rows_text(n: u64) -> String {
 
 /// Reads all tables.
 struct Rows<'r> {
+    store: &'r Damaged,
     transaction: Option<ReadTransaction>,
-    keyring: &'r Keyring,
     found: Vec<(String, Reach)>,
 }
 
 impl Rows<'_> {
-    fn note(&mut self, name: &str, reach: Option<Reach>) {
-        self.found.push((name.to_owned(), reach.unwrap_or(Reach { n_read: 0, n_lost: 1 })));
+    fn table<K: Key + 'static, V: Value + 'static>(
+        &mut self,
+        table: TableDefinition<'_, K, V>,
+        judge: impl Fn(&[u8], &[u8], Doubt) -> Row,
+    ) -> Result<(), Error> {
+        let reach = match &self.transaction {
+            Some(transaction) => {
+                let mut reach = Reach::default();
+                for row in transaction.open_table(table)?.iter()? {
+                    let (key, value) = row?;
+                    let (key, value) = (key.value(), value.value());
+                    reach.note(judge(K::as_bytes(&key).as_ref(), V::as_bytes(&value).as_ref(), Doubt::None));
+                }
+                reach
+            }
+            None => self.store.read(table.name(), |key, value, doubt| Ok(judge(key, value, doubt)))?,
+        };
+        self.found.push((table.name().to_owned(), reach));
+        Ok(())
     }
 }
 
@@ -110,17 +131,13 @@ impl Visitor for Rows<'_> {
     type Error = Error;
 
     fn values<K: RowKey, T: Versioned>(&mut self, table: &ValueTable<K, T>) -> Result<(), Error> {
-        let judge = |key: &[u8], value: &[u8]| Ok(table.judge(self.keyring, key, value));
-        let reach = self.transaction.as_ref().map(|rows| read_all(rows, table.definition, judge)).transpose()?;
-        self.note(table.definition.name(), reach);
-        Ok(())
+        let keyring = &self.store.keyring;
+        self.table(table.definition, |key, value, _| table.judge(keyring, key, value))
     }
 
     fn rows<K: PortableKey, V: Value + 'static>(&mut self, table: &PlainTable<K, V>) -> Result<(), Error> {
-        let judge = |key: &[u8], _: &[u8]| Ok(self.keyring.judge(table.number, key));
-        let reach = self.transaction.as_ref().map(|rows| read_all(rows, table.definition, judge));
-        self.note(table.definition.name(), reach.transpose()?);
-        Ok(())
+        let keyring = &self.store.keyring;
+        self.table(table.definition, |key, value, doubt| keyring.judge(table.number, key, value, doubt))
     }
 }
 

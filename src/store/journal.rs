@@ -125,6 +125,12 @@ impl Journal {
         Ok(records(&read_all(file)?).next().is_some())
     }
 
+    /// The epoch of what it begins with; `None`: it holds nothing.
+    pub(super) fn first_epoch(file: &dyn StorageBackend) -> io::Result<Option<u64>> {
+        let bytes = read_all(file)?;
+        Ok(Record::read(&bytes).filter(|record| record.number == 1).map(|record| record.epoch))
+    }
+
     /// The batches up to where one that should have `n_bytes` cannot be used, and why it cannot. Nothing is changed.
     pub(super) fn salvage(
         file: &dyn StorageBackend,

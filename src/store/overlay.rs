@@ -48,6 +48,18 @@ impl Original {
         }
     }
 
+    pub(super) fn n_bytes(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    /// What can be read of `len` bytes from `at` on, without what lies behind the end; `None`: nothing.
+    pub(super) fn bytes(&self, at: u64, len: usize) -> Option<Vec<u8>> {
+        let n_there = usize::try_from(self.n_bytes().ok()?.checked_sub(at)?).unwrap_or(usize::MAX).min(len);
+        let mut bytes = vec![0; n_there];
+        self.0.read_exact_at(&mut bytes, at).ok()?;
+        (!bytes.is_empty()).then_some(bytes)
+    }
+
     pub(super) fn overlay(&self) -> io::Result<Overlay> {
         let len = self.0.metadata()?.len();
         Ok(Overlay { file: self.0.clone(), state: Mutex::new(State { len, n_original: len, pages: BTreeMap::new() }) })

@@ -105,6 +105,24 @@ impl Room {
         self.available_bytes < self.reserve_bytes()
     }
 
+    /// Why nothing new is taken, if it is for the disk, and what to do.
+    #[must_use]
+    pub fn trouble(self) -> Option<String> {
+        if self.is_read_only {
+            return Some(
+                "the disk has become read-only: messages are refused and answers wait, what is there can be read; see \
+                 the system's log for why, and mount it read-write again"
+                    .to_owned(),
+            );
+        }
+        let (left, reserve) = (self.available_bytes / 1_000_000, self.reserve_bytes().div_ceil(1_000_000));
+        self.is_full().then(|| {
+            format!(
+                "the disk is full: {left} MB are left, and messages are refused below {reserve} MB; make room on it"
+            )
+        })
+    }
+
     pub(super) fn full(self) -> Error {
         Error::Full { available_bytes: self.available_bytes, reserve_bytes: self.reserve_bytes() }
     }

@@ -1,26 +1,33 @@
 //! Makes a new store of what can be read of a damaged one, and keeps the damaged one.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use redb::{
-    Durability, Key, ReadTransaction, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableHandle as _,
-    Value, WriteTransaction,
+    Durability, Key, ReadTransaction, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _,
+    TableDefinition, TableHandle as _, Value, WriteTransaction,
 };
 
 use super::check::{Checked, check, each_key, replay};
 use super::database;
+use super::pages::Doubt;
 use super::place::{InDirectory, Place as _, beside, journal_of, remove};
 use super::portable::PortableKey;
 use super::rewrite::STEP_BYTES;
-use super::salvage::{Damaged, Row, read_all};
+use super::salvage::{Damaged, Reach, Row};
 use super::scope::restore_tenant;
 use super::seal::Keyring;
-use super::tables::{self, ACTIVITY, FORMAT, MARKS_BY_TIME, META, Number, PEERS, SESSIONS, Tables, Visitor, hour};
+use super::tables::{
+    self, ACTIVITY, FORMAT, KEYS, MARKS, MARKS_BY_TIME, META, Number, PEERS, SESSIONS, Tables, USERS, Visitor, hour,
+};
 use super::values::{PlainTable, RowKey, ValueTable, Values};
 use super::versioned::Versioned;
 use super::{Error, disk};
+
+const NOTHING_LEFT: &str = "nothing of it can be read, if it is a store; go back with `frontdesk backup restore`";
 
 /// What [`repair`] did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,31 +56,33 @@ pub fn repair(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Resul
         return Ok(nothing);
     }
     let damaged = Damaged::open(path, cache_bytes, wrapping_key)?;
-    if damaged.database().is_none() {
-        let source = "nothing of it can be read, if it is a store; go back with `frontdesk backup restore`";
-        return Err(Error::Open { path: path.display().to_string(), source: source.into() });
+    let cannot = |source: String| Error::Open { path: path.display().to_string(), source: source.into() };
+    if damaged.is_lost() {
+        return Err(cannot(NOTHING_LEFT.to_owned()));
     }
     if let Some(format) = damaged.format.filter(|format| *format != FORMAT) {
-        let source = format!("it is damaged and has format {format}; the version that wrote it must repair it");
-        return Err(Error::Open { path: path.display().to_string(), source: source.into() });
+        return Err(cannot(format!("it is damaged and has format {format}; the version that wrote it must repair it")));
     }
-    let place = InDirectory::new(path);
+    let (place, mut kept) = (InDirectory::new(path), Vec::new());
     let copy = |new: &redb::Database| {
-        let mut salvage = Salvage {
-            from: damaged.transaction(),
-            into: new,
-            keyring: &damaged.keyring,
-            rows: Vec::new(),
-            lost: Vec::new(),
-            step: Step::default(),
-        };
+        let mut salvage =
+            Salvage { damaged: &damaged, into: new, rows: Vec::new(), lost: Vec::new(), step: Step::default() };
         tables::show(&mut salvage)?;
         salvage.step.end()?;
-        let n_orphans = finish(new, &damaged, !salvage.lost.is_empty())?;
-        Ok((salvage.rows, salvage.lost, n_orphans, keep(path)?))
+        let Salvage { rows, mut lost, .. } = salvage;
+        let n_orphans = finish(new, &damaged, &mut lost)?;
+        if !lost.is_empty() && !has_values(new)? {
+            return Err(cannot(NOTHING_LEFT.to_owned()));
+        }
+        kept = keep(path)?;
+        place.sync()?;
+        Ok((rows, lost, n_orphans))
     };
-    let ((rows, lost, n_orphans, kept), new) =
-        database::put_copy(&place, cache_bytes, copy).inspect_err(|_| drop(place.discard()))?;
+    let copied = database::put_copy(&place, cache_bytes, copy);
+    let ((rows, lost, n_orphans), new) = copied.inspect_err(|_| {
+        forget_kept(&kept);
+        drop(place.discard());
+    })?;
     // The old file needs its journal, until it is certain that the new one is there.
     place.sync()?;
     remove(&journal_of(path))?;
@@ -82,20 +91,32 @@ pub fn repair(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Resul
     Ok(Repaired { rows, lost, n_orphans, kept, ..nothing })
 }
 
-/// Gives the files that are there a second name, the first that is free.
+/// Keeps the files that are there under other names, the first that are free, on the disk when it returns.
 fn keep(path: &Path) -> Result<Vec<PathBuf>, Error> {
-    let free = (1_u32..).map(|n| format!(".damaged-{n}")).find(|end| !beside(path, end).exists());
-    let end = free.unwrap_or_default();
-    let files = [(path.to_owned(), beside(path, &end)), (journal_of(path), beside(path, &format!("{end}.journal")))];
+    let names = |end: &str| (beside(path, end), beside(path, &format!("{end}.journal")));
+    let free = (1_u32..)
+        .map(|n| names(&format!(".damaged-{n}")))
+        .find(|(store, journal)| [store, journal].into_iter().all(|name| name.symlink_metadata().is_err()));
+    let (store, journal) = free.unwrap_or_else(|| names(".damaged"));
     let mut kept = Vec::new();
-    for (from, to) in files {
-        match fs::hard_link(from, &to) {
-            Ok(()) => kept.push(to),
-            Err(source) if source.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => return Err(source.into()),
+    // A copy, because a gateway may write into the file under its old name, when power goes out before that is removed.
+    match File::open(journal_of(path)) {
+        Ok(mut from) => {
+            let mut to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&journal)?;
+            kept.push(journal);
+            io::copy(&mut from, &mut to).and_then(|_| to.sync_all()).inspect_err(|_| forget_kept(&kept))?;
         }
+        Err(source) if source.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => return Err(source.into()),
     }
+    // Another file takes its old name, so nobody writes into it.
+    fs::hard_link(path, &store).inspect_err(|_| forget_kept(&kept))?;
+    kept.insert(0, store);
     Ok(kept)
+}
+
+fn forget_kept(kept: &[PathBuf]) {
+    kept.iter().for_each(|path| drop(remove(path)));
 }
 
 /// Rows of one table that go into one transaction.
@@ -106,20 +127,31 @@ struct Step {
 }
 
 impl Step {
+    /// A row that is in doubt does not take the place of another. Returns whether there was none.
     fn put<K: Key + 'static, V: Value + 'static>(
         &mut self,
         into: &redb::Database,
         table: TableDefinition<'_, K, V>,
-        key: &[u8],
-        value: &[u8],
-    ) -> Result<(), Error> {
+        (key, value): (&[u8], &[u8]),
+        doubt: Doubt,
+    ) -> Result<bool, Error> {
         let transaction = match &mut self.transaction {
             Some(transaction) => transaction,
             none => none.insert(into.begin_write()?),
         };
-        transaction.open_table(table)?.insert(K::from_bytes(key), V::from_bytes(value))?;
+        let is_new = {
+            let mut table = transaction.open_table(table)?;
+            let is_new = table.get(K::from_bytes(key))?.is_none();
+            if is_new || doubt == Doubt::None {
+                table.insert(K::from_bytes(key), V::from_bytes(value))?;
+            }
+            is_new
+        };
         self.n_bytes += key.len() + value.len();
-        if self.n_bytes >= STEP_BYTES { self.end() } else { Ok(()) }
+        if self.n_bytes >= STEP_BYTES {
+            self.end()?;
+        }
+        Ok(is_new)
     }
 
     fn end(&mut self) -> Result<(), Error> {
@@ -132,9 +164,8 @@ impl Step {
 
 /// On the way from one store into a new one.
 struct Salvage<'s> {
-    from: Option<ReadTransaction>,
+    damaged: &'s Damaged,
     into: &'s redb::Database,
-    keyring: &'s Keyring,
     rows: Vec<(String, u64)>,
     lost: Vec<(String, u64)>,
     step: Step,
@@ -144,25 +175,22 @@ impl Salvage<'_> {
     fn table<K: Key + 'static, V: Value + 'static>(
         &mut self,
         table: TableDefinition<'_, K, V>,
-        judge: impl Fn(&[u8], &[u8]) -> Row,
+        judge: impl Fn(&[u8], &[u8], Doubt) -> Row,
     ) -> Result<(), Error> {
-        let Self { from, into, step, .. } = self;
-        let Some(from) = from else {
-            self.lost.push((table.name().to_owned(), 1));
-            return Ok(());
-        };
-        let reach = read_all(from, table, |key, value| {
-            let row = judge(key, value);
-            if row == Row::Good {
-                step.put(into, table, key, value)?;
-            }
-            Ok(row)
+        let Self { damaged, into, step, .. } = self;
+        let reach = damaged.read(table.name(), |key, value, doubt| match judge(key, value, doubt) {
+            Row::Good => Ok(if step.put(into, table, (key, value), doubt)? { Row::Good } else { Row::Again }),
+            other => Ok(other),
         })?;
-        self.rows.push((table.name().to_owned(), reach.n_read));
-        if reach.n_lost > 0 {
-            self.lost.push((table.name().to_owned(), reach.n_lost));
-        }
+        self.note(table.name(), reach);
         Ok(())
+    }
+
+    fn note(&mut self, table: &str, reach: Reach) {
+        self.rows.push((table.to_owned(), reach.n_read));
+        if reach.n_lost > 0 {
+            self.lost.push((table.to_owned(), reach.n_lost));
+        }
     }
 }
 
@@ -170,27 +198,108 @@ impl Visitor for Salvage<'_> {
     type Error = Error;
 
     fn values<K: RowKey, T: Versioned>(&mut self, table: &ValueTable<K, T>) -> Result<(), Error> {
-        let keyring = self.keyring;
-        self.table(table.definition, |key, value| table.judge(keyring, key, value))
+        let keyring = &self.damaged.keyring;
+        self.table(table.definition, |key, value, _| table.judge(keyring, key, value))
     }
 
     fn rows<K: PortableKey, V: Value + 'static>(&mut self, table: &PlainTable<K, V>) -> Result<(), Error> {
-        let keyring = self.keyring;
-        self.table(table.definition, |key, _| keyring.judge(table.number, key))
+        if table.number == KEYS.number {
+            return self.keys();
+        }
+        let keyring = &self.damaged.keyring;
+        self.table(table.definition, |key, value, doubt| keyring.judge(table.number, key, value, doubt))
     }
 }
 
+impl Salvage<'_> {
+    /// Also those that were found elsewhere.
+    fn keys(&mut self) -> Result<(), Error> {
+        let Self { damaged, into, step, .. } = self;
+        for (tenant, key) in &damaged.keys {
+            step.put(into, KEYS.definition, (tenant.as_bytes(), key), Doubt::None)?;
+        }
+        let (table, n_read) = (KEYS.definition.name(), damaged.keys.len() as u64);
+        let in_table =
+            damaged.read(table, |tenant, key, doubt| Ok(damaged.keyring.judge(KEYS.number, tenant, key, doubt)))?;
+        self.note(
+            table,
+            Reach { n_read, n_lost: in_table.n_lost.saturating_sub(n_read - in_table.n_read.min(n_read)) },
+        );
+        Ok(())
+    }
+}
+
+/// What is sealed and does not open goes.
+struct Sweep<'s> {
+    transaction: &'s WriteTransaction,
+    keyring: &'s Keyring,
+    lost: &'s mut Vec<(String, u64)>,
+}
+
+impl Visitor for Sweep<'_> {
+    type Error = Error;
+
+    fn values<K: RowKey, T: Versioned>(&mut self, table: &ValueTable<K, T>) -> Result<(), Error> {
+        let (mut rows, mut bad) = (self.transaction.open_table(table.definition)?, Vec::new());
+        for row in rows.iter()? {
+            let (key, value) = row?;
+            let key = K::as_bytes(&key.value()).as_ref().to_owned();
+            if table.judge(self.keyring, &key, value.value()) != Row::Good {
+                bad.push(key);
+            }
+        }
+        for key in &bad {
+            rows.remove(K::from_bytes(key))?;
+        }
+        if !bad.is_empty() {
+            self.lost.push((table.definition.name().to_owned(), bad.len() as u64));
+        }
+        Ok(())
+    }
+
+    fn rows<K: PortableKey, V: Value + 'static>(&mut self, _: &PlainTable<K, V>) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Is there a row of a conversation?
+fn has_values(new: &redb::Database) -> Result<bool, Error> {
+    struct Count(ReadTransaction, bool);
+
+    impl Visitor for Count {
+        type Error = Error;
+
+        fn values<K: RowKey, T: Versioned>(&mut self, table: &ValueTable<K, T>) -> Result<(), Error> {
+            self.1 |= !self.0.open_table(table.definition)?.is_empty()?;
+            Ok(())
+        }
+
+        fn rows<K: PortableKey, V: Value + 'static>(&mut self, _: &PlainTable<K, V>) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    let mut count = Count(new.begin_read()?, false);
+    tables::show(&mut count)?;
+    Ok(count.1)
+}
+
 /// Takes in the journal and makes the tables agree, on the disk when it returns. Returns how many rows it removed.
-fn finish(new: &redb::Database, damaged: &Damaged, is_lossy: bool) -> Result<u64, Error> {
+fn finish(new: &redb::Database, damaged: &Damaged, lost: &mut Vec<(String, u64)>) -> Result<u64, Error> {
     let Damaged { keyring, batches, .. } = damaged;
     let transaction = new.begin_write()?;
     transaction.open_table(META)?.insert("format", FORMAT)?;
     replay(&mut Tables::open(&transaction, keyring)?, batches)?;
+    if !lost.is_empty() {
+        // Of the journal, too.
+        tables::show(&mut Sweep { transaction: &transaction, keyring, lost })?;
+    }
     transaction.commit()?;
 
-    let n_orphans = mend_sessions(new, keyring, is_lossy)?;
+    let n_orphans = mend_sessions(new, keyring, !lost.is_empty())?;
 
     let transaction = new.begin_write()?;
+    find_twice(&mut Tables::open(&transaction, keyring)?, lost)?;
     // They say nothing that is not in the others.
     transaction.delete_table(ACTIVITY.definition)?;
     transaction.delete_table(PEERS.definition)?;
@@ -217,6 +326,34 @@ fn finish(new: &redb::Database, damaged: &Damaged, is_lossy: bool) -> Result<u64
     }
     transaction.commit()?;
     Ok(n_orphans)
+}
+
+/// Takes what is lost in one table from the one that says the same the other way round.
+fn find_twice(tables: &mut Tables<'_>, lost: &mut Vec<(String, u64)>) -> Result<(), Error> {
+    let Tables { log, users, peers, marks, marks_by_time, .. } = tables;
+    let is_lost = |lost: &[(String, u64)], table: &str| lost.iter().any(|(name, _)| name == table);
+    if is_lost(lost, USERS.definition.name()) {
+        for row in peers.iter()? {
+            let (id, _) = row?;
+            let (tenant, key, channel, user) = id.value();
+            users.put(log, &(tenant, channel, user, key), Some(&()))?;
+        }
+    }
+    if is_lost(lost, MARKS.definition.name()) {
+        for row in marks_by_time.iter()? {
+            let (id, _) = row?;
+            let (at, tenant, entry, message_id) = id.value();
+            marks.put(log, &(tenant, entry, message_id), Some(&at))?;
+        }
+    }
+    for (table, index) in
+        [(USERS.definition.name(), PEERS.definition.name()), (MARKS.definition.name(), MARKS_BY_TIME.definition.name())]
+    {
+        let is_left = is_lost(lost, table) && is_lost(lost, index);
+        lost.retain(|(name, _)| name != index && (is_left || name != table));
+    }
+    lost.retain(|(name, _)| name != ACTIVITY.definition.name());
+    Ok(())
 }
 
 /// Makes the rows of conversations agree with what is left of these. Where one is lost it is made again from the archive

@@ -8,10 +8,11 @@ use redb::{Durability, Key, ReadTransaction, ReadableTable, TableDefinition, Tab
 
 use super::database::{self, Database, Failed};
 use super::log::Log;
+use super::portable::PortableKey;
 use super::record::Rewritten;
 use super::scope::Scope;
 use super::seal::Keyring;
-use super::tables::{self, FILES, FORMAT, META, NUMBERS, Number, Tables, hour};
+use super::tables::{self, FILES, FORMAT, META, NUMBERS, Number, Tables, Visitor, hour};
 use super::values::{PlainTable, RowKey, ValueTable};
 use super::versioned::Versioned;
 use super::{Error, disk};
@@ -44,7 +45,7 @@ pub(super) fn is_pending(database: &Database) -> Result<bool, Error> {
 /// Copies all rows into an empty database, on the disk when it returns. Returns how many they are.
 fn copy(from: &ReadTransaction, into: &redb::Database) -> Result<u64, Error> {
     let mut copy = Copy { from, into, seal: None, n_rows: 0 };
-    tables::copy(&mut copy)?;
+    tables::show(&mut copy)?;
     let n_rows = copy.n_rows;
     finish(into)?;
     Ok(n_rows)
@@ -71,7 +72,7 @@ pub(super) fn upgrade(
     keyring: &Keyring,
 ) -> Result<u64, Error> {
     let mut copy = Copy { from, into, seal: Some(keyring), n_rows: 0 };
-    tables::copy(&mut copy)?;
+    tables::show(&mut copy)?;
     let n_rows = copy.n_rows;
     let transaction = into.begin_write()?;
     transaction.open_table(META)?.insert("format", FORMAT)?;
@@ -135,7 +136,7 @@ fn copy_files(from: &ReadTransaction, tables: &mut Tables<'_>) -> Result<(), Err
 }
 
 /// On its way from one database into another.
-pub(super) struct Copy<'c> {
+struct Copy<'c> {
     from: &'c ReadTransaction,
     into: &'c redb::Database,
     /// Values are not sealed yet, and are on the way.
@@ -143,9 +144,11 @@ pub(super) struct Copy<'c> {
     n_rows: u64,
 }
 
-impl Copy<'_> {
+impl Visitor for Copy<'_> {
+    type Error = Error;
+
     /// All rows of a table, in the order of their keys.
-    pub(super) fn values<K: RowKey, T>(&mut self, table: &ValueTable<K, T>) -> Result<(), Error> {
+    fn values<K: RowKey, T: Versioned>(&mut self, table: &ValueTable<K, T>) -> Result<(), Error> {
         let Some(keyring) = self.seal else { return self.table(table.definition, |_, _| Ok(None)) };
         if table.number == FILES.number {
             return Ok(());
@@ -157,10 +160,12 @@ impl Copy<'_> {
     }
 
     /// The same of a table that is never sealed.
-    pub(super) fn rows<K: Key + 'static, V: Value + 'static>(&mut self, table: &PlainTable<K, V>) -> Result<(), Error> {
+    fn rows<K: PortableKey, V: Value + 'static>(&mut self, table: &PlainTable<K, V>) -> Result<(), Error> {
         self.table(table.definition, |_, _| Ok(None))
     }
+}
 
+impl Copy<'_> {
     /// `change` makes another value, as redb writes it.
     fn table<K: Key + 'static, V: Value + 'static>(
         &mut self,

@@ -1,30 +1,26 @@
 //! Reading a store that may be damaged: nothing is written, and what cannot be read is said and passed over.
 //!
-//! redb promises no error on a damaged page, it may panic. So whatever it does here is caught.
+//! redb says whether the file is whole, and reads it then. One that is not is read by `pages`. redb promises no error on
+//! a damaged page, it may panic. So whatever it does here is caught.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use redb::backends::InMemoryBackend;
-use redb::{
-    AccessGuard, Builder, DatabaseError, Key, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
-    ReadableTableMetadata as _, StorageError, TableDefinition, TableError, Value,
-};
+use redb::{Builder, DatabaseError, ReadTransaction, ReadableDatabase as _, StorageError, TableHandle as _};
 
 use super::Error;
 use super::database;
-use super::journal::{Journal, Unusable};
+use super::journal::{Expected, Journal, Unusable};
 use super::log;
 use super::overlay::Original;
+use super::pages::{Commit, Doubt, Pages};
 use super::place;
 use super::seal::Keyring;
-use super::tables::{ERASING, FORMAT, KEYS};
+use super::tables::{ERASING, FORMAT, KEYS, META, NUMBERS, Number};
 
-/// Rows of a table that may come before the one in front of them.
-const MAX_BACK: u32 = 64;
 /// Problems that are kept in full; more are counted.
 const MAX_PROBLEMS: usize = 50;
 
@@ -46,18 +42,18 @@ impl Problems {
 
 /// A store that is open for reading, with its journal.
 pub(super) struct Damaged {
-    /// `None`: nothing of it can be opened, or while it is dropped.
+    /// `None`: not every page of it is what redb wrote, or while it is dropped.
     database: Option<redb::Database>,
-    /// Is every page of it what redb wrote?
-    pub(super) is_whole: bool,
-    /// `None`: it never became a store.
+    pages: Pages,
+    /// `None`: it never became a store, or what says so cannot be read.
     pub(super) format: Option<u32>,
     /// Batches of the journal that come behind what is in the file.
     pub(super) batches: Vec<Vec<u8>>,
     pub(super) problems: Problems,
     /// What opens its values.
     pub(super) keyring: Keyring,
-    _original: Original,
+    /// The data keys in the file that can be opened, by tenant.
+    pub(super) keys: BTreeMap<String, Vec<u8>>,
 }
 
 impl Drop for Damaged {
@@ -71,35 +67,31 @@ impl Drop for Damaged {
 impl Damaged {
     /// Opens what lies there; nobody else can meanwhile.
     pub(super) fn open(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Result<Self, Error> {
-        let original = Original::lock(path)?;
-        let (mut problems, mut is_whole) = (Problems::default(), true);
-        let mut database = open_plainly(&original, cache_bytes)?;
-        match database.as_mut().map(|database| caught(|| database.check_integrity())) {
-            Ok(Ok(Ok(true))) => {}
-            checked => {
-                is_whole = false;
-                problems.note(match checked {
-                    Ok(Ok(Ok(_))) => "the file is damaged: not every page of it is what was written".to_owned(),
-                    Ok(Ok(Err(error))) => format!("the file is damaged: {error}"),
-                    Ok(Err(panic)) => format!("the file is damaged: {panic}"),
-                    Err(why) => format!("the file is damaged: {why}"),
-                });
-                // The check may have put back what was before; what is there now is read instead, as far as it can be.
-                drop(caught(|| drop(database)));
-                database = match open_plainly(&original, cache_bytes)? {
-                    Ok(database) => Ok(database),
-                    Err(_) => open_before(&original, cache_bytes)?,
-                };
+        let (original, mut problems) = (Original::lock(path)?, Problems::default());
+        let database = match open_whole(&original, cache_bytes)? {
+            Ok(database) => Some(database),
+            Err(why) => {
+                problems.note(format!("the file is damaged: {why}"));
+                None
             }
+        };
+        let age = |pages: &Pages| number_in(pages, Number::Epoch).unwrap_or(0);
+        let pages = Pages::find(&original, age).unwrap_or_else(|| Pages::none(&original));
+        match pages.commit {
+            Commit::Before if database.is_none() => {
+                problems.note("what was written to the file last cannot be found: it is taken as it was before");
+            }
+            Commit::Found => problems.note("the file does not say what was written last: what was found is taken"),
+            Commit::Before | Commit::Last => {}
         }
         let mut damaged = Self {
-            database: database.ok(),
-            is_whole,
+            database,
+            pages,
             format: None,
             batches: Vec::new(),
             problems,
             keyring: Keyring::new(wrapping_key)?,
-            _original: original,
+            keys: BTreeMap::new(),
         };
         damaged.format = damaged.find_format(path)?;
         damaged.read_journal(path)?;
@@ -107,40 +99,78 @@ impl Damaged {
         Ok(damaged)
     }
 
+    /// Is every page of it what redb wrote? Then redb has it open.
+    pub(super) fn is_whole(&self) -> bool {
+        self.database.is_some()
+    }
+
     pub(super) fn database(&self) -> Option<&redb::Database> {
         self.database.as_ref()
     }
 
-    /// What was committed last; `None`: that cannot be read.
+    /// Is nothing of it there?
+    pub(super) fn is_lost(&self) -> bool {
+        self.pages.is_lost() && self.batches.is_empty()
+    }
+
+    /// What was committed last; `None`: it is not whole.
     pub(super) fn transaction(&self) -> Option<ReadTransaction> {
         caught(|| self.database.as_ref()?.begin_read().ok()).ok().flatten()
     }
 
-    fn find_format(&mut self, path: &Path) -> Result<Option<u32>, Error> {
+    /// Shows every row of a table that can be read, without what the journal adds, as redb writes keys and values. `judge`
+    /// says whether the row is what it should be.
+    pub(super) fn read(
+        &self,
+        table: &str,
+        mut judge: impl FnMut(&[u8], &[u8], Doubt) -> Result<Row, Error>,
+    ) -> Result<Reach, Error> {
+        let mut reach = Reach::default();
+        let is_all = self.pages.read(table, |key, value, doubt| {
+            reach.note(judge(key, value, doubt)?);
+            Ok(())
+        })?;
+        if !is_all {
+            let n_missing = self.pages.n_rows(table).map(|n_rows| n_rows.saturating_sub(reach.n_read));
+            reach.n_lost = n_missing.unwrap_or(reach.n_lost.max(1));
+        }
+        Ok(reach)
+    }
+
+    fn find_format(&self, path: &Path) -> Result<Option<u32>, Error> {
         let name = path.display().to_string();
-        let Some(database) = &self.database else { return Ok(None) };
-        match caught(|| database::format(&name, database)) {
-            Ok(Ok(Some(found))) if found > FORMAT => Err(Error::TooNew { path: name, found, known: FORMAT }),
-            Ok(Ok(format)) => Ok(format),
-            Ok(Err(error)) if self.is_whole => Err(error),
-            Ok(Err(_)) | Err(_) => Ok(None),
+        let format = match &self.database {
+            Some(database) => caught(|| database::format(&name, database)).unwrap_or(Ok(None))?,
+            None => format_in(&self.pages),
+        };
+        match format {
+            Some(found) if found > FORMAT => Err(Error::TooNew { path: name, found, known: FORMAT }),
+            format => Ok(format),
         }
     }
 
     fn read_journal(&mut self, path: &Path) -> Result<(), Error> {
         let journal = Original::read(&place::journal_of(path))?.map(|journal| journal.overlay()).transpose()?;
-        let expected = match self.transaction().map(|transaction| caught(|| database::expected(&transaction))) {
-            Some(Ok(Ok(expected))) => expected,
-            _ if self.format.is_none() && self.is_whole => {
-                if journal.is_some_and(|journal| Journal::is_used(&journal).unwrap_or(true)) {
+        let expected = match self.transaction().filter(|_| self.format.is_some()) {
+            Some(transaction) => caught(|| database::expected(&transaction)).ok().and_then(Result::ok),
+            None => number_in(&self.pages, Number::Epoch)
+                .map(|epoch| Expected { epoch, needed: number_in(&self.pages, Number::Journal).unwrap_or(0) }),
+        };
+        let expected = match (expected, &journal) {
+            (Some(expected), _) => expected,
+            (None, None) => return Ok(()),
+            (None, Some(journal)) => {
+                let Some(epoch) = Journal::first_epoch(journal)? else { return Ok(()) };
+                if self.is_whole() {
                     self.problems.note("the file is empty, and its journal is not: it was cut off or removed");
+                } else if self.pages.commit != Commit::Last && !self.pages.is_lost() {
+                    self.problems.note("what the journal adds is not known: what comes before it is lost");
+                    return Ok(());
+                } else {
+                    // What the file has of it already becomes the same again.
+                    self.problems.note("the file does not say which part of the journal is new: all of it is taken");
                 }
-                return Ok(());
-            }
-            _ if journal.is_none() => return Ok(()),
-            _ => {
-                self.problems.note("what the journal adds is not known: the file does not say which part of it is new");
-                return Ok(());
+                Expected { epoch, needed: 0 }
             }
         };
         let (batches, unusable) = match &journal {
@@ -155,22 +185,30 @@ impl Damaged {
         }
         Ok(())
     }
-}
 
-impl Damaged {
     /// The data keys, as they are when the journal is taken in.
     fn read_keys(&mut self) -> Result<(), Error> {
-        let (mut keys, mut erasing) = (BTreeMap::new(), BTreeSet::new());
-        if let Some(from) = self.transaction().filter(|_| self.format == Some(FORMAT) || !self.is_whole) {
-            read_all(&from, KEYS.definition, |tenant, key| {
-                keys.insert(text(tenant), key.to_owned());
-                Ok(Row::Good)
+        let (mut keys, mut erasing, mut is_all) = (BTreeMap::new(), BTreeSet::new(), true);
+        if self.format == Some(FORMAT) || !self.is_whole() {
+            let (table, keyring) = (KEYS.definition.name(), &self.keyring);
+            is_all &= self.pages.read(table, |tenant, key, doubt| {
+                let tenant = text(tenant);
+                if doubt == Doubt::None || keyring.opens(&tenant, key) {
+                    keys.insert(tenant, key.to_owned());
+                }
+                Ok(())
             })?;
-            read_all(&from, ERASING.definition, |tenant, _| {
-                erasing.insert(text(tenant));
-                Ok(Row::Good)
+            let knows_erasing = self.pages.read(ERASING.definition.name(), |tenant, _, doubt| {
+                if doubt == Doubt::None {
+                    erasing.insert(text(tenant));
+                }
+                Ok(())
             })?;
+            if !is_all && knows_erasing && erasing.is_empty() {
+                keys.append(&mut self.find_keys(&keys));
+            }
         }
+        self.keys = keys.clone();
         for row in self.batches.iter().flat_map(|batch| log::rows(batch)).flatten() {
             match (row.table, row.value) {
                 (number, Some(key)) if number == KEYS.number => drop(keys.insert(text(row.key), key.to_owned())),
@@ -182,34 +220,76 @@ impl Damaged {
         }
         match self.keyring.load(keys.into_iter().collect(), erasing) {
             // Another device's: nothing can be said about what is in it.
-            Err(error @ Error::DataKey) if self.is_whole => Err(error),
+            Err(error @ Error::DataKey) if is_all => Err(error),
             Err(Error::DataKey) => {
                 self.problems.note("the keys of the values are lost, or it was sealed on another device");
                 Ok(())
             }
             loaded => loaded,
+        }?;
+        let keyring = &self.keyring;
+        self.keys.retain(|tenant, key| keyring.opens(tenant, key));
+        Ok(())
+    }
+
+    /// Without its key nothing of a tenant can be read. So, if the table is damaged, keys of other tenants are looked for
+    /// in all pages: where nobody was erased since the file was written, a key that was there is one that is.
+    fn find_keys(&self, known: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        let [erasures, rewritten] = [Number::Erasures, Number::Rewritten].map(|number| number_in(&self.pages, number));
+        let are_known = self.pages.read(NUMBERS.definition.name(), |_, _, _| Ok(())).unwrap_or(false);
+        if !are_known || erasures > rewritten {
+            return found;
         }
+        self.pages.search_rows(|tenant, key| {
+            if let Ok(tenant) = str::from_utf8(tenant)
+                && !known.contains_key(tenant)
+                && self.keyring.opens(tenant, key)
+            {
+                found.insert(tenant.to_owned(), key.to_owned());
+            }
+        });
+        found
     }
 }
 
-/// As a start does. The inner error says what is wrong with the file.
-fn open_plainly(original: &Original, cache_bytes: usize) -> Result<Result<redb::Database, String>, Error> {
-    open(original, Builder::new().set_cache_size(cache_bytes))
+/// A row of a table whose values have a fixed length; `None`: it is not there, or in doubt.
+fn row_in<const N: usize>(pages: &Pages, table: &str, key: &[u8]) -> Option<[u8; N]> {
+    let mut found = None;
+    let read = pages.read(table, |found_key, value, doubt| {
+        if found_key == key && doubt == Doubt::None {
+            found = <[u8; N]>::try_from(value).ok();
+        }
+        Ok(())
+    });
+    read.ok().and(found)
 }
 
-/// As it was before the last commit, if that is whole.
-fn open_before(original: &Original, cache_bytes: usize) -> Result<Result<redb::Database, String>, Error> {
-    open(original, Builder::new().set_cache_size(cache_bytes).set_check_integrity_on_open(true))
+pub(super) fn format_in(pages: &Pages) -> Option<u32> {
+    row_in(pages, META.name(), b"format").map(u32::from_le_bytes)
 }
 
-fn open(original: &Original, redb: &Builder) -> Result<Result<redb::Database, String>, Error> {
+pub(super) fn number_in(pages: &Pages, number: Number) -> Option<u64> {
+    row_in(pages, NUMBERS.definition.name(), number.name().as_bytes()).map(u64::from_le_bytes)
+}
+
+/// As a start opens it, if every page is what was written. The inner error says what is wrong with the file.
+fn open_whole(original: &Original, cache_bytes: usize) -> Result<Result<redb::Database, String>, Error> {
     let overlay = original.overlay()?;
-    Ok(match caught(|| redb.create_with_backend(overlay)) {
-        Ok(Ok(database)) => Ok(database),
-        Ok(Err(DatabaseError::Storage(StorageError::Io(source)))) => Err(source.to_string()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(panic) => Err(panic),
-    })
+    let mut database = match caught(|| Builder::new().set_cache_size(cache_bytes).create_with_backend(overlay)) {
+        Ok(Ok(database)) => database,
+        Ok(Err(DatabaseError::Storage(StorageError::Io(source)))) => return Ok(Err(source.to_string())),
+        Ok(Err(error)) => return Ok(Err(error.to_string())),
+        Err(panic) => return Ok(Err(panic)),
+    };
+    let why = match caught(|| database.check_integrity()) {
+        Ok(Ok(true)) => return Ok(Ok(database)),
+        Ok(Ok(false)) => "not every page of it is what was written".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(panic) => panic,
+    };
+    drop(caught(|| drop(database)));
+    Ok(Err(why))
 }
 
 /// A panic becomes what it said.
@@ -227,15 +307,16 @@ fn said(panic: &(dyn Any + Send)) -> String {
 }
 
 impl Keyring {
-    /// A row of a table whose values are not sealed. A key that does not open is of no use.
-    pub(super) fn judge(&self, table: u8, key: &[u8]) -> Row {
-        let is_lost = table == KEYS.number && matches!(self.admit(&text(key)), Err(Error::DataKey));
-        if is_lost { Row::Bad } else { Row::Good }
+    /// A row of a table whose values are not sealed. A key that does not open is of no use, and nothing else is certain
+    /// in a page that is not what it should be.
+    pub(super) fn judge(&self, table: u8, key: &[u8], value: &[u8], doubt: Doubt) -> Row {
+        let is_good = if table == KEYS.number { self.opens(&text(key), value) } else { doubt == Doubt::None };
+        if is_good { Row::Good } else { Row::Bad }
     }
 }
 
 /// A tenant, as redb writes it.
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -247,6 +328,8 @@ pub(super) enum Row {
     Bad,
     /// Of a tenant that is being erased.
     Erasing,
+    /// It was shown before.
+    Again,
 }
 
 /// How far a table could be read.
@@ -258,91 +341,12 @@ pub(super) struct Reach {
     pub(super) n_lost: u64,
 }
 
-/// Shows every row that can be read, as redb writes keys and values: from the first on, and where that ends too early from
-/// the last back. `judge` says whether the row is what it should be.
-pub(super) fn read_all<K: Key + 'static, V: Value + 'static>(
-    transaction: &ReadTransaction,
-    table: TableDefinition<'_, K, V>,
-    mut judge: impl FnMut(&[u8], &[u8]) -> Result<Row, Error>,
-) -> Result<Reach, Error> {
-    let mut reach = Reach::default();
-    let opened = match caught(|| transaction.open_table(table)) {
-        Ok(Ok(opened)) => opened,
-        Ok(Err(TableError::TableDoesNotExist(_))) => return Ok(reach),
-        // How many there were is not known.
-        Ok(Err(_)) | Err(_) => return Ok(Reach { n_lost: 1, ..reach }),
-    };
-    let n_rows = caught(|| opened.len().ok()).ok().flatten();
-    let mut last: Option<Vec<u8>> = None;
-    let (mut is_cut, mut n_back) = (false, 0);
-    match caught(|| opened.iter()) {
-        Ok(Ok(mut rows)) => loop {
-            match caught(|| rows.next()) {
-                Ok(None) => break,
-                Ok(Some(Ok(row))) => match caught(|| raw::<K, V>(&row)) {
-                    Ok((key, value)) => {
-                        // A wrong bit in a key leaves it out of order, and a damaged tree may lead in a circle.
-                        n_back += u32::from(last.as_deref().is_some_and(|last| !K::compare(last, &key).is_lt()));
-                        if n_back > MAX_BACK {
-                            is_cut = true;
-                            break;
-                        }
-                        reach.note(judge(&key, &value)?);
-                        last = Some(key);
-                    }
-                    Err(_) => reach.note(Row::Bad),
-                },
-                Ok(Some(Err(_))) | Err(_) => {
-                    is_cut = true;
-                    break;
-                }
-            }
-        },
-        Ok(Err(_)) | Err(_) => is_cut = true,
-    }
-    if is_cut {
-        read_back::<K, V>(&opened, last.as_deref(), &mut reach, &mut judge)?;
-        let n_missing = n_rows.unwrap_or(0).saturating_sub(reach.n_read);
-        reach.n_lost = reach.n_lost.max(n_missing).max(1);
-    }
-    Ok(reach)
-}
-
-/// From the last row back to where the way from the first one ended.
-fn read_back<K: Key + 'static, V: Value + 'static>(
-    table: &redb::ReadOnlyTable<K, V>,
-    until: Option<&[u8]>,
-    reach: &mut Reach,
-    judge: &mut impl FnMut(&[u8], &[u8]) -> Result<Row, Error>,
-) -> Result<(), Error> {
-    let from = until.map_or(Bound::Unbounded, |key| Bound::Excluded(K::from_bytes(key)));
-    let Ok(Ok(mut rows)) = caught(|| table.range::<K::SelfType<'_>>((from, Bound::Unbounded))) else { return Ok(()) };
-    let mut before: Option<Vec<u8>> = None;
-    while let Ok(Some(Ok(row))) = caught(|| rows.next_back()) {
-        let Ok((key, value)) = caught(|| raw::<K, V>(&row)) else {
-            reach.note(Row::Bad);
-            continue;
-        };
-        let is_behind = until.is_none_or(|until| K::compare(until, &key).is_lt());
-        let is_ahead = before.as_deref().is_none_or(|before| K::compare(&key, before).is_lt());
-        if !(is_behind && is_ahead) {
-            break;
-        }
-        reach.note(judge(&key, &value)?);
-        before = Some(key);
-    }
-    Ok(())
-}
-
 impl Reach {
-    fn note(&mut self, row: Row) {
-        *(if row == Row::Bad { &mut self.n_lost } else { &mut self.n_read }) += 1;
+    pub(super) fn note(&mut self, row: Row) {
+        match row {
+            Row::Good | Row::Erasing => self.n_read += 1,
+            Row::Bad => self.n_lost += 1,
+            Row::Again => {}
+        }
     }
-}
-
-/// The bytes of a row. Panics where they are not what the types say.
-fn raw<K: Key + 'static, V: Value + 'static>(
-    (key, value): &(AccessGuard<'_, K>, AccessGuard<'_, V>),
-) -> (Vec<u8>, Vec<u8>) {
-    (K::as_bytes(&key.value()).as_ref().to_vec(), V::as_bytes(&value.value()).as_ref().to_vec())
 }

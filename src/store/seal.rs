@@ -360,6 +360,11 @@ impl Keyring {
         data_key.map(Zeroizing::new).ok_or(Error::DataKey)
     }
 
+    /// Was this data key wrapped here, for this tenant?
+    pub(super) fn opens(&self, tenant: &str, wrapped: &[u8]) -> bool {
+        self.data_key(tenant, wrapped).is_ok()
+    }
+
     fn seal_of(&self, tenant: &str, wrapped: &[u8]) -> Result<Seal, Error> {
         let seal = Seal::new(tenant, &self.data_key(tenant, wrapped)?)?;
         #[cfg(test)]

@@ -11,7 +11,6 @@ use redb::{ReadableTable, TableDefinition, Value, WriteTransaction};
 use super::entry::EntryScope;
 use super::log::{Log, LoggedRow};
 use super::portable::PortableKey;
-use super::rewrite::Copy;
 use super::scope::Scope;
 use super::seal::Keyring;
 use super::values::{PlainTable, RowKey, ValueTable, WrittenRows, WrittenValues};
@@ -114,13 +113,6 @@ macro_rules! tables {
         pub(super) fn show<V: Visitor>(to: &mut V) -> Result<(), V::Error> {
             $(to.values(&$values)?;)+
             $(to.rows(&$rows)?;)+
-            Ok(())
-        }
-
-        /// Copies all of them but [`META`].
-        pub(super) fn copy(copy: &mut Copy<'_>) -> Result<(), Error> {
-            $(copy.values(&$values)?;)+
-            $(copy.rows(&$rows)?;)+
             Ok(())
         }
     };

@@ -11,7 +11,7 @@ use redb::{AccessGuard, Key, ReadableTable, ReadableTableMetadata, Table, TableD
 use super::Error;
 use super::log::Log;
 use super::portable::PortableKey;
-use super::salvage::Row;
+use super::salvage::{Row, caught};
 use super::seal::Keyring;
 use super::versioned::Versioned;
 
@@ -85,10 +85,11 @@ impl<K: RowKey, T: Versioned> ValueTable<K, T> {
     /// Is this a row of it? Its key and value are as redb writes them.
     pub(super) fn judge(&self, keyring: &Keyring, key: &[u8], stored: &[u8]) -> Row {
         let decoder = Decoder::<K, T> { number: self.number, keyring, shape: PhantomData };
-        match decoder.decode(&K::from_bytes(key), stored) {
-            Ok(_) => Row::Good,
-            Err(Error::Busy) => Row::Erasing,
-            Err(_) => Row::Bad,
+        // redb cannot take every text apart that is no key.
+        match caught(|| decoder.decode(&K::from_bytes(key), stored)) {
+            Ok(Ok(_)) => Row::Good,
+            Ok(Err(Error::Busy)) => Row::Erasing,
+            Ok(Err(_)) | Err(_) => Row::Bad,
         }
     }
 }

@@ -392,3 +392,22 @@ def test_damaged_store_is_found_and_repaired(desk, hook):
     assert "webhook:U1" in rows and "webhook:U3" in rows
     assert hook.post(direct(user="U1", message_id="after")).status == 202
     hook.answer_to("after")
+
+
+def test_store_that_lost_its_first_page_is_repaired_and_nothing_else_is_lost(desk, hook):
+    for user in ["U1", "U2"]:
+        hook.post(direct(user=user, message_id=f"m-{user}"))
+        hook.answer_to(f"m-{user}")
+    desk.stop()
+    store = desk.home / "frontdesk.redb"
+    data = bytes(4096) + store.read_bytes()[4096:]
+    store.write_bytes(data)
+    doctor = desk.cli("doctor")
+    assert doctor.code == EX_TEMPFAIL and "[store]" in doctor.out and "store repair" in doctor.out
+    repaired = desk.ok("store", "repair").out
+    assert "taken over: transcript: 4" in repaired and "lost" not in repaired
+    assert (desk.home / "frontdesk.redb.damaged-1").read_bytes() == data
+    assert "nothing is wrong" in desk.ok("store", "check").out
+    desk.start()
+    rows = "\n".join(desk.session_rows())
+    assert "webhook:U1" in rows and "webhook:U2" in rows

@@ -283,6 +283,37 @@ async fn doctor_says_what_is_wrong_with_and_without_a_gateway() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_missing_or_another_is_said_before_a_start() {
+    let mut desk = Desk::start().await;
+    desk.check_model("one", "m1").await;
+    desk.gateway.settled().await;
+    let (code, said) = desk.gateway.command(&["keys", "status"]).await;
+    assert_eq!(code, 0, "while it runs: {said}");
+    desk.gateway.power_off().await;
+    let (code, said) = desk.gateway.command(&["keys", "status"]).await;
+    assert_eq!(code, 0, "{said}");
+    let (_, said) = desk.gateway.command(&["doctor"]).await;
+    assert!(!said.contains("[device-key]") && !said.contains("[store]"), "{said}");
+    let key = desk.gateway.home().join("device.key");
+    let kept = fs::read(&key).unwrap();
+    fs::remove_file(&key).unwrap();
+    for (wrong, sentence) in [(None, "is missing"), (Some([9; 32]), "is not the one with which")] {
+        if let Some(other) = wrong {
+            fs::write(&key, other).unwrap();
+            fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let (code, said) = desk.gateway.command(&["keys", "status", "--json"]).await;
+        assert!(code == 78 && said.contains(sentence) && said.contains("restore a backup"), "{code}: {said}");
+        let (code, said) = desk.gateway.command(&["doctor"]).await;
+        assert!(code == 75 && said.contains(sentence) && said.contains("[device-key]"), "{code}: {said}");
+        assert_eq!(fs::read(&key).ok(), wrong.map(Vec::from), "nothing was made");
+    }
+    fs::write(&key, kept).unwrap();
+    desk.gateway.power_on().await;
+    desk.check_model("two", "m1").await;
+}
+
+#[tokio::test]
 async fn route_explain_says_key_rule_agent_and_what_else_would_match() {
     let home = tempfile::tempdir().unwrap();
     let text = "routing = [\"tenant-42-webhook:* -> a\", \"webhook:* -> b\"]\n[session]\ndm_scope = \"per-channel-peer\"\n\
