@@ -101,7 +101,7 @@ impl Gateway {
         }
     }
 
-    async fn rest(&self, wait: Duration) {
+    pub(super) async fn rest(&self, wait: Duration) {
         tokio::select! {
             () = self.0.stop.cancelled() => {}
             () = self.0.try_again.notified() => {}
