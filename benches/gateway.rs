@@ -10,6 +10,8 @@
 #![expect(clippy::disallowed_methods, reason = "connections end with the benchmark")]
 
 mod proc;
+mod sample;
+mod scattered;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -24,8 +26,8 @@ use base64::engine::general_purpose::STANDARD;
 use frontdesk::clock::{Clock as _, SystemClock, Timestamp};
 use frontdesk::gateway::Home;
 use frontdesk::gateway::device_key::Sources;
-use frontdesk::id::{ChannelType, EntryId, OpaqueId, SessionKey};
-use frontdesk::message::{Author, ChatKind, Identity, Inbound, ReplyAddress};
+use frontdesk::id::SessionKey;
+use frontdesk::message::Inbound;
 use frontdesk::store::Store;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -38,6 +40,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use proc::{Measured, Times, size};
+use scattered::scattered;
 
 /// Long enough for what is done now and then to be in it.
 const ROW_SECS: u64 = 10;
@@ -310,44 +313,11 @@ fn key() -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes())
 }
 
-/// The same for the same number, and as good as random.
-fn scattered(n: u64) -> u64 {
-    let mut x = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
-
 /// One that began with a message of this user, a while ago.
 fn conversation(user: u64) -> (SessionKey, Inbound) {
-    let entry = EntryId::new("hook").expect("a name");
-    let identity = Identity {
-        entry: entry.clone(),
-        channel: ChannelType::new("webhook").expect("a name"),
-        account: None,
-        tenant: None,
-        workspace: None,
-        server: None,
-        room: None,
-        thread: None,
-        user: OpaqueId::new(format!("user_{user}")).ok(),
-        kind: ChatKind::Direct,
-        parent: ChatKind::Direct,
-    };
     let day_ms = 24 * 60 * 60 * 1000;
-    let inbound = Inbound {
-        identity,
-        user_name: Some("A customer".to_owned()),
-        agent: None,
-        envelope_id: None,
-        author: Author::Peer,
-        mentions_bot: true,
-        message_id: OpaqueId::new(format!("msg_{user}")).expect("an id"),
-        // Not so long that the sweep has something to do.
-        received_at: Timestamp(SystemClock.now().0 - scattered(user) % (20 * day_ms)),
-        text: "Do you have an appointment on Thursday afternoon?".to_owned(),
-        attachments: Vec::new(),
-        reply_to: ReplyAddress::new(entry, 0, "long ago"),
-    };
+    // Not so long that the sweep has something to do.
+    let received_at = Timestamp(SystemClock.now().0 - scattered(user) % (20 * day_ms));
+    let inbound = Inbound { received_at, ..sample::message("hook", None, user) };
     (SessionKey::parse(&format!("webhook:user_{user}")).expect("a key"), inbound)
 }

@@ -4,13 +4,17 @@
 #![expect(clippy::print_stdout, reason = "the table is the point")]
 #![expect(clippy::expect_used, reason = "a benchmark that cannot go on should stop")]
 
+mod sample;
+mod scattered;
+
 use std::path::Path;
 use std::time::Instant;
 
 use frontdesk::clock::Timestamp;
-use frontdesk::id::{ChannelType, EntryId, OpaqueId, SessionKey};
-use frontdesk::message::{Author, ChatKind, Identity, Inbound, ReplyAddress};
+use frontdesk::id::{ChannelType, OpaqueId, SessionKey};
+use frontdesk::message::Inbound;
 use frontdesk::store::{Filter, Life, Search, Store};
+use scattered::scattered;
 
 /// As the gateway opens it.
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
@@ -50,7 +54,10 @@ async fn main() {
     let owners = store.tenant(None);
     let page = Filter { limit: 100, ..Filter::default() };
     timed("first page of 100, ms", || owners.sessions(&page).expect("rows").len());
-    let (channel, user) = (ChannelType::new("webhook").expect("a name"), id("user", n_sessions / 2));
+    let (channel, user) = (
+        ChannelType::new("webhook").expect("a name"),
+        OpaqueId::new(format!("user_{}", n_sessions / 2)).expect("an id"),
+    );
     timed("find a user, ms", || owners.find(&channel, &user).expect("rows").live.len());
     timed("tenants, ms", || store.tenants().expect("rows").len());
     timed("counts, ms", || usize::try_from(store.counts().expect("rows").sessions).expect("it fits"));
@@ -109,47 +116,9 @@ fn key(n: u64) -> SessionKey {
     SessionKey::parse(&format!("webhook:room_{}:user_{n}", scattered(n) % 1000)).expect("a key")
 }
 
-fn id(kind: &str, n: u64) -> OpaqueId {
-    OpaqueId::new(format!("{kind}_{n}")).expect("an id")
-}
-
-/// The same for the same number, and as good as random.
-fn scattered(n: u64) -> u64 {
-    let mut x = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
-
 fn message(n: u64) -> (SessionKey, Inbound) {
-    let entry = EntryId::new("webhook").expect("a name");
-    let identity = Identity {
-        entry: entry.clone(),
-        channel: ChannelType::new("webhook").expect("a name"),
-        account: None,
-        tenant: None,
-        workspace: None,
-        server: None,
-        room: Some(id("room", scattered(n) % 1000)),
-        thread: None,
-        user: Some(id("user", n)),
-        kind: ChatKind::Direct,
-        parent: ChatKind::Direct,
-    };
-    let inbound = Inbound {
-        identity,
-        user_name: Some("A customer".to_owned()),
-        agent: None,
-        envelope_id: None,
-        author: Author::Peer,
-        mentions_bot: true,
-        message_id: id("msg", n),
-        received_at: Timestamp(scattered(n + 1) % (YEAR_HOURS * HOUR_MS)),
-        text: "Do you have an appointment on Thursday afternoon?".to_owned(),
-        attachments: Vec::new(),
-        reply_to: ReplyAddress::new(entry, 0, format!("room_{n}")),
-    };
-    (key(n), inbound)
+    let received_at = Timestamp(scattered(n + 1) % (YEAR_HOURS * HOUR_MS));
+    (key(n), Inbound { received_at, ..sample::message("webhook", Some(scattered(n) % 1000), n) })
 }
 
 /// Memory of this process, `proc_pid_status(5)`; zero where the system does not say.

@@ -7,12 +7,13 @@
 #![expect(clippy::expect_used, reason = "a benchmark that cannot go on should stop")]
 
 mod proc;
+mod sample;
 
 use std::time::{Duration, Instant};
 
 use frontdesk::clock::Timestamp;
-use frontdesk::id::{AgentId, ChannelType, EntryId, OpaqueId, SessionKey};
-use frontdesk::message::{Author, ChatKind, Identity, Inbound, ReplyAddress};
+use frontdesk::id::{AgentId, OpaqueId, SessionKey};
+use frontdesk::message::Inbound;
 use frontdesk::store::{Life, NewDelivery, Store, Turn};
 use proc::{Measured, Times, count, size};
 
@@ -97,33 +98,11 @@ async fn talk(store: Store, session: u64, started: Instant, row_time: Duration) 
 }
 
 fn inbound(session: u64, n: u64) -> Inbound {
-    let entry = EntryId::new("webhook").expect("a name");
-    let user = OpaqueId::new(format!("user_{session}")).ok();
-    let identity = Identity {
-        entry: entry.clone(),
-        channel: ChannelType::new("webhook").expect("a name"),
-        account: None,
-        tenant: None,
-        workspace: None,
-        server: None,
-        room: OpaqueId::new(format!("room_{session}")).ok(),
-        thread: None,
-        user,
-        kind: ChatKind::Direct,
-        parent: ChatKind::Direct,
-    };
     Inbound {
-        identity,
-        user_name: Some("A customer".to_owned()),
-        agent: None,
-        envelope_id: None,
-        author: Author::Peer,
-        mentions_bot: true,
         message_id: OpaqueId::new(format!("msg_{session}_{n}")).expect("an id"),
         received_at: Timestamp(n),
         text: "Do you have an appointment on Thursday afternoon? ".repeat(4),
-        attachments: Vec::new(),
-        reply_to: ReplyAddress::new(entry, 0, format!("room_{session}")),
+        ..sample::message("webhook", Some(session), session)
     }
 }
 

@@ -43,13 +43,13 @@ fn one_line(name: &str) -> String {
 /// Neighbouring lines of one side become the parts of one message, because some models insist on turns;
 /// a conversation begins with the peer. In a group each line of a peer starts with their name.
 #[must_use]
-pub fn prompt(soul: &str, said: &[Said]) -> Request {
+pub fn prompt(soul: &str, said: impl IntoIterator<Item = Said>) -> Request {
     let mut messages: Vec<Message> = Vec::new();
-    for line in said.iter().skip_while(|line| line.by_agent) {
+    for line in said.into_iter().skip_while(|line| line.by_agent) {
         let role = if line.by_agent { Role::Assistant } else { Role::User };
         let text = match &line.name {
             Some(name) if !line.by_agent => format!("{name}: {}", line.text),
-            _ => line.text.clone(),
+            _ => line.text,
         };
         match messages.last_mut() {
             Some(last) if last.role == role => last.content.push(Content::Text(text)),
@@ -74,7 +74,7 @@ mod tests {
     fn check(said: &[Said], expected: &[(Role, &[&str])]) {
         let content = |texts: &[&str]| texts.iter().map(|text| Content::Text((*text).to_owned())).collect();
         let expected = expected.iter().map(|(role, texts)| Message { role: *role, content: content(texts) });
-        assert_eq!(prompt("soul", said).messages, expected.collect::<Vec<_>>());
+        assert_eq!(prompt("soul", said.to_vec()).messages, expected.collect::<Vec<_>>());
     }
 
     #[test]

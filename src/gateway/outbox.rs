@@ -232,7 +232,7 @@ impl Gateway {
                 tracing::info!(channel.name = %entry.id, delivery.id = %id, reason, "a reply was not taken yet");
                 entry.health.trouble(reason);
                 if !is_idempotent {
-                    session.unstart_delivery(id).await?;
+                    self.unstart(session, id).await?;
                 }
                 later(retry_after)
             }
@@ -247,18 +247,49 @@ impl Gateway {
             Sent::Never { reason } => {
                 entry.health.trouble(reason.clone());
                 if !is_idempotent {
-                    // So that nobody takes it for one that may have been sent.
-                    session.unstart_delivery(id).await?;
+                    self.unstart(session, id).await?;
                 }
                 self.set_aside(session, id, reason).await
             }
         }
     }
 
+    /// Notes that the vendor certainly does not have it: otherwise the next attempt takes it for one that may have been
+    /// sent.
+    async fn unstart(&self, session: &SessionStore, id: &str) -> Result<(), store::Error> {
+        let rest = |wait| async move {
+            self.rest(wait).await;
+            !self.0.stop.is_cancelled()
+        };
+        insist(|| session.unstart_delivery(id), rest).await
+    }
+
     async fn set_aside(&self, session: &SessionStore, id: &str, reason: String) -> Result<Attempt, store::Error> {
         tracing::warn!(delivery.id = %id, reason, "a reply was set aside");
         session.park_delivery(id, reason, self.now()).await?;
         Ok(Attempt::Done)
+    }
+}
+
+/// Writes again while the disk fails or the tenant is being erased. Whatever else is wrong stays so. `rest` says whether to
+/// go on.
+async fn insist<W, R>(mut write: impl FnMut() -> W, mut rest: impl FnMut(Duration) -> R) -> Result<(), store::Error>
+where
+    W: Future<Output = Result<(), store::Error>>,
+    R: Future<Output = bool>,
+{
+    let mut wait = FIRST_WAIT;
+    loop {
+        match write().await {
+            Err(error @ (store::Error::Storage(_) | store::Error::Busy)) => {
+                tracing::error!(%error, "that a reply was not sent could not be noted yet");
+                if !rest(wait).await {
+                    return Err(error);
+                }
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+            settled => return settled,
+        }
     }
 }
 
@@ -288,6 +319,8 @@ fn jitter(wait: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
     use super::*;
     use crate::clock::Timestamp;
     use crate::id::{OpaqueId, SessionKey};
@@ -296,6 +329,31 @@ mod tests {
     fn name(key: &str, id: &str) -> DeliveryName {
         let address = ReplyAddress::new(EntryId::new("hook").unwrap(), 0, "u");
         DeliveryName { id: id.to_owned(), tenant: None, key: SessionKey::parse(key).unwrap(), address }
+    }
+
+    /// Seconds that were waited until `outcomes`, one for each try, came to an end; whoever waits longer than `patience`
+    /// does not go on.
+    async fn insisted(outcomes: Vec<Result<(), store::Error>>, patience: u64) -> (Result<(), store::Error>, u64) {
+        let (mut outcomes, mut waited) = (outcomes.into_iter(), 0);
+        let write = || ready(outcomes.next().unwrap());
+        let rest = |wait: Duration| {
+            waited += wait.as_secs();
+            ready(waited <= patience)
+        };
+        let settled = insist(write, rest).await;
+        assert!(outcomes.next().is_none(), "tries that were not made");
+        (settled, waited)
+    }
+
+    #[tokio::test]
+    async fn that_a_reply_was_not_sent_is_noted_however_often_the_disk_fails() {
+        let broken = || Err(store::Error::Storage("the disk failed".into()));
+        let gone = || Err(store::Error::Gone { what: "reply" });
+        assert!(matches!(insisted(vec![broken(), Err(store::Error::Busy), broken(), Ok(())], 99).await, (Ok(()), 7)));
+        let (settled, waited) = insisted(vec![broken(), gone()], 99).await;
+        assert!(matches!((settled, waited), (Err(store::Error::Gone { .. }), 1)));
+        let (settled, waited) = insisted(vec![broken(), broken()], 2).await;
+        assert!(matches!((settled, waited), (Err(store::Error::Storage(_)), 3)), "the gateway stops");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::provider::retry;
 use crate::session::lane::LaneId;
 use crate::session::{Address, Command};
 use crate::store::{
-    self, ContextStore, Delivery, FileChange, Line, NewDelivery, NoteChange, SessionStore, Speaker, Turn, Waiting,
+    self, ContextStore, Delivery, FileChange, NewDelivery, NoteChange, SessionStore, Turn, Waiting, Words,
 };
 
 /// Messages that one turn answers at most.
@@ -101,7 +101,7 @@ impl Gateway {
         }
     }
 
-    async fn rest(&self, wait: Duration) {
+    pub(super) async fn rest(&self, wait: Duration) {
         tokio::select! {
             () = self.0.stop.cancelled() => {}
             () = self.0.try_again.notified() => {}
@@ -279,12 +279,10 @@ impl Gateway {
     ) -> Result<Result<(String, agent::Changes), Failure>, store::Error> {
         let mut max_bytes = agent::HISTORY_BYTES;
         loop {
-            let history = session.recent(agent::HISTORY_LINES, max_bytes)?;
-            let is_last_try = history.is_empty();
             let is_group = batch.last().inbound.identity.parent == ChatKind::Group;
-            let before = history.iter().map(|line| said_before(line, is_group));
-            let said: Vec<Said> = before.chain(batch.waiting().map(said_now)).collect();
-            let request = agent::prompt(&agent.soul, &said);
+            let before = session.recent_words(agent::HISTORY_LINES, max_bytes, |words| said_before(words, is_group))?;
+            let is_last_try = before.is_empty();
+            let request = agent::prompt(&agent.soul, before.into_iter().chain(batch.waiting().map(said_now)));
             let mut on_progress = |progress: agent::Progress<'_>| {
                 target.preview(match progress {
                     agent::Progress::Text(text) => Preview::Delta(text.to_owned()),
@@ -472,24 +470,21 @@ fn kept(changes: agent::Changes) -> (Vec<NoteChange>, Vec<FileChange>) {
 }
 
 /// Several people share a group, so the model is told who speaks: always by the same words.
-fn speaker_name(is_group: bool, name: Option<&str>, user: Option<&OpaqueId>) -> Option<String> {
-    is_group.then(|| name.or(user.map(OpaqueId::as_str)).map(str::to_owned)).flatten()
+fn speaker_name<'n>(is_group: bool, name: Option<&'n str>, user: Option<&'n str>) -> Option<&'n str> {
+    name.or(user).filter(|_| is_group)
 }
 
 fn said_now(waiting: &Waiting) -> Said {
     let inbound = &waiting.inbound;
     let is_group = inbound.identity.parent == ChatKind::Group;
-    let name = speaker_name(is_group, inbound.user_name.as_deref(), inbound.identity.user.as_ref());
-    Said::by_peer(name.as_deref(), &inbound.text, &inbound.attachments)
+    let user = inbound.identity.user.as_ref().map(OpaqueId::as_str);
+    Said::by_peer(speaker_name(is_group, inbound.user_name.as_deref(), user), &inbound.text, &inbound.attachments)
 }
 
-fn said_before(line: &Line, is_group: bool) -> Said {
-    match &line.speaker {
-        Speaker::Agent(_) => Said { by_agent: true, name: None, text: line.text.clone() },
-        Speaker::Peer { name, user, .. } => {
-            let name = speaker_name(is_group, name.as_deref(), user.as_ref());
-            Said::by_peer(name.as_deref(), &line.text, &[])
-        }
+fn said_before(Words { by_agent, user, name, text }: Words<'_>, is_group: bool) -> Said {
+    match by_agent {
+        true => Said { by_agent, name: None, text: text.to_owned() },
+        false => Said::by_peer(speaker_name(is_group, name, user), text, &[]),
     }
 }
 

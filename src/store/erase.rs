@@ -114,14 +114,14 @@ impl Found<'_> {
             self.changes.push(Change::File((episode, id?.value().3.to_owned()), None));
             self.erased.n_files += 1;
         }
-        let is_of_it = |delivery: &disk::Delivery| {
-            (session.first_line..=session.n_lines).contains(&delivery.line)
+        let is_of_it = |line: u64, answers: &[String], created_at: u64| {
+            (session.first_line..=session.n_lines).contains(&line)
                 // A notice after the end names the last line before it. The clock may have been set back since an answer.
-                && (!delivery.answers.is_empty() || delivery.created_at <= session.last_active_at)
+                && (!answers.is_empty() || created_at <= session.last_active_at)
         };
         for row in self.tables.outbox.range(tables::deliveries(self.scope))? {
-            let (id, delivery) = row?;
-            if is_of_it(&delivery) {
+            let (id, reply) = row?;
+            if is_of_it(reply.line, &reply.answers, reply.created_at) {
                 self.changes.push(Change::Delivery(id.value().2, None));
                 self.erased.n_replies += 1;
             }
@@ -132,7 +132,9 @@ impl Found<'_> {
             let is_in_range = (session.first_parked..=session.n_parked).contains(&position);
             match parked.what {
                 disk::ParkedItem::Message(inbound) if is_in_range => self.parked_message(position, *inbound),
-                disk::ParkedItem::Delivery(_, delivery) if is_of_it(&delivery) => self.parked_reply(position),
+                disk::ParkedItem::Delivery(_, reply) if is_of_it(reply.line, &reply.answers, reply.created_at) => {
+                    self.parked_reply(position);
+                }
                 disk::ParkedItem::Message(_) | disk::ParkedItem::Delivery(..) => {}
             }
         }

@@ -70,7 +70,7 @@ impl Operation for BeginAnew {
             session = next;
         }
         (session.is_news, session.last_active_at) = (false, at.0);
-        let deliveries = turn::send(tables, &scope, [reply], session.n_lines, at, &mut changes)?;
+        let deliveries = turn::send(tables, &scope, [reply], (session.n_lines, None), at, &mut changes)?;
         changes.push(Change::Session { from: Some(was_active_at), to: Some(session) });
         Ok((deliveries, Changes::Session(scope, changes)))
     }

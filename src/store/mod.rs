@@ -73,7 +73,7 @@ pub use record::{
     Addressed, Approval, ArchivedRow, Conversations, Counts, Delivery, DeliveryName, Erased, Expired, FileChange,
     FileRow, Filed, Filter, Found, Hit, KeptTenant, Life, Line, Moved, NewDelivery, Note, NoteChange, Offer, Offered,
     Parked, ParkedItem, Pending, Recent, RecentCursor, Restored, Resume, Rewritten, Search, SearchCursor, SessionRow,
-    Speaker, Turn, Unparked, Waiting,
+    Speaker, Turn, Unparked, Waiting, Words,
 };
 pub use repair::{Repaired, repair};
 pub use session::SessionStore;
@@ -230,9 +230,9 @@ impl Store {
         let outbox = view.values(&OUTBOX)?;
         let mut deliveries = Vec::new();
         for row in outbox.range::<(&str, &str, u128)>(..)? {
-            match session::delivery(row) {
-                // What it says stays where it is until its time has come.
-                Ok(delivery) => deliveries.push(DeliveryName::from(delivery)),
+            // What it says stays where it is until its time has come.
+            match session::delivery_name(row) {
+                Ok(name) => deliveries.push(name),
                 Err(error @ (Error::Value { .. } | Error::Busy)) => {
                     tracing::error!(%error, "a reply is left in the outbox");
                 }

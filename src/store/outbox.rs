@@ -42,21 +42,29 @@ impl Operation for Progress {
         let (tenant, key) = scope.parts();
         let gone = || Error::Gone { what: "reply" };
         let id = delivery_id::parse(&id).ok_or_else(gone)?;
-        let mut delivery = tables.outbox.get((tenant, key, id))?.ok_or_else(gone)?;
+        let get = || tables.outbox.get((tenant, key, id))?.ok_or_else(gone);
+        let has = || if tables.outbox.has((tenant, key, id))? { Ok(()) } else { Err(gone()) };
+        let noted = |is_started| {
+            let delivery = disk::Outgoing { is_started, ..get()? };
+            Ok::<_, Error>(vec![Change::Delivery(id, Some(delivery.encode()?))])
+        };
 
         let changes = match step {
-            Step::Start => {
-                delivery.is_started = true;
-                vec![Change::Delivery(id, Some(delivery.encode()?))]
+            Step::Start => noted(true)?,
+            Step::Unstart => noted(false)?,
+            Step::Settle => {
+                has()?;
+                vec![Change::Delivery(id, None)]
             }
-            Step::Unstart => {
-                delivery.is_started = false;
-                vec![Change::Delivery(id, Some(delivery.encode()?))]
-            }
-            Step::Settle => vec![Change::Delivery(id, None)],
             // Outside of every conversation there is nobody to set it aside for; the log says what it was.
-            Step::Park { .. } if scope.key.is_of_notices() => vec![Change::Delivery(id, None)],
+            Step::Park { .. } if scope.key.is_of_notices() => {
+                has()?;
+                vec![Change::Delivery(id, None)]
+            }
             Step::Park { reason, at } => {
+                let delivery = get()?;
+                let line = (tenant, key, delivery.line);
+                let delivery = delivery.whole(|| tables.transcript.get(line))?;
                 let what = disk::ParkedItem::Delivery(id, delivery);
                 let parked = disk::Parked { at: at.0, reason, what };
                 let (position, row) = episodes::next_parked(tables, &scope)?;

@@ -155,7 +155,7 @@ fn say(
     changes: &mut Vec<EntryChange>,
 ) -> Result<Vec<Delivery>, Error> {
     let mut beside: Vec<Change> = Vec::new();
-    let deliveries = turn::send(tables, &scope.notices(), [line], 0, at, &mut beside)?;
+    let deliveries = turn::send(tables, &scope.notices(), [line], (0, None), at, &mut beside)?;
     changes.extend(beside.into_iter().map(|change| EntryChange::Beside(Box::new(change))));
     Ok(deliveries)
 }

@@ -15,8 +15,9 @@ use super::Error;
 use super::overlay::Original;
 use super::snapshot::Existing;
 
-/// At least a thousand batches. What they change in the database is in memory until the journal is full.
-pub(super) const JOURNAL_BYTES: usize = 4 * 1024 * 1024;
+/// At least two thousand batches. What they change in the database is in memory, as far as its cache goes, until the
+/// journal is full.
+pub(super) const JOURNAL_BYTES: usize = 8 * 1024 * 1024;
 /// redb starts its file with a page of its own and zeros elsewhere; it is this long then.
 const MAX_UNFINISHED_BYTES: u64 = 16 * 1024 * 1024;
 const PAGE_BYTES: usize = 4096;

@@ -286,6 +286,19 @@ pub struct Line {
     pub address: ReplyAddress,
 }
 
+/// What a line says, and who said it: borrowed, for a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Words<'l> {
+    /// The agent said it; otherwise a peer.
+    pub by_agent: bool,
+    /// The vendor's id of the peer.
+    pub user: Option<&'l str>,
+    /// The peer's name, for display.
+    pub name: Option<&'l str>,
+    /// What.
+    pub text: &'l str,
+}
+
 /// A reply to send, or a notice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewDelivery {

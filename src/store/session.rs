@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use redb::AccessGuard;
+use redb::{AccessGuard, ReadableTable};
 
 use crate::clock::Timestamp;
 use crate::id::SessionKey;
@@ -16,12 +16,13 @@ use super::life::{Archive, BeginAnew, Restore};
 use super::outbox::{Progress, Step};
 use super::record::{
     Addressed, ArchivedRow, Delivery, DeliveryName, Erased, Line, NewDelivery, Parked, Restored, SessionRow, Turn,
-    Waiting,
+    Waiting, Words,
 };
 use super::scope::Scope;
 use super::search::MAX_LOOKED;
 use super::tables::{self, ARCHIVE, INBOX, OUTBOX, PARKED, Pending, Position, SESSIONS, TRANSCRIPT};
 use super::turn::{CommitTurn, Park, Postpone};
+use super::values::{Bytes, Values};
 use super::versioned::Versioned;
 use super::{Error, Shared, delivery_id, disk, tenant};
 
@@ -78,14 +79,48 @@ impl SessionStore {
     /// # Errors
     /// [`Error::Storage`], [`Error::Value`].
     pub fn recent(&self, max_lines: usize, max_bytes: usize) -> Result<Vec<Line>, Error> {
+        self.newest(max_lines, max_bytes, |seq, opened| {
+            let line = disk::Line::decode(opened)?.restore(seq).or(Err(Error::Value { what: disk::Line::WHAT }))?;
+            Ok((line.text.len(), line))
+        })
+    }
+
+    /// The same, without more of each line than `each` makes of its words.
+    ///
+    /// # Errors
+    /// As [`Self::recent`].
+    pub fn recent_words<T>(
+        &self,
+        max_lines: usize,
+        max_bytes: usize,
+        each: impl Fn(Words<'_>) -> T,
+    ) -> Result<Vec<T>, Error> {
+        self.newest(max_lines, max_bytes, |_, opened| match disk::Line::<String>::borrow::<disk::Line<&str>>(opened) {
+            Some(line) => Ok((line.text.len(), each(line.words()))),
+            None => {
+                let line = disk::Line::decode(opened)?;
+                Ok((line.text.len(), each(line.words())))
+            }
+        })
+    }
+
+    /// See [`Self::recent`]; `read` says how long the text of a line is too.
+    fn newest<T>(
+        &self,
+        max_lines: usize,
+        max_bytes: usize,
+        read: impl Fn(u64, &[u8]) -> Result<(usize, T), Error>,
+    ) -> Result<Vec<T>, Error> {
         let view = self.shared.database.read()?;
         let transcript = view.values(&TRANSCRIPT)?;
         let mut lines = Vec::new();
         let mut n_bytes = 0_usize;
         let Some(first) = self.first_line(&view)? else { return Ok(lines) };
-        for row in transcript.range(tables::between(&self.scope, first, u64::MAX))?.rev().take(max_lines) {
-            let line = line(row)?;
-            n_bytes = n_bytes.saturating_add(line.text.len());
+        let rows = transcript.range(tables::between(&self.scope, first, u64::MAX))?;
+        for row in rows.opened().rev().take(max_lines) {
+            let (key, opened) = row?;
+            let (n_bytes_more, line) = read(key.value().2, &opened)?;
+            n_bytes = n_bytes.saturating_add(n_bytes_more);
             if n_bytes > max_bytes && !lines.is_empty() {
                 break;
             }
@@ -290,8 +325,8 @@ impl SessionStore {
     /// [`Error::Storage`], [`Error::Value`].
     pub fn undelivered(&self) -> Result<Vec<Delivery>, Error> {
         let view = self.shared.database.read()?;
-        let outbox = view.values(&OUTBOX)?;
-        outbox.range(tables::deliveries(&self.scope))?.map(delivery).collect()
+        let (outbox, transcript) = (view.values(&OUTBOX)?, view.values(&TRANSCRIPT)?);
+        outbox.range(tables::deliveries(&self.scope))?.map(|row| delivery(row, &transcript)).collect()
     }
 
     /// The same without what they say, which is not in memory all at once.
@@ -301,7 +336,7 @@ impl SessionStore {
     pub fn undelivered_names(&self) -> Result<Vec<DeliveryName>, Error> {
         let view = self.shared.database.read()?;
         let outbox = view.values(&OUTBOX)?;
-        outbox.range(tables::deliveries(&self.scope))?.map(|row| delivery(row).map(DeliveryName::from)).collect()
+        outbox.range(tables::deliveries(&self.scope))?.map(delivery_name).collect()
     }
 
     /// This reply as it is now, to send it at once; `None` when it is settled, set aside, dropped or erased.
@@ -313,7 +348,8 @@ impl SessionStore {
         let view = self.shared.database.read()?;
         let (tenant, key) = self.scope.parts();
         let Some(delivery) = view.values(&OUTBOX)?.get((tenant, key, id))? else { return Ok(None) };
-        let delivery = delivery.restore(id, self.scope.clone());
+        let line = (tenant, key, delivery.line);
+        let delivery = delivery.whole(|| view.values(&TRANSCRIPT)?.get(line))?.restore(id, self.scope.clone());
         delivery.map(Some).or(Err(Error::Value { what: disk::Delivery::WHAT }))
     }
 
@@ -372,10 +408,22 @@ pub(super) fn line(row: Row<'_, Position, disk::Line>) -> Result<Line, Error> {
     line.restore(key.value().2).or(Err(Error::Value { what: disk::Line::WHAT }))
 }
 
-/// A row of the outbox.
-pub(super) fn delivery(row: Row<'_, Pending, disk::Delivery>) -> Result<Delivery, Error> {
+/// A row of the outbox, with all that it says.
+pub(super) fn delivery(
+    row: Row<'_, Pending, disk::Outgoing>,
+    transcript: &Values<'_, impl ReadableTable<Position, Bytes>, Position, disk::Line>,
+) -> Result<Delivery, Error> {
     let (key, delivery) = row?;
     let (tenant, key, id) = key.value();
-    let delivery = delivery.restore(id, Scope::restore(tenant, key)?);
+    let line = (tenant, key, delivery.line);
+    let delivery = delivery.whole(|| transcript.get(line))?.restore(id, Scope::restore(tenant, key)?);
     delivery.or(Err(Error::Value { what: disk::Delivery::WHAT }))
+}
+
+/// A row of the outbox, without what it says.
+pub(super) fn delivery_name(row: Row<'_, Pending, disk::Outgoing>) -> Result<DeliveryName, Error> {
+    let (key, delivery) = row?;
+    let (tenant, key, id) = key.value();
+    let name = delivery.restore_name(id, Scope::restore(tenant, key)?);
+    name.or(Err(Error::Value { what: disk::Delivery::WHAT }))
 }

@@ -129,7 +129,7 @@ tables! {
         /// Messages that wait for a turn.
         INBOX, inbox: Position => disk::Waiting, 4;
         /// Replies that are not settled.
-        OUTBOX, outbox: Pending => disk::Delivery, 5;
+        OUTBOX, outbox: Pending => disk::Outgoing, 5;
         /// What was set aside.
         PARKED, parked: Position => disk::Parked, 6;
         /// What a conversation remembers.

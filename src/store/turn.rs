@@ -47,7 +47,8 @@ impl Operation for CommitTurn {
         let speaker = disk::Speaker::Agent(turn.agent.to_string());
         let line = disk::Line { at: turn.at.0, speaker, text: turn.text, address };
         changes.push(Change::Line(session.n_lines, Some(line.encode()?)));
-        let deliveries = send(tables, &scope, turn.deliveries, session.n_lines, turn.at, &mut changes)?;
+        let goes_with = (session.n_lines, Some(&*line.text));
+        let deliveries = send(tables, &scope, turn.deliveries, goes_with, turn.at, &mut changes)?;
         changes.extend(context::changes(tables, &scope, session.episode, turn.notes, turn.files, turn.at)?);
         changes.push(Change::Session { from: Some(was_active_at), to: Some(session) });
         Ok((deliveries, Changes::Session(scope, changes)))
@@ -77,7 +78,7 @@ impl Operation for Postpone {
             waiting.is_told |= notice.is_some();
             changes.push(Change::Waiting(seq, Some(waiting.encode()?)));
         }
-        let deliveries = send(tables, &scope, notice, session.n_lines, at, &mut changes)?;
+        let deliveries = send(tables, &scope, notice, (session.n_lines, None), at, &mut changes)?;
         Ok((deliveries, Changes::Session(scope, changes)))
     }
 }
@@ -106,7 +107,7 @@ impl Operation for Park {
             changes.push(Change::Waiting(seq, None));
             changes.push(Change::Parked(session.n_parked, Some(parked.encode()?)));
         }
-        let deliveries = send(tables, &scope, notice, session.n_lines, at, &mut changes)?;
+        let deliveries = send(tables, &scope, notice, (session.n_lines, None), at, &mut changes)?;
         changes.push(Change::Session { from: Some(session.last_active_at), to: Some(session) });
         Ok((deliveries, Changes::Session(scope, changes)))
     }
@@ -130,12 +131,13 @@ pub(super) fn waiting(
     seqs.into_iter().map(get).collect()
 }
 
-/// Puts replies into the outbox, in order, after all that wait there for this conversation.
+/// Puts replies into the outbox, in order, after all that wait there for this conversation. They go with a line, of which
+/// is known what it says if they may say the same.
 pub(super) fn send(
     tables: &Tables<'_>,
     scope: &Scope,
     contents: impl IntoIterator<Item = NewDelivery>,
-    line: u64,
+    (line, said): (u64, Option<&str>),
     at: Timestamp,
     changes: &mut Vec<Change>,
 ) -> Result<Vec<Delivery>, Error> {
@@ -145,7 +147,7 @@ pub(super) fn send(
     for content in contents {
         let id = delivery_id::next(at, newest)?;
         newest = Some(id);
-        changes.push(Change::Delivery(id, Some(disk::Delivery::new(&content, line, at).encode()?)));
+        changes.push(Change::Delivery(id, Some(disk::Outgoing::new(&content, line, at, said).encode()?)));
         deliveries.push(Delivery {
             id: delivery_id::print(id),
             tenant: scope.tenant.clone(),

@@ -9,7 +9,7 @@ use crate::id::{SessionKey, TenantId};
 use super::record::{Delivery, Life, Parked, ParkedItem, Unparked};
 use super::scope::{Scope, restore_tenant};
 use super::session::SessionStore;
-use super::tables::{self, Change, Changes, OUTBOX, PARKED, Tables};
+use super::tables::{self, Change, Changes, OUTBOX, PARKED, TRANSCRIPT, Tables};
 use super::tenant::TenantStore;
 use super::versioned::Versioned;
 use super::writer::Operation;
@@ -40,9 +40,9 @@ impl Operation for Unpark {
             }
             ParkedItem::Delivery(delivery) => {
                 let id = delivery_id::parse(&delivery.id).ok_or(Error::Gone { what: "reply" })?;
-                let again = disk::Delivery {
+                let again = disk::Outgoing {
                     unparked_at: Some(at.0),
-                    ..disk::Delivery::new(&delivery.content, delivery.seq, delivery.created_at)
+                    ..disk::Outgoing::new(&delivery.content, delivery.seq, delivery.created_at, None)
                 };
                 changes.push(Change::Delivery(id, Some(again.encode()?)));
                 Unparked::Delivery(delivery.into())
@@ -140,7 +140,7 @@ impl TenantStore {
         limit: usize,
     ) -> Result<Vec<Delivery>, Error> {
         let view = self.shared().database.read()?;
-        let outbox = view.values(&OUTBOX)?;
+        let (outbox, transcript) = (view.values(&OUTBOX)?, view.values(&TRANSCRIPT)?);
         let (first, next_tenant) = (key.map_or("", SessionKey::as_str), tables::after(self.part()));
         let start = match after {
             Some((key, id)) => {
@@ -157,7 +157,7 @@ impl TenantStore {
             if page.len() >= limit {
                 break;
             }
-            page.extend(readable(session::delivery(row))?);
+            page.extend(readable(session::delivery(row, &transcript))?);
         }
         Ok(page)
     }

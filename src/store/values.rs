@@ -117,12 +117,16 @@ impl<K, T> Copy for Decoder<'_, K, T> {}
 
 impl<K: RowKey, T: Versioned> Decoder<'_, K, T> {
     fn decode(self, key: &K::SelfType<'_>, stored: &[u8]) -> Result<T, Error> {
+        T::decode(&self.open(key, stored)?)
+    }
+
+    fn open(self, key: &K::SelfType<'_>, stored: &[u8]) -> Result<Vec<u8>, Error> {
         let row = K::as_bytes(key);
         let opened = self.keyring.open(K::tenant(key), (self.number, row.as_ref()), stored);
-        T::decode(&opened.map_err(|_sealed| match self.keyring.is_erasing(K::tenant(key)) {
+        opened.map_err(|_sealed| match self.keyring.is_erasing(K::tenant(key)) {
             true => Error::Busy,
             false => Error::Value { what: T::WHAT },
-        })?)
+        })
     }
 }
 
@@ -190,6 +194,16 @@ impl<K: Key + 'static> DoubleEndedIterator for Keys<'_, K> {
 type Raw<'r, K> = redb::Result<(AccessGuard<'r, K>, AccessGuard<'r, Bytes>), redb::StorageError>;
 
 impl<'r, K: RowKey, T: Versioned> Rows<'r, K, T> {
+    /// The same rows, for whoever decodes them.
+    pub(super) fn opened(self) -> impl DoubleEndedIterator<Item = Result<(AccessGuard<'r, K>, Vec<u8>), Error>> {
+        let decoder = self.decoder;
+        self.rows.map(move |row| {
+            let (key, value) = row?;
+            let opened = decoder.open(&key.value(), value.value())?;
+            Ok((key, opened))
+        })
+    }
+
     fn decode(decoder: Decoder<'r, K, T>, row: Raw<'r, K>) -> Result<(AccessGuard<'r, K>, T), Error> {
         let (key, value) = row?;
         let decoded = decoder.decode(&key.value(), value.value())?;

@@ -5,8 +5,8 @@
 //! how to make itself from it. Reading walks back to the version it finds and migrates forward;
 //! writing always writes the newest.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::Error;
 
@@ -34,12 +34,18 @@ pub(super) trait Versioned: Sized + Serialize + DeserializeOwned {
 
     /// Like [`Self::decode`], without a name for what is wrong.
     fn read(bytes: &[u8]) -> Option<Self> {
-        let (version, body) = bytes.split_first()?;
-        if *version != Self::VERSION {
-            return Self::Previous::read(bytes).map(Self::migrate);
+        match bytes.first()? {
+            version if *version == Self::VERSION => Self::borrow(bytes),
+            _ => Self::Previous::read(bytes).map(Self::migrate),
         }
+    }
+
+    /// A value of the newest version as another type with the same fields, which may borrow from the bytes. `None` for one
+    /// of an earlier version.
+    fn borrow<'b, B: Deserialize<'b>>(bytes: &'b [u8]) -> Option<B> {
+        let (version, body) = bytes.split_first()?;
         let (value, rest) = postcard::take_from_bytes(body).ok()?;
-        rest.is_empty().then_some(value)
+        (*version == Self::VERSION && rest.is_empty()).then_some(value)
     }
 }
 

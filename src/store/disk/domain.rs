@@ -4,11 +4,12 @@ use crate::clock::Timestamp;
 use crate::id::{self, AgentId, ChannelType, EntryId, OpaqueId, TenantId};
 use crate::message::{self, ChatKind};
 use crate::store::scope::Scope;
-use crate::store::{delivery_id, record};
+use crate::store::versioned::Versioned as _;
+use crate::store::{Error, delivery_id, record};
 
 use super::{
-    Address, Archived, Attachment, Author, Delivery, Identity, Inbound, Kind, Line, Pairing, Parked, ParkedItem,
-    Session, Speaker, Waiting,
+    Address, Archived, Attachment, Author, Delivery, Identity, Inbound, Kind, Line, Outgoing, Pairing, Parked,
+    ParkedItem, Session, Speaker, Waiting,
 };
 
 impl Session {
@@ -223,22 +224,58 @@ impl Line {
     }
 }
 
-impl Delivery {
-    /// Of a reply that goes with line `line`.
-    pub(in crate::store) fn new(content: &record::NewDelivery, line: u64, at: Timestamp) -> Self {
+impl<T: AsRef<str>> Line<T> {
+    /// Who said what.
+    pub(in crate::store) fn words(&self) -> record::Words<'_> {
+        let text = self.text.as_ref();
+        match &self.speaker {
+            Speaker::Peer { user, name, .. } => {
+                let [user, name] = [user, name].map(|of| of.as_ref().map(AsRef::as_ref));
+                record::Words { by_agent: false, user, name, text }
+            }
+            Speaker::Agent(_) => record::Words { by_agent: true, user: None, name: None, text },
+        }
+    }
+}
+
+impl Outgoing {
+    /// Of a reply that goes with line `line`, which says `said`.
+    pub(in crate::store) fn new(content: &record::NewDelivery, line: u64, at: Timestamp, said: Option<&str>) -> Self {
         let record::NewDelivery { address, in_reply_to, answers, text } = content;
+        // Only what answers something is erased whenever its line is.
+        let is_said = !answers.is_empty() && said == Some(text.as_str());
         Self {
             line,
             created_at: at.0,
             unparked_at: None,
             is_started: false,
             address: address.into(),
-            in_reply_to: in_reply_to.to_string(),
+            in_reply_to: (answers.last() != Some(in_reply_to)).then(|| in_reply_to.to_string()),
             answers: answers.iter().map(ToString::to_string).collect(),
-            text: text.clone(),
+            text: (!is_said).then(|| text.clone()),
         }
     }
 
+    /// With all that it says; its line is read if it must be.
+    pub(in crate::store) fn whole(self, said: impl FnOnce() -> Result<Option<Line>, Error>) -> Result<Delivery, Error> {
+        let Self { line, created_at, unparked_at, is_started, address, in_reply_to, answers, text } = self;
+        let lacking = || Error::Value { what: Self::WHAT };
+        let text = match text {
+            Some(text) => text,
+            None => said()?.ok_or_else(lacking)?.text,
+        };
+        let in_reply_to = in_reply_to.or_else(|| answers.last().cloned()).ok_or_else(lacking)?;
+        Ok(Delivery { line, created_at, unparked_at, is_started, address, in_reply_to, answers, text })
+    }
+
+    /// Its name alone.
+    pub(in crate::store) fn restore_name(self, id: u128, scope: Scope) -> Result<record::DeliveryName, id::Error> {
+        let address = self.address.restore()?;
+        Ok(record::DeliveryName { id: delivery_id::print(id), tenant: scope.tenant, key: scope.key, address })
+    }
+}
+
+impl Delivery {
     pub(in crate::store) fn restore(self, id: u128, scope: Scope) -> Result<record::Delivery, id::Error> {
         let content = record::NewDelivery {
             address: self.address.restore()?,

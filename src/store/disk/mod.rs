@@ -103,6 +103,18 @@ impl Versioned for Delivery {
     }
 }
 
+impl Versioned for Outgoing {
+    const WHAT: &'static str = "reply";
+    const VERSION: u8 = 3;
+    type Previous = Delivery;
+
+    fn migrate(previous: Delivery) -> Self {
+        let Delivery { line, created_at, unparked_at, is_started, address, in_reply_to, answers, text } = previous;
+        let (in_reply_to, text) = (Some(in_reply_to), Some(text));
+        Self { line, created_at, unparked_at, is_started, address, in_reply_to, answers, text }
+    }
+}
+
 impl Versioned for Parked {
     const WHAT: &'static str = "item that was set aside";
     const VERSION: u8 = 2;
@@ -283,29 +295,45 @@ pub(super) struct Attachment {
 
 /// Where an answer goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Address {
-    pub(super) entry: String,
+pub(super) struct Address<T = String> {
+    pub(super) entry: T,
     pub(super) stamp: u64,
-    pub(super) target: String,
+    pub(super) target: T,
 }
 
-/// A line of a transcript.
+/// A line of a transcript; with `&str`, one that is only looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Line {
+pub(super) struct Line<T = String> {
     pub(super) at: u64,
-    pub(super) speaker: Speaker,
-    pub(super) text: String,
-    pub(super) address: Address,
+    pub(super) speaker: Speaker<T>,
+    pub(super) text: T,
+    pub(super) address: Address<T>,
 }
 
 /// Who said a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Speaker {
-    Peer { user: Option<String>, name: Option<String>, message_id: String },
-    Agent(String),
+pub(super) enum Speaker<T = String> {
+    Peer { user: Option<T>, name: Option<T>, message_id: T },
+    Agent(T),
 }
 
-/// A reply in the outbox.
+/// A reply in the outbox: what its line of the transcript says too is not written twice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Outgoing {
+    pub(super) line: u64,
+    pub(super) created_at: u64,
+    /// When the operator last put it back after it was set aside.
+    pub(super) unparked_at: Option<u64>,
+    pub(super) is_started: bool,
+    pub(super) address: Address,
+    /// `None`: the last of `answers`.
+    pub(super) in_reply_to: Option<String>,
+    pub(super) answers: Vec<String>,
+    /// `None`: what the line says.
+    pub(super) text: Option<String>,
+}
+
+/// A reply with all that it says, as it is set aside, and as the second version of the outbox kept it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Delivery {
     pub(super) line: u64,
@@ -386,6 +414,11 @@ mod tests {
     use std::fmt::Debug;
 
     use super::*;
+    use crate::clock::Timestamp;
+    use crate::id::SessionKey;
+    use crate::store::Error;
+    use crate::store::record::NewDelivery;
+    use crate::store::scope::Scope;
 
     /// These bytes are on disks: they must be read as this for ever, and while the version is the newest
     /// also be written like this.
@@ -519,10 +552,52 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_looked_at_says_the_same() {
+        for speaker in [
+            Speaker::Agent(text("a")),
+            Speaker::Peer { user: None, name: None, message_id: text("m") },
+            Speaker::Peer { user: Some(text("u")), name: Some(text("n")), message_id: text("m") },
+        ] {
+            let line = Line { at: 300, speaker, text: text("hi"), address: address() };
+            let bytes = line.encode().unwrap();
+            let borrowed: Line<&str> = Line::<String>::borrow(&bytes).unwrap();
+            assert_eq!(borrowed.words(), line.words());
+            for n in 0..bytes.len() {
+                assert!(Line::<String>::borrow::<Line<&str>>(&bytes[..n]).is_none(), "cut at {n}");
+            }
+        }
+        assert!(Line::<String>::borrow::<Line<&str>>(b"\x02\xac\x02\x01\x01a\x02hi\x01e\x05\x01t").is_none());
+    }
+
+    #[test]
     fn a_reply_keeps_its_shape() {
-        check(delivery(), b"\x02\x02\xac\x02\x01\xad\x02\x01\x01e\x05\x01t\x01m\x02\x01l\x01m\x02hi");
+        let outgoing = Outgoing::migrate(delivery());
+        check(outgoing.clone(), b"\x03\x02\xac\x02\x01\xad\x02\x01\x01e\x05\x01t\x01\x01m\x02\x01l\x01m\x01\x02hi");
+        let short = Outgoing { in_reply_to: None, text: None, ..outgoing.clone() };
+        check(short, b"\x03\x02\xac\x02\x01\xad\x02\x01\x01e\x05\x01t\x00\x02\x01l\x01m\x00");
+        let second = b"\x02\x02\xac\x02\x01\xad\x02\x01\x01e\x05\x01t\x01m\x02\x01l\x01m\x02hi";
+        assert_eq!(Outgoing::decode(second).unwrap(), outgoing);
         let first = b"\x01\x02\xac\x02\x01\x01e\x05\x01t\x01m\x02\x01l\x01m\x02hi";
-        assert_eq!(Delivery::decode(first).unwrap(), Delivery { unparked_at: None, ..delivery() });
+        assert_eq!(Outgoing::decode(first).unwrap(), Outgoing { unparked_at: None, ..outgoing });
+    }
+
+    #[test]
+    fn a_reply_that_is_its_line_says_it_once() {
+        let line = Line { at: 300, speaker: Speaker::Agent(text("a")), text: text("hi"), address: address() };
+        let first = Delivery { unparked_at: None, is_started: false, ..delivery() };
+        let scope = Scope { tenant: None, key: SessionKey::parse("a").unwrap() };
+        let content = first.clone().restore(1, scope).unwrap().content;
+        let outgoing = Outgoing::new(&content, 2, Timestamp(300), Some("hi"));
+        assert_eq!((outgoing.in_reply_to.as_deref(), outgoing.text.as_deref()), (None, None));
+        assert_eq!(outgoing.clone().whole(|| Ok(Some(line.clone()))).unwrap(), first);
+        assert!(matches!(outgoing.whole(|| Ok(None)), Err(Error::Value { .. })));
+        for said in [None, Some("hi there")] {
+            let outgoing = Outgoing::new(&content, 2, Timestamp(300), said);
+            assert_eq!(outgoing.whole(|| Ok(None)).unwrap(), first);
+        }
+        // What answers nothing stays when its line is erased.
+        let notice = NewDelivery { answers: Vec::new(), ..content };
+        assert!(Outgoing::new(&notice, 2, Timestamp(300), Some("hi")).text.is_some());
     }
 
     #[test]

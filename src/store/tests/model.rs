@@ -298,7 +298,11 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
         }
         Op::Turn { place, seqs, n_replies, at } => {
             let seqs = model.positions(place, &seqs);
-            let replies: Vec<_> = (0..n_replies).map(|n| reply("m", &n.to_string())).collect();
+            // Some say what the line says.
+            let text = |n: usize| {
+                if (usize::try_from(at).unwrap() + n).is_multiple_of(2) { "answer".to_owned() } else { n.to_string() }
+            };
+            let replies: Vec<_> = (0..n_replies).map(|n| reply("m", &text(n))).collect();
             let row = session(place).row().unwrap();
             let (episode, first_line) = row.map_or((0, 0), |row| (row.episode, row.first_line));
             let answer = Turn { episode, first_line, ..turn(seqs.clone(), "answer", replies.clone(), at) };
