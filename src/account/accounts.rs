@@ -225,7 +225,7 @@ impl Accounts {
     /// put aside as `accounts.json.damaged`, and accounts and tokens begin anew.
     ///
     /// # Errors
-    /// When the disk does not take it; then everything is as it was.
+    /// When the disk does not take it; then nobody is logged out.
     pub async fn recover(&self) -> Result<Secret, Error> {
         let accounts = self.clone();
         self.blocking(move || accounts.recover_now()).await

@@ -19,8 +19,8 @@ pub enum NameError {
     /// It would look like another, or like a line of its own.
     #[error("a name has no line breaks and no invisible characters")]
     Character,
-    /// The access log calls the commands on this machine so.
-    #[error("`{CONSOLE}` is what the access log calls the commands on this machine; choose another name")]
+    /// The access log calls the commands on this machine so, or an address of the API ends like this.
+    #[error("`console`, `reset` and `sessions` mean something else; choose another name")]
     Reserved,
 }
 
@@ -52,7 +52,7 @@ impl Name {
         // One by one, so that no letter depends on those around it.
         let upper: String = shown.chars().flat_map(char::to_uppercase).collect();
         let folded = nfc(&upper.chars().flat_map(char::to_lowercase).collect::<String>());
-        if folded == CONSOLE {
+        if [CONSOLE, "reset", "sessions"].contains(&folded.as_str()) {
             return Err(NameError::Reserved);
         }
         Ok(Self { shown, folded })

@@ -144,7 +144,11 @@ fn occupied(home: &Path) -> Result<Vec<PathBuf>, RestoreError> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(home).map_err(|source| file(home, source))? {
         let entry = entry.map_err(|source| file(home, source))?;
-        if entry.file_name().to_str().is_some_and(|name| is_config(name) || matches!(name, "revisions" | "secrets")) {
+        if entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| is_config(name) || matches!(name, "revisions" | "secrets" | "accounts.json"))
+        {
             paths.push(entry.path());
         }
     }
