@@ -82,32 +82,49 @@ impl Accounts {
     /// When the file cannot be read, is damaged, or cannot be made. Then [`Self::shut`] stands in for it.
     pub fn open(home: &Path, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let accounts = Self::new(home, clock, None);
-        let read = file::read(&accounts.file());
-        let reset = home.join(RESET);
-        if fs::symlink_metadata(&reset).is_ok() {
-            match read {
-                Ok(state) => accounts.0.state.store(Arc::new(state.unwrap_or_default())),
-                Err(error) => accounts.0.shut.store(Some(Arc::new(error.to_string()))),
-            }
-            accounts.recover_now()?;
-            tracing::warn!("{RESET} is in the home: administrators are logged out, and a new claim code is made");
-            if let Err(error) = fs::remove_file(&reset).and_then(|()| sync_directory(home)) {
-                tracing::error!(%error, "{} cannot be removed, and would do so again; remove it", reset.display());
-            }
-            return Ok(accounts);
+        let is_reset = fs::symlink_metadata(home.join(RESET)).is_ok();
+        match file::read(&accounts.file()) {
+            Ok(state) => accounts.0.state.store(Arc::new(state.unwrap_or_default())),
+            Err(error) if is_reset => accounts.0.shut.store(Some(Arc::new(error.to_string()))),
+            Err(error) => return Err(error),
         }
-        accounts.0.state.store(Arc::new(read?.unwrap_or_default()));
         let state = accounts.state();
-        if state.is_owned() && state.claim.is_none() {
+        let ready = if is_reset {
+            accounts.reset()
+        } else if state.is_owned() && state.claim.is_none() {
             // One that was used just before the power went.
             accounts.remove_code();
+            Ok(())
         } else if accounts.claim_code().is_none() {
-            let claim = Some(accounts.new_code()?.digest());
-            let state = State { claim, ..(*state).clone() };
-            file::write(&accounts.file(), &state)?;
-            accounts.0.state.store(Arc::new(state));
+            accounts.recode()
+        } else {
+            Ok(())
+        };
+        match ready {
+            // Who has an account gets in also when the disk is full.
+            Err(error) if state.is_owned() => tracing::error!(%error, "there is no claim code, though there should be"),
+            ready => ready?,
         }
         Ok(accounts)
+    }
+
+    /// Does what the file in the home asks for, and removes it.
+    fn reset(&self) -> Result<(), Error> {
+        self.recover_now()?;
+        tracing::warn!("{RESET} is in the home: administrators are logged out, and a new claim code is made");
+        if let Err(error) = fs::remove_file(self.0.home.join(RESET)).and_then(|()| sync_directory(&self.0.home)) {
+            tracing::error!(%error, "{RESET} in the home cannot be removed, and will do so again; remove it");
+        }
+        Ok(())
+    }
+
+    /// Makes a claim code where there should be one.
+    fn recode(&self) -> Result<(), Error> {
+        let claim = Some(self.new_code()?.digest());
+        let state = State { claim, ..(*self.state()).clone() };
+        file::write(&self.file(), &state)?;
+        self.0.state.store(Arc::new(state));
+        Ok(())
     }
 
     /// Lets nobody in, because of this, until [`Self::recover`].

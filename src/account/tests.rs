@@ -423,6 +423,27 @@ async fn a_file_in_the_home_lets_its_owner_in_again() {
 }
 
 #[tokio::test]
+async fn who_has_an_account_gets_in_when_no_code_can_be_made() {
+    let (mut one, _) = Desk::claimed().await;
+    fs::create_dir_all(one.path(".claim.code.new/x")).unwrap();
+    fs::write(one.path("reset-access"), "").unwrap();
+    one.restart();
+    assert!(one.path("reset-access").exists() && one.accounts.claim_code().is_none());
+    assert!(one.log_in("Ada", PASSWORD, near()).await.is_ok());
+    fs::remove_dir_all(one.path(".claim.code.new")).unwrap();
+    one.restart();
+    let first = one.accounts.claim_code().unwrap();
+    fs::remove_file(one.path("claim.code")).unwrap();
+    fs::create_dir_all(one.path(".claim.code.new/x")).unwrap();
+    one.restart();
+    assert!(one.accounts.claim_code().is_none());
+    assert!(one.log_in("Ada", PASSWORD, near()).await.is_ok());
+    fs::remove_dir_all(one.path(".claim.code.new")).unwrap();
+    one.restart();
+    assert!(one.accounts.claim_code().is_some_and(|second| second != first));
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_used_lets_nobody_in_and_is_not_touched() {
     let (one, session) = Desk::claimed().await;
     let token = NewToken { name: "t".into(), role: Role::Admin, reach: Reach::All, expires_at: None };

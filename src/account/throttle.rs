@@ -144,8 +144,8 @@ mod tests {
     fn waits(throttle: &Throttle, address: IpAddr, account: Option<Digest>, n: usize, now_ms: &mut u64) -> Vec<u64> {
         let mut waits = Vec::new();
         for _ in 0..n {
-            drop(throttle.begin(address, account, *now_ms).ok().expect("its time has come"));
-            let wait = throttle.begin(address, account, *now_ms).err().expect("it has to wait");
+            assert!(throttle.begin(address, account, *now_ms).is_ok(), "its time has come");
+            let Err(wait) = throttle.begin(address, account, *now_ms) else { panic!("it has to wait") };
             assert!(throttle.begin(address, account, *now_ms + wait_ms(wait) - 1).is_err(), "not before");
             *now_ms += wait_ms(wait);
             waits.push(wait.as_secs());
@@ -182,7 +182,7 @@ mod tests {
     fn a_success_clears_the_account_and_not_the_address() {
         let (throttle, mut now_ms, account) = (Throttle::default(), 0, Digest([1; 32]));
         waits(&throttle, address(1), Some(account), 3, &mut now_ms);
-        throttle.begin(address(1), Some(account), now_ms).ok().unwrap().succeeded();
+        throttle.begin(address(1), Some(account), now_ms).unwrap().succeeded();
         assert!(throttle.begin(address(1), Some(account), now_ms).is_ok(), "what succeeded is not waited for");
         assert_eq!(throttle.begin(address(1), None, now_ms).err().map(|wait| wait.as_secs()), Some(8));
         assert_eq!(throttle.begin(address(2), Some(account), now_ms).err().map(|wait| wait.as_secs()), Some(1));
@@ -192,7 +192,7 @@ mod tests {
     fn what_was_not_tried_does_not_count() {
         let throttle = Throttle::default();
         for _ in 0..5 {
-            throttle.begin(address(1), Some(Digest([1; 32])), 7).ok().unwrap().take_back();
+            throttle.begin(address(1), Some(Digest([1; 32])), 7).unwrap().take_back();
         }
         assert!(throttle.begin(address(1), Some(Digest([1; 32])), 7).is_ok());
     }
@@ -202,7 +202,7 @@ mod tests {
         let throttle = Throttle::default();
         let last = u32::try_from(MAX_ENTRIES).unwrap();
         for n in 0..=last {
-            drop(throttle.begin(address(n), None, u64::from(n)));
+            assert!(throttle.begin(address(n), None, u64::from(n)).is_ok());
         }
         let counters = throttle.0.lock().unwrap();
         let is_remembered = |n| counters.addresses.0.contains_key(&address(n));
