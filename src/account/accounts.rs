@@ -362,7 +362,12 @@ impl Accounts {
         Ok(code)
     }
 
+    /// Unless there is another by now.
     fn remove_code(&self) {
+        let _changing = self.lock();
+        if self.state().claim.is_some() {
+            return;
+        }
         match fs::remove_file(self.0.home.join(CODE)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(%error, "the claim code that was used cannot be removed; it opens nothing");
