@@ -34,6 +34,12 @@
 //! | `POST /api/v1/tenants/erase?tenant` | removes all that is kept of a tenant, and its key |
 //! | `GET /api/v1/backup` | how backups go |
 //! | `POST /api/v1/backup?to&incremental` | makes one; body empty or `{"passphrase"}`; one JSON object a line: how far it is, then what was made or why not |
+//! | `GET`, `POST /api/v1/users` | accounts; body `{"name","role","password"[,"tenant"]}` adds one |
+//! | `DELETE /api/v1/users/{name}`, `POST /api/v1/users/{name}/password` | removes one; body `{"password"}` |
+//! | `POST /api/v1/users/reset` | ends the sessions of administrators and makes a claim code |
+//! | `GET /api/v1/users/sessions`, `DELETE /api/v1/users/sessions/{id}` | who is logged in, and the end of it |
+//! | `GET`, `POST /api/v1/tokens` | of programs; body `{"name","role"[,"tenant"][,"days"]}` makes one, which is shown once |
+//! | `DELETE /api/v1/tokens/{name}` | ends one |
 //! | `POST /api/v1/import/session` | files a conversation that was held elsewhere |
 //!
 //! Every path wants the admin token; without it there is nothing to learn, not even which paths exist. A key that
@@ -55,6 +61,7 @@ mod rekey;
 mod sessions;
 mod tenants;
 mod unresolved;
+mod users;
 
 pub(crate) use json::{findings as findings_json, problem as problem_json};
 
@@ -104,6 +111,7 @@ fn router(gateway: Gateway) -> Router {
         .route("/api/v1/import/session", post(import::session).layer(DefaultBodyLimit::max(import::MAX_BODY_BYTES)))
         .merge(context::routes())
         .merge(tenants::routes())
+        .merge(users::routes())
         .route("/api/v1/backup", get(backup::status).post(backup::create))
         .route("/api/v1/sessions", get(sessions::list))
         .route("/api/v1/sessions/find", get(sessions::find))

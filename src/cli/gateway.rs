@@ -79,6 +79,10 @@ fn greet(gateway: &gateway::Gateway) {
     for page in gateway.chat_pages() {
         line(&format!("web chat: http://{address}{page}"));
     }
+    line(&format!("admin: http://{address}/admin/"));
+    if let Some(code) = gateway.accounts().claim_code() {
+        line(&format!("claim code: {}", code.expose()));
+    }
     for note in gateway.notes() {
         line(&format!("note: {}", printable(&note)));
     }

@@ -42,6 +42,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::account::Accounts;
 use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::document::{Problem, Secret, Variables};
@@ -169,6 +170,7 @@ pub struct Gateway(Arc<Inner>);
 
 struct Inner {
     home: Home,
+    accounts: Accounts,
     variables: Arc<dyn Variables + Send + Sync>,
     clock: Arc<dyn Clock>,
     store: Store,
@@ -239,6 +241,11 @@ impl Gateway {
         };
         let store_file = home::store_file(&home, session, variables.get("HOME").as_deref());
         let home = Home::open(home, &device_key, &store_file)?;
+        // Whoever gets in by it can mend the rest, and it is no reason to answer nobody.
+        let accounts = Accounts::open(home.path(), clock.clone()).unwrap_or_else(|error| {
+            tracing::error!(%error, "the accounts cannot be used");
+            Accounts::shut(home.path(), clock.clone(), &error)
+        });
         let cache_bytes = session.map_or_else(|| crate::session::Config::absent().cache_bytes(), |s| s.cache_bytes());
         let store = open_store(&store_file, cache_bytes, &home.wrapping_key())?;
         let http = reqwest::Client::builder()
@@ -263,6 +270,7 @@ impl Gateway {
         let backups = backup::Backups::of(home.path());
         let gateway = Self(Arc::new(Inner {
             home,
+            accounts,
             variables,
             clock,
             store,
@@ -377,6 +385,12 @@ impl Gateway {
     #[must_use]
     pub fn admin_token(&self) -> &Secret {
         self.0.home.token()
+    }
+
+    /// Who may use the admin API and the page.
+    #[must_use]
+    pub fn accounts(&self) -> &Accounts {
+        &self.0.accounts
     }
 
     /// Where it listens.

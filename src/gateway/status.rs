@@ -143,6 +143,15 @@ impl Gateway {
             }
         }
         warnings.extend(self.shared_mains(&live)?);
+        if let Some(why) = self.0.accounts.why_shut() {
+            warnings.push(why);
+        } else if !self.0.accounts.is_claimed() && address.is_some_and(|address| !address.ip().is_loopback()) {
+            warnings.push(
+                "nobody has claimed this box, and it can be reached over the network; open its admin page and enter the \
+                 claim code, which `frontdesk gateway run` prints and claim.code in the home holds"
+                    .to_owned(),
+            );
+        }
         let backup = self.backup_status();
         warnings.extend(backup.warnings(now));
         Ok(Status {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, Request, StatusCode, header};
+use frontdesk::account::Accounts;
 use frontdesk::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use frontdesk::document::Variables;
 use frontdesk::gateway::device_key::{DeviceKey, Sources};
@@ -94,6 +95,11 @@ impl TestGateway {
     /// Its store.
     pub(crate) fn store(&self) -> &Store {
         self.running().gateway.store()
+    }
+
+    /// Who may use its admin API.
+    pub(crate) fn accounts(&self) -> &Accounts {
+        self.running().gateway.accounts()
     }
 
     /// As an editor does for a moment.
