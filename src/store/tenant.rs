@@ -12,10 +12,10 @@ use crate::message::Inbound;
 use super::entry::EntryStore;
 use super::filing::File;
 use super::moving::MoveSession;
-use super::record::{ArchivedRow, Conversations, Filed, Filter, Found, Life, Moved, Search, SessionRow};
+use super::record::{ArchivedRow, Conversations, Counts, Filed, Filter, Found, Life, Moved, Search, SessionRow};
 use super::scope::{Scope, tenant_part};
 use super::session::SessionStore;
-use super::tables::{self, ARCHIVE, PEERS, PeerIn, SESSIONS, USERS};
+use super::tables::{self, ARCHIVE, INBOX, OUTBOX, PARKED, PEERS, PeerIn, SESSIONS, USERS};
 use super::versioned::Versioned;
 use super::writer::Writer;
 use super::{Error, Shared, disk, search};
@@ -57,6 +57,23 @@ impl TenantStore {
         let view = self.shared.database.read()?;
         let sessions = view.values(&SESSIONS)?;
         Ok(sessions.get((self.part(), key.as_str()))?.is_some())
+    }
+
+    /// Numbers of this tenant alone, from the keys.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn counts(&self) -> Result<Counts, Error> {
+        let view = self.shared.database.read()?;
+        let (part, next) = (self.part(), tables::after(self.part()));
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        Ok(Counts {
+            sessions: count(view.values(&SESSIONS)?.keys((part, "")..(&*next, ""))?.count()),
+            archived: count(view.values(&ARCHIVE)?.keys((part, "", 0)..(&*next, "", 0))?.count()),
+            waiting: count(view.values(&INBOX)?.keys((part, "", 0)..(&*next, "", 0))?.count()),
+            undelivered: count(view.values(&OUTBOX)?.keys((part, "", 0)..(&*next, "", 0))?.count()),
+            parked: count(view.values(&PARKED)?.keys((part, "", 0)..(&*next, "", 0))?.count()),
+        })
     }
 
     /// A page of this tenant's live conversations in key order.

@@ -30,7 +30,7 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "gateway",
         &[
-            "agent", "api", "backup", "channel", "clock", "config", "document", "id", "identity", "message",
+            "account", "agent", "api", "backup", "channel", "clock", "config", "document", "id", "identity", "message",
             "provider", "route", "session", "store",
         ],
     ),
@@ -38,7 +38,10 @@ const MODULES: &[(&str, &[&str])] = &[
     ("doctor", &["clock", "config", "document", "gateway", "id", "identity", "message", "session"]),
     (
         "admin",
-        &["backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "message", "session", "store"],
+        &[
+            "account", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "message",
+            "session", "store",
+        ],
     ),
     // Reads what another gateway kept; its tests load what it writes.
     ("import", &["channel", "clock", "config", "document", "id", "message", "route", "session"]),
