@@ -7,6 +7,7 @@
     reason = "in a test they are the failure, with its place"
 )]
 
+mod admin;
 mod admission;
 mod allocations;
 mod api;
