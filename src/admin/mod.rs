@@ -43,7 +43,7 @@ use axum::http::header;
 use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 
 use crate::account::Who;
 use crate::channel::registry;
@@ -105,10 +105,10 @@ pub fn bearer(head: &Parts) -> Option<&str> {
 /// # Errors
 /// When the socket cannot be made.
 pub fn listen(gateway: &Gateway) -> Result<(), StartError> {
-    gateway.listen_local(router(gateway, AdminToken::of(gateway)))
+    gateway.listen_local(router(gateway, AdminToken::of(gateway)).fallback(no_path))
 }
 
-/// The admin API, for those whom `doors` knows.
+/// The admin API, for those whom `doors` knows. It has the paths under `/api/v1` and may be merged into another router.
 pub fn router<D: Authenticate>(gateway: &Gateway, doors: D) -> Router {
     let description = Bytes::from(description());
     let (doors, mut router) = (Arc::new(doors), Router::new());
@@ -116,8 +116,11 @@ pub fn router<D: Authenticate>(gateway: &Gateway, doors: D) -> Router {
         router = router.route(listed.path, serve);
     }
     router
-        .fallback(no_path)
         .method_not_allowed_fallback(no_method)
+        // No fallback of the router: this one is merged into others.
+        .route("/api/v1", any(no_path))
+        .route("/api/v1/", any(no_path))
+        .route("/api/v1/{*path}", any(no_path))
         .layer(middleware::from_fn_with_state(doors, authenticate::<D>))
         .route(
             DESCRIPTION,

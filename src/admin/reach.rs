@@ -86,22 +86,21 @@ impl Reached {
 
     /// Of whom something is kept.
     pub(super) fn kept_tenants(&self) -> Result<Vec<KeptTenant>, Error> {
-        let mut kept = self.gateway.store().kept_tenants()?;
-        kept.retain(|kept| self.who.reaches(kept.tenant.as_ref()));
-        Ok(kept)
+        Ok(match &self.who.reach {
+            Reach::All => self.gateway.store().kept_tenants()?,
+            Reach::Tenant(own) => self.gateway.store().kept_tenant(Some(own))?,
+        })
     }
 
     /// How the gateway is.
     pub(super) fn status(&self) -> Result<Seen, Error> {
-        let status = self.gateway.status()?;
-        let Reach::Tenant(own) = &self.who.reach else { return Ok(Seen::Whole(Box::new(status))) };
-        let mut n_unresolved = 0;
-        for (of, entry) in self.unresolved_entries()? {
-            n_unresolved += of.store().entry(&entry).unresolved(usize::MAX)?.len() as u64;
-        }
-        let mut channels = status.channels;
-        channels.retain(|channel| channel.tenant.as_deref() == Some(own.as_str()));
-        Ok(Seen::Share { counts: self.gateway.store().tenant(Some(own)).counts()?, n_unresolved, channels })
+        let Reach::Tenant(own) = &self.who.reach else { return Ok(Seen::Whole(Box::new(self.gateway.status()?))) };
+        let store = self.gateway.store().tenant(Some(own));
+        Ok(Seen::Share {
+            counts: store.counts()?,
+            n_unresolved: store.n_unresolved()?,
+            channels: self.gateway.channels(&self.who)?,
+        })
     }
 
     /// Strangers who wait, by channel.

@@ -56,7 +56,6 @@ def test_whatever_is_asked_the_answer_is_one_of_those_described(desk, hook, door
         "--max-examples", "15",
         "--request-timeout", "20",
         "--generation-deterministic",
-        "--generation-database", "none",
         "--no-color",
     ]  # fmt: skip
     env = os.environ | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}

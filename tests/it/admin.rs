@@ -7,14 +7,15 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use frontdesk::account::{Reach, Role, Who};
 use frontdesk::admin::{self, Listed, Scope};
 use frontdesk::clock::{ManualClock, Timestamp};
-use frontdesk::id::{EntryId, SessionKey, TenantId};
-use frontdesk::store::Life;
+use frontdesk::id::{EntryId, OpaqueId, SessionKey, TenantId};
+use frontdesk::store::{Imported, ImportedLine, ImportedSession, Life, Speaker};
 use frontdesk::testing::inbound;
 use serde_json::{Value, json};
 
 use crate::peers::{Hook, TestGateway, direct};
 
-const START: Timestamp = Timestamp(1_800_000_000_000);
+/// As [`inbound`] has it: what was said long ago would be archived.
+const START: Timestamp = Timestamp(1_700_000_000_000);
 
 fn tenant(id: &str) -> TenantId {
     TenantId::new(id).unwrap()
@@ -173,24 +174,34 @@ async fn two_tenants(hooks: &[Hook; 2], with_other: bool) -> TestGateway {
 async fn fill(gateway: &TestGateway, id: &str, n_conversations: usize) {
     let store = gateway.store().tenant(Some(&tenant(id)));
     for n in 0..n_conversations {
-        let user = format!("u{n}");
-        let line = |text: &str| json!({ "at_ms": START.0, "user_id": user, "text": text });
-        let session = json!({
-            "entry": format!("hook-{id}"), "channel": "webhook", "tenant_id": id, "kind": "direct", "user_id": user,
-            "lines": [line("the blue word"), line("and another")],
-        });
-        let (status, done) = gateway.admin_send(Method::POST, "/api/v1/import/session", &session).await;
-        assert_eq!(status, StatusCode::OK, "{done}");
         let filed = |user: &str, text: &str| {
             let mut message = inbound(&format!("hook-{id}"), user, text);
             message.identity.tenant = Some(tenant(id));
             message
         };
-        let key = SessionKey::parse(&format!("webhook:w{n}")).unwrap();
-        store.file(&key, &filed(&format!("w{n}"), "it waits"), Life::default()).await.unwrap();
-        let key = SessionKey::parse(&format!("webhook:p{n}")).unwrap();
-        store.file(&key, &filed(&format!("p{n}"), "it is poisoned"), Life::default()).await.unwrap();
-        store.session(&key).park(vec![1], "it failed".to_owned(), None, START).await.unwrap();
+        let user = format!("u{n}");
+        let line = |n: u64, text: &str| ImportedLine {
+            at: START,
+            speaker: Speaker::Peer {
+                user: OpaqueId::new(user.clone()).ok(),
+                name: None,
+                message_id: OpaqueId::new(format!("m{n}")).unwrap(),
+            },
+            text: text.to_owned(),
+        };
+        let key = |user: &str| SessionKey::parse(&format!("webhook:{user}")).unwrap();
+        let session = ImportedSession {
+            key: key(&user),
+            identity: filed(&user, "").identity,
+            user_name: None,
+            agent: None,
+            lines: vec![line(1, "the blue word"), line(2, "and another")],
+        };
+        assert_eq!(store.import(session).await.unwrap(), Imported::New);
+        for (user, text) in [(format!("w{n}"), "it waits"), (format!("p{n}"), "it is poisoned")] {
+            store.file(&key(&user), &filed(&user, text), Life::default()).await.unwrap();
+        }
+        store.session(&key(&format!("p{n}"))).park(vec![1], "it failed".to_owned(), None, START).await.unwrap();
         let entry = EntryId::new(format!("hook-{id}")).unwrap();
         store.entry(&entry).park(filed("x", "for nobody"), "no key".to_owned()).await.unwrap();
     }
