@@ -75,7 +75,7 @@ impl IntoResponse for Error {
         let plain = |status: StatusCode, error: String| refusal(status, &Refusal { error, problems: None });
         match self {
             Self::Nobody => {
-                let refused = plain(StatusCode::UNAUTHORIZED, "the admin token is missing or wrong".to_owned());
+                let refused = plain(StatusCode::UNAUTHORIZED, "the token is missing or wrong".to_owned());
                 with_header(header::WWW_AUTHENTICATE, "Bearer", refused)
             }
             Self::Forbidden(message) => plain(StatusCode::FORBIDDEN, message.to_owned()),

@@ -132,7 +132,7 @@ impl Gateway {
             Ok(())
         };
         self.to_its_end(approval).await.map_err(|error| decided(&entry, error))?;
-        tracing::info!(channel.name = %entry.id, kind = pending.subject.kind(), "a stranger was approved");
+        tracing::info!(access.who = who.name, channel.name = %entry.id, kind = pending.subject.kind(), "a stranger was approved");
         Ok((entry.id.to_string(), pending))
     }
 
@@ -144,6 +144,7 @@ impl Gateway {
         let (entry, pending) = self.with_code(who, channel, code)?;
         let rejected = self.kept(&entry).reject(entry.stamp, &pending, self.now()).await;
         rejected.map_err(|error| decided(&entry, error))?;
+        tracing::info!(access.who = who.name, channel.name = %entry.id, "a stranger was rejected");
         Ok((entry.id.to_string(), pending))
     }
 
@@ -163,7 +164,7 @@ impl Gateway {
         if revoked.is_empty() {
             return Err(PairingError::NotApproved { channel });
         }
-        tracing::info!(channel.name = %entry.id, "an approval was revoked");
+        tracing::info!(access.who = who.name, channel.name = %entry.id, "an approval was revoked");
         Ok((channel, revoked))
     }
 
