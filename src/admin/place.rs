@@ -1,25 +1,29 @@
 //! Which conversation a request means.
 
 use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::{Error, parsed, tenants};
-use crate::gateway::Gateway;
-use crate::id::{SessionKey, TenantId};
+use super::error::Error;
+use super::parsed;
+use super::reach::{OfTenant, Reached};
+use crate::id::SessionKey;
 use crate::store::{EpisodeStore, Line, SessionRow, SessionStore};
 
 /// How requests name a conversation.
-#[derive(Debug, Deserialize)]
-pub(super) struct Named {
-    pub(super) key: String,
-    pub(super) tenant: Option<String>,
+#[derive(Debug, Deserialize, IntoParams)]
+pub(crate) struct Named {
+    /// Session key.
+    pub(crate) key: String,
+    /// Whose; empty: the owner's own. Needed where several tenants have the key.
+    pub(crate) tenant: Option<String>,
     /// Which one under the key; otherwise the live one, or without one the last that was archived.
-    pub(super) episode: Option<u64>,
+    pub(crate) episode: Option<u64>,
 }
 
 /// All that lies under one key of one tenant.
 #[derive(Debug)]
 pub(super) struct Place {
-    pub(super) tenant: Option<TenantId>,
+    pub(super) of: OfTenant,
     pub(super) key: SessionKey,
     pub(super) session: SessionStore,
 }
@@ -32,37 +36,32 @@ pub(super) enum Episode {
 }
 
 impl Named {
-    /// Finds the one tenant that has something under the key.
-    pub(super) fn place(&self, gateway: &Gateway) -> Result<Place, Error> {
+    /// Finds the one tenant that has something under the key, among those that are reached.
+    pub(super) fn place(&self, reached: &Reached) -> Result<Place, Error> {
         let key = parsed("key", SessionKey::parse(&self.key))?;
         let mut found = Vec::new();
-        for tenant in tenants(gateway, self.tenant.clone())? {
-            let session = gateway.store().tenant(tenant.as_ref()).session(&key);
+        for of in reached.tenants(self.tenant.as_deref())? {
+            let session = of.store().session(&key);
             if session.row()?.is_some() || !session.archives()?.is_empty() {
-                found.push((tenant, session));
+                found.push((of, session));
             }
         }
-        let (tenant, session) = only(&key, found)?.ok_or_else(|| {
+        let (of, session) = only(&key, found)?.ok_or_else(|| {
             Error::NotFound(format!(
                 "there is no session {key}; `sessions list` shows those there are, `sessions list --archived` those that are over"
             ))
         })?;
-        Ok(Place { tenant, key, session })
+        Ok(Place { of, key, session })
     }
 }
 
 /// The one that was found; several must be told apart by the caller.
-pub(super) fn only<T>(
-    key: &SessionKey,
-    mut found: Vec<(Option<TenantId>, T)>,
-) -> Result<Option<(Option<TenantId>, T)>, Error> {
+pub(super) fn only<T>(key: &SessionKey, mut found: Vec<(OfTenant, T)>) -> Result<Option<(OfTenant, T)>, Error> {
     if found.len() > 1 {
-        let name = |tenant: &Option<TenantId>| {
-            tenant.as_ref().map_or("\"\" (the owner's own)".to_owned(), ToString::to_string)
-        };
-        let names: Vec<String> = found.iter().map(|(tenant, _)| name(tenant)).collect();
+        let names: Vec<String> =
+            found.iter().map(|(of, _)| of.name().unwrap_or_else(|| "\"\" (the owner's own)".to_owned())).collect();
         let names = names.join(", ");
-        return Err(Error::Ambiguous(format!(
+        return Err(Error::Conflict(format!(
             "several tenants have a session {key}: {names}; say which one with --tenant"
         )));
     }

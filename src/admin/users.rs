@@ -1,223 +1,310 @@
 //! Accounts, their sessions, and tokens. For administrators of everything, and the console.
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get, post};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use super::error::Error;
 use super::json::time;
-use super::{Error, answer, parsed};
-use crate::account::{self, NewToken, Reach, Role, SessionRow, TokenRow, UserRow};
+use super::operation::{Body, MANAGE, Name, Operation, Sent};
+use super::parsed;
+use super::reach::Reached;
+use crate::account::{self, Accounts, NewToken, Reach, SessionRow, TokenRow, UserRow};
 use crate::document::Secret;
-use crate::gateway::Gateway;
 use crate::id::TenantId;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
-pub(super) fn routes() -> Router<Gateway> {
-    Router::new()
-        .route("/api/v1/users", get(list).post(add))
-        .route("/api/v1/users/reset", post(reset))
-        .route("/api/v1/users/sessions", get(sessions))
-        .route("/api/v1/users/sessions/{id}", delete(revoke_session))
-        .route("/api/v1/users/{name}", delete(remove))
-        .route("/api/v1/users/{name}/password", post(set_password))
-        .route("/api/v1/tokens", get(tokens).post(create_token))
-        .route("/api/v1/tokens/{name}", delete(revoke_token))
+pub(super) fn operations() -> Vec<Operation> {
+    let (users, user) = ("/api/v1/users", "/api/v1/users/{name}");
+    vec![
+        Operation::get(users, MANAGE, "Accounts", list),
+        Operation::post(users, MANAGE, "Adds an account", add),
+        Operation::delete(user, MANAGE, "Removes an account", remove),
+        Operation::post("/api/v1/users/{name}/password", MANAGE, "Gives an account another password", set_password),
+        Operation::post(
+            "/api/v1/users/reset",
+            MANAGE,
+            "Ends the sessions of administrators and makes a claim code",
+            reset,
+        ),
+        Operation::get("/api/v1/users/sessions", MANAGE, "Who is logged in", sessions),
+        Operation::delete("/api/v1/users/sessions/{name}", MANAGE, "Ends a session, which its id names", revoke_session),
+        Operation::get("/api/v1/tokens", MANAGE, "Tokens of programs", tokens),
+        Operation::post("/api/v1/tokens", MANAGE, "Makes a token, which is shown once", create_token),
+        Operation::delete("/api/v1/tokens/{name}", MANAGE, "Ends a token", revoke_token),
+    ]
 }
 
-/// Passwords are in bodies only: addresses get into logs.
-#[derive(Deserialize)]
+/// What somebody may do.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Role {
+    /// Look.
+    Support,
+    /// Everything.
+    Admin,
+}
+
+impl From<Role> for account::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Support => Self::Support,
+            Role::Admin => Self::Admin,
+        }
+    }
+}
+
+impl From<account::Role> for Role {
+    fn from(role: account::Role) -> Self {
+        match role {
+            account::Role::Support => Self::Support,
+            account::Role::Admin => Self::Admin,
+        }
+    }
+}
+
+/// An account to come. Passwords are in bodies only: addresses get into logs.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewUser {
+pub(crate) struct NewUser {
     name: String,
-    role: String,
-    /// Absent: all of them.
+    role: Role,
+    /// Whose conversations they know of; absent: everybody's.
     tenant: Option<String>,
     password: String,
 }
 
-#[derive(Deserialize)]
+impl Sent for NewUser {}
+
+/// A password to come.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Password {
+pub(crate) struct Password {
     password: String,
 }
 
-#[derive(Deserialize)]
+impl Sent for Password {}
+
+/// A token to come.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct WantedToken {
+pub(crate) struct WantedToken {
     name: String,
-    role: String,
-    /// Absent: all of them.
+    role: Role,
+    /// Whose conversations it knows of; absent: everybody's.
     tenant: Option<String>,
     /// Absent: until it is revoked.
     days: Option<u32>,
 }
 
-async fn list(State(gateway): State<Gateway>) -> Response {
-    let users: Vec<Value> = gateway.accounts().users().iter().map(user).collect();
-    answer(StatusCode::OK, &json!({ "users": users }))
+impl Sent for WantedToken {}
+
+/// Accounts.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Users {
+    users: Vec<User>,
 }
 
-async fn add(State(gateway): State<Gateway>, body: Bytes) -> Result<Response, Error> {
-    let NewUser { name, role: word, tenant, password } = read(&body)?;
-    let (role, reach) = (role(&word)?, reach(tenant)?);
-    let added = gateway.accounts().add_user(&name, role, reach, &Secret::new(password)).await;
-    Ok(done(added, "an account was added", || json!({ "added": name })))
+/// An account.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct User {
+    name: String,
+    role: Role,
+    /// Null: all of them.
+    tenant: Option<String>,
+    created: String,
+    /// Of how many browsers.
+    sessions: u64,
 }
 
-async fn remove(State(gateway): State<Gateway>, Path(name): Path<String>) -> Response {
-    let removed = gateway.accounts().remove_user(&name).await;
-    done(removed, "an account was removed", || json!({ "removed": name }))
+/// Who is logged in.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Sessions {
+    sessions: Vec<LoggedIn>,
 }
 
-async fn set_password(
-    State(gateway): State<Gateway>,
-    Path(name): Path<String>,
-    body: Bytes,
-) -> Result<Response, Error> {
-    let Password { password } = read(&body)?;
-    let set = gateway.accounts().set_password(&name, &Secret::new(password), None).await;
-    Ok(done(set, "an account got another password", || json!({ "changed": name })))
+/// A browser of somebody.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LoggedIn {
+    /// Names it; opens nothing.
+    id: String,
+    user: String,
+    /// Address from which it began.
+    from: String,
+    created: String,
+    used: String,
+    expires: String,
 }
 
-async fn reset(State(gateway): State<Gateway>) -> Response {
-    let code = gateway.accounts().recover().await;
-    code.map_or_else(
-        |error| refused(&error),
-        |code| {
-            done(
-                Ok(()),
-                "administrators were logged out, and a claim code was made",
-                || json!({ "claim_code": code.expose() }),
-            )
-        },
-    )
+/// Tokens of programs.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Tokens {
+    tokens: Vec<Token>,
 }
 
-async fn sessions(State(gateway): State<Gateway>) -> Response {
-    let sessions: Vec<Value> = gateway.accounts().sessions().iter().map(session).collect();
-    answer(StatusCode::OK, &json!({ "sessions": sessions }))
+/// A token, without what opens anything.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Token {
+    name: String,
+    role: Role,
+    /// Null: all of them.
+    tenant: Option<String>,
+    created: String,
+    used: Option<String>,
+    expires: Option<String>,
+    expired: bool,
 }
 
-async fn revoke_session(State(gateway): State<Gateway>, Path(id): Path<String>) -> Response {
-    let revoked = gateway.accounts().revoke_session(&id).await;
-    done(revoked, "a session was ended", || json!({ "revoked": id }))
+/// A token that was made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Created {
+    created: String,
+    /// It is told this once.
+    token: String,
+    expires: Option<String>,
 }
 
-async fn tokens(State(gateway): State<Gateway>) -> Response {
-    let tokens: Vec<Value> = gateway.accounts().tokens().iter().map(token).collect();
-    answer(StatusCode::OK, &json!({ "tokens": tokens }))
+/// A claim code that was made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Reset {
+    claim_code: String,
 }
 
-async fn create_token(State(gateway): State<Gateway>, body: Bytes) -> Result<Response, Error> {
-    let WantedToken { name, role: word, tenant, days } = read(&body)?;
+/// An account that was added.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Added {
+    added: String,
+}
+
+/// An account that was removed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Removed {
+    removed: String,
+}
+
+/// An account with another password.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Changed {
+    changed: String,
+}
+
+/// What opens nothing any more.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Revoked {
+    revoked: String,
+}
+
+pub(crate) async fn list(reached: Reached, (): ()) -> Result<Users, Error> {
+    Ok(Users { users: accounts(&reached)?.users().iter().map(user).collect() })
+}
+
+pub(crate) async fn add(reached: Reached, Body(new): Body<NewUser>) -> Result<Added, Error> {
+    let NewUser { name, role, tenant, password } = new;
+    accounts(&reached)?.add_user(&name, role.into(), reach(tenant)?, &Secret::new(password)).await?;
+    note(&reached, "add account", &name);
+    Ok(Added { added: name })
+}
+
+pub(crate) async fn remove(reached: Reached, Name(name): Name) -> Result<Removed, Error> {
+    accounts(&reached)?.remove_user(&name).await?;
+    note(&reached, "remove account", &name);
+    Ok(Removed { removed: name })
+}
+
+pub(crate) async fn set_password(
+    reached: Reached,
+    (Name(name), Body(Password { password })): (Name, Body<Password>),
+) -> Result<Changed, Error> {
+    accounts(&reached)?.set_password(&name, &Secret::new(password), None).await?;
+    note(&reached, "set password", &name);
+    Ok(Changed { changed: name })
+}
+
+pub(crate) async fn reset(reached: Reached, (): ()) -> Result<Reset, Error> {
+    let code = accounts(&reached)?.recover().await?;
+    note(&reached, "reset accounts", "");
+    Ok(Reset { claim_code: code.expose().to_owned() })
+}
+
+pub(crate) async fn sessions(reached: Reached, (): ()) -> Result<Sessions, Error> {
+    Ok(Sessions { sessions: accounts(&reached)?.sessions().iter().map(session).collect() })
+}
+
+pub(crate) async fn revoke_session(reached: Reached, Name(id): Name) -> Result<Revoked, Error> {
+    accounts(&reached)?.revoke_session(&id).await?;
+    note(&reached, "end session", &id);
+    Ok(Revoked { revoked: id })
+}
+
+pub(crate) async fn tokens(reached: Reached, (): ()) -> Result<Tokens, Error> {
+    Ok(Tokens { tokens: accounts(&reached)?.tokens().iter().map(token).collect() })
+}
+
+pub(crate) async fn create_token(reached: Reached, Body(wanted): Body<WantedToken>) -> Result<Created, Error> {
+    let WantedToken { name, role, tenant, days } = wanted;
+    let gateway = reached.whole(MANAGE)?;
     let expires_at = days.map(|days| gateway.now().plus_ms(u64::from(days).saturating_mul(DAY_MS)));
-    let new = NewToken { name: name.clone(), role: role(&word)?, reach: reach(tenant)?, expires_at };
-    Ok(match gateway.accounts().create_token(new).await {
-        Ok(text) => {
-            let expires = expires_at.map(time);
-            let shown = || json!({ "created": name, "token": text.expose(), "expires": expires });
-            done(Ok(()), "a token was made", shown)
-        }
-        Err(error) => refused(&error),
-    })
+    let new = NewToken { name: name.clone(), role: role.into(), reach: reach(tenant)?, expires_at };
+    let token = gateway.accounts().create_token(new).await?;
+    note(&reached, "make token", &name);
+    Ok(Created { created: name, token: token.expose().to_owned(), expires: expires_at.map(time) })
 }
 
-async fn revoke_token(State(gateway): State<Gateway>, Path(name): Path<String>) -> Response {
-    let revoked = gateway.accounts().revoke_token(&name).await;
-    done(revoked, "a token was revoked", || json!({ "revoked": name }))
+pub(crate) async fn revoke_token(reached: Reached, Name(name): Name) -> Result<Revoked, Error> {
+    accounts(&reached)?.revoke_token(&name).await?;
+    note(&reached, "revoke token", &name);
+    Ok(Revoked { revoked: name })
 }
 
-fn read<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Error> {
-    // The parser's own words may repeat a password.
-    serde_json::from_slice(body)
-        .map_err(|_words| Error::Query("the body is not the JSON object that this wants".to_owned()))
+fn accounts(reached: &Reached) -> Result<&Accounts, Error> {
+    Ok(reached.whole(MANAGE)?.accounts())
 }
 
-fn role(word: &str) -> Result<Role, Error> {
-    Role::parse(word).ok_or_else(|| Error::Query("role must be admin or support".to_owned()))
+/// What was done is in the log, under the name of what it was done to.
+fn note(reached: &Reached, what: &'static str, name: &str) {
+    tracing::info!(access.who = reached.who().name, access.what = what, access.name = name, "somebody changed an account");
 }
 
 fn reach(tenant: Option<String>) -> Result<Reach, Error> {
     tenant.map_or(Ok(Reach::All), |tenant| parsed("tenant", TenantId::new(tenant)).map(Reach::Tenant))
 }
 
-/// What was done is in the log, under the name of what it was done to; the rest of the answer is not.
-fn done(outcome: Result<(), account::Error>, what: &'static str, shown: impl FnOnce() -> Value) -> Response {
-    match outcome {
-        Ok(()) => {
-            let shown = shown();
-            let names = ["added", "removed", "changed", "revoked", "created"];
-            let name = names.iter().find_map(|name| shown.get(name)).and_then(Value::as_str).unwrap_or_default();
-            tracing::info!(access.name = name, "{what}");
-            answer(StatusCode::OK, &shown)
-        }
-        Err(error) => refused(&error),
-    }
-}
-
-fn refused(error: &account::Error) -> Response {
-    let status = match error {
-        account::Error::Name(_) => StatusCode::BAD_REQUEST,
-        account::Error::Weak(weakness) => {
-            let body = json!({ "error": error.to_string(), "weakness": weakness.as_str() });
-            return answer(StatusCode::BAD_REQUEST, &body);
-        }
-        account::Error::Unknown { .. } => return Error::NotFound(error.to_string()).into_response(),
-        account::Error::Taken | account::Error::LastAdmin | account::Error::Unclaimed | account::Error::TooMany(_) => {
-            StatusCode::CONFLICT
-        }
-        account::Error::Busy
-        | account::Error::Shut(_)
-        | account::Error::File { .. }
-        | account::Error::Damaged { .. }
-        | account::Error::TooNew { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        account::Error::Random | account::Error::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    answer(status, &json!({ "error": error.to_string() }))
-}
-
-fn tenant(reach: &Reach) -> Option<&str> {
+fn tenant(reach: &Reach) -> Option<String> {
     match reach {
         Reach::All => None,
-        Reach::Tenant(tenant) => Some(tenant.as_str()),
+        Reach::Tenant(tenant) => Some(tenant.to_string()),
     }
 }
 
-fn user(row: &UserRow) -> Value {
-    json!({
-        "name": row.name,
-        "role": row.role.as_str(),
-        "tenant": tenant(&row.reach),
-        "created": time(row.created_at),
-        "sessions": row.n_sessions,
-    })
+fn user(row: &UserRow) -> User {
+    User {
+        name: row.name.clone(),
+        role: row.role.into(),
+        tenant: tenant(&row.reach),
+        created: time(row.created_at),
+        sessions: u64::try_from(row.n_sessions).unwrap_or(u64::MAX),
+    }
 }
 
-fn session(row: &SessionRow) -> Value {
-    json!({
-        "id": row.id,
-        "user": row.user,
-        "from": row.from.to_string(),
-        "created": time(row.created_at),
-        "used": time(row.used_at),
-        "expires": time(row.expires_at),
-    })
+fn session(row: &SessionRow) -> LoggedIn {
+    LoggedIn {
+        id: row.id.clone(),
+        user: row.user.clone(),
+        from: row.from.to_string(),
+        created: time(row.created_at),
+        used: time(row.used_at),
+        expires: time(row.expires_at),
+    }
 }
 
-fn token(row: &TokenRow) -> Value {
-    json!({
-        "name": row.name,
-        "role": row.role.as_str(),
-        "tenant": tenant(&row.reach),
-        "created": time(row.created_at),
-        "used": row.used_at.map(time),
-        "expires": row.expires_at.map(time),
-        "expired": row.is_over,
-    })
+fn token(row: &TokenRow) -> Token {
+    Token {
+        name: row.name.clone(),
+        role: row.role.into(),
+        tenant: tenant(&row.reach),
+        created: time(row.created_at),
+        used: row.used_at.map(time),
+        expires: row.expires_at.map(time),
+        expired: row.is_over,
+    }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod admin;
 mod admission;
 mod allocations;
 mod api;
