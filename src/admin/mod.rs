@@ -6,7 +6,7 @@
 //! Not here: how somebody proves who they are on the public address; pages.
 //!
 //! What always holds: without a caller there is nothing to learn but the description, not even which paths exist.
-//! Handlers have a [`reach::Reached`] and nothing else, so whoever is bound to a tenant hears of no other. A key that
+//! Handlers have a `Reached` and nothing else, so whoever is bound to a tenant hears of no other. A key that
 //! several tenants have is answered with 409 until one of them is named; `tenant=` is the owner's own. Whoever reads
 //! or changes a conversation is in the log, the words are not.
 
