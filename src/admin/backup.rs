@@ -52,8 +52,13 @@ impl Sent for Given {}
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum BackupLine {
-    Progress { rows: u64, bytes: u64 },
-    Done { done: MadeBackup },
+    Progress {
+        rows: u64,
+        bytes: u64,
+    },
+    Done {
+        done: MadeBackup,
+    },
     Failed {
         error: String,
         /// That it would have had, had it been known before the answer began.

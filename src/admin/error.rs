@@ -76,7 +76,8 @@ impl Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let plain = |status: StatusCode, error: String| refusal(status, &Refusal { error, problems: None, weakness: None });
+        let plain =
+            |status: StatusCode, error: String| refusal(status, &Refusal { error, problems: None, weakness: None });
         match self {
             Self::Nobody => {
                 let refused = plain(StatusCode::UNAUTHORIZED, "the token is missing or wrong".to_owned());

@@ -45,7 +45,7 @@ impl Description {
         in_query.map(|parameter| parameter.name.as_str())
     }
 
-    pub(super) fn path<T: PartialSchema>(&mut self, name: &str) {
+    pub(super) fn path<T: utoipa::PartialSchema>(&mut self, name: &str) {
         let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True);
         self.parameters.push(parameter.schema(Some(T::schema())).build());
     }

@@ -22,22 +22,22 @@ pub(crate) struct Named {
 
 /// All that lies under one key of one tenant.
 #[derive(Debug)]
-pub(super) struct Place {
-    pub(super) of: OfTenant,
-    pub(super) key: SessionKey,
-    pub(super) session: SessionStore,
+pub(crate) struct Place {
+    pub(crate) of: OfTenant,
+    pub(crate) key: SessionKey,
+    pub(crate) session: SessionStore,
 }
 
 /// One conversation, live or archived.
 #[derive(Debug, Clone)]
-pub(super) enum Episode {
+pub(crate) enum Episode {
     Live(SessionStore, Box<SessionRow>),
     Archived(Box<EpisodeStore>),
 }
 
 impl Named {
     /// Finds the one tenant that has something under the key, among those that are reached.
-    pub(super) fn place(&self, reached: &Reached) -> Result<Place, Error> {
+    pub(crate) fn place(&self, reached: &Reached) -> Result<Place, Error> {
         let key = parsed("key", SessionKey::parse(&self.key))?;
         let mut found = Vec::new();
         for of in reached.tenants(self.tenant.as_deref())? {
@@ -56,7 +56,7 @@ impl Named {
 }
 
 /// The one that was found; several must be told apart by the caller.
-pub(super) fn only<T>(key: &SessionKey, mut found: Vec<(OfTenant, T)>) -> Result<Option<(OfTenant, T)>, Error> {
+pub(crate) fn only<T>(key: &SessionKey, mut found: Vec<(OfTenant, T)>) -> Result<Option<(OfTenant, T)>, Error> {
     if found.len() > 1 {
         let names: Vec<String> =
             found.iter().map(|(of, _)| of.name().unwrap_or_else(|| "\"\" (the owner's own)".to_owned())).collect();
@@ -70,7 +70,7 @@ pub(super) fn only<T>(key: &SessionKey, mut found: Vec<(OfTenant, T)>) -> Result
 
 impl Place {
     /// The conversation that is meant.
-    pub(super) fn episode(&self, episode: Option<u64>) -> Result<Episode, Error> {
+    pub(crate) fn episode(&self, episode: Option<u64>) -> Result<Episode, Error> {
         let live = self.session.row()?.map(Box::new);
         if let Some(row) = live.filter(|row| episode.is_none_or(|episode| row.episode == episode)) {
             return Ok(Episode::Live(self.session.clone(), row));
@@ -87,7 +87,7 @@ impl Place {
     }
 
     /// All of them, oldest first.
-    pub(super) fn episodes(&self) -> Result<Vec<Episode>, Error> {
+    pub(crate) fn episodes(&self) -> Result<Vec<Episode>, Error> {
         let mut all = Vec::new();
         for row in self.session.archives()? {
             all.extend(self.session.episode(row.session.episode)?.map(Episode::archived));
@@ -102,7 +102,7 @@ impl Episode {
         Self::Archived(Box::new(episode))
     }
 
-    pub(super) fn row(&self) -> &SessionRow {
+    pub(crate) fn row(&self) -> &SessionRow {
         match self {
             Self::Live(_, row) => row,
             Self::Archived(episode) => &episode.row().session,
@@ -110,7 +110,7 @@ impl Episode {
     }
 
     /// Lines behind a position, oldest first.
-    pub(super) fn lines_after(&self, after: u64, limit: usize) -> Result<Vec<Line>, Error> {
+    pub(crate) fn lines_after(&self, after: u64, limit: usize) -> Result<Vec<Line>, Error> {
         match self {
             Self::Live(session, row) => {
                 let lines = session.lines_after(after, limit)?;
@@ -127,7 +127,7 @@ impl Episode {
     }
 
     /// The last lines, oldest first.
-    pub(super) fn last_lines(&self, limit: usize) -> Result<Vec<Line>, Error> {
+    pub(crate) fn last_lines(&self, limit: usize) -> Result<Vec<Line>, Error> {
         match self {
             Self::Live(session, _) => Ok(session.recent(limit, usize::MAX)?),
             Self::Archived(_) => {

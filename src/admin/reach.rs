@@ -13,7 +13,10 @@ use crate::account::{Reach, Who};
 use crate::gateway::{ChannelStatus, DeliveryError, Gateway, PairingError, Repeat, Status};
 use crate::id::{EntryId, SessionKey, TenantId};
 use crate::message::Subject;
-use crate::store::{self, Approval, Counts, Delivery, Erased, KeptTenant, Pending, Restored, TenantStore, Unparked};
+use crate::store::{
+    self, Approval, Counts, Delivery, Erased, KeptTenant, Pending, Recent, RecentCursor, Restored, TenantStore,
+    Unparked,
+};
 
 /// The gateway for one who asks.
 #[derive(Debug, Clone)]
@@ -24,7 +27,7 @@ pub(crate) struct Reached {
 
 /// How the gateway is, for one who asks.
 #[derive(Debug)]
-pub(super) enum Seen {
+pub(crate) enum Seen {
     /// All of it.
     Whole(Box<Status>),
     /// A tenant's share.
@@ -36,11 +39,16 @@ impl Reached {
         Self { gateway, who }
     }
 
+    /// Who asks.
+    pub(crate) fn who(&self) -> &Who {
+        &self.who
+    }
+
     /// The gateway itself, for those whom the rule admits to it.
     ///
     /// # Errors
     /// [`Error::Forbidden`].
-    pub(super) fn whole(&self, rule: Rule) -> Result<&Gateway, Error> {
+    pub(crate) fn whole(&self, rule: Rule) -> Result<&Gateway, Error> {
         rule.check(&self.who)?;
         match self.who.reach {
             Reach::All => Ok(&self.gateway),
@@ -50,12 +58,12 @@ impl Reached {
 
     /// The tenants to look at: the one that was named, or all that have conversations and are reached. The owner's own
     /// is named by nothing.
-    pub(super) fn tenants(&self, named: Option<&str>) -> Result<Vec<OfTenant>, Error> {
+    pub(crate) fn tenants(&self, named: Option<&str>) -> Result<Vec<OfTenant>, Error> {
         self.named_or(named, store::Store::tenants)
     }
 
     /// The same; without a name, those that have something to send or set aside.
-    pub(super) fn with_deliveries(&self, named: Option<&str>) -> Result<Vec<OfTenant>, Error> {
+    pub(crate) fn with_deliveries(&self, named: Option<&str>) -> Result<Vec<OfTenant>, Error> {
         self.named_or(named, store::Store::tenants_with_deliveries)
     }
 
@@ -78,14 +86,25 @@ impl Reached {
         self.who.reaches(tenant.as_ref()).then(|| OfTenant { reached: self.clone(), tenant })
     }
 
+    /// A page of their live conversations, the newest first.
+    pub(crate) fn recent(
+        &self,
+        named: Option<&str>,
+        before: Option<&RecentCursor>,
+        limit: usize,
+    ) -> Result<Recent, Error> {
+        let tenants: Vec<Option<TenantId>> = self.tenants(named)?.into_iter().map(|of| of.tenant).collect();
+        Ok(self.gateway.store().recent(&tenants, before, limit)?)
+    }
+
     /// Entries with messages that belong to no conversation.
-    pub(super) fn unresolved_entries(&self) -> Result<Vec<(OfTenant, EntryId)>, Error> {
+    pub(crate) fn unresolved_entries(&self) -> Result<Vec<(OfTenant, EntryId)>, Error> {
         let entries = self.gateway.store().unresolved_entries()?.into_iter();
         Ok(entries.filter_map(|(tenant, entry)| Some((self.of(tenant)?, entry))).collect())
     }
 
     /// Of whom something is kept.
-    pub(super) fn kept_tenants(&self) -> Result<Vec<KeptTenant>, Error> {
+    pub(crate) fn kept_tenants(&self) -> Result<Vec<KeptTenant>, Error> {
         Ok(match &self.who.reach {
             Reach::All => self.gateway.store().kept_tenants()?,
             Reach::Tenant(own) => self.gateway.store().kept_tenant(Some(own))?,
@@ -93,7 +112,7 @@ impl Reached {
     }
 
     /// How the gateway is.
-    pub(super) fn status(&self) -> Result<Seen, Error> {
+    pub(crate) fn status(&self) -> Result<Seen, Error> {
         let Reach::Tenant(own) = &self.who.reach else { return Ok(Seen::Whole(Box::new(self.gateway.status()?))) };
         let store = self.gateway.store().tenant(Some(own));
         Ok(Seen::Share {
@@ -104,34 +123,34 @@ impl Reached {
     }
 
     /// Strangers who wait, by channel.
-    pub(super) fn pairings(&self, channel: Option<&str>) -> Result<Vec<(String, Pending)>, PairingError> {
+    pub(crate) fn pairings(&self, channel: Option<&str>) -> Result<Vec<(String, Pending)>, PairingError> {
         self.gateway.pairings(&self.who, channel)
     }
 
     /// Who was approved, by channel.
-    pub(super) fn approvals(&self, channel: Option<&str>) -> Result<Vec<(String, Approval)>, PairingError> {
+    pub(crate) fn approvals(&self, channel: Option<&str>) -> Result<Vec<(String, Approval)>, PairingError> {
         self.gateway.approvals(&self.who, channel)
     }
 
-    pub(super) async fn approve(&self, channel: &str, code: &str) -> Result<(String, Pending), Error> {
+    pub(crate) async fn approve(&self, channel: &str, code: &str) -> Result<(String, Pending), Error> {
         Ok(self.changing()?.approve(&self.who, channel, code).await?)
     }
 
-    pub(super) async fn reject(&self, channel: &str, code: &str) -> Result<(String, Pending), Error> {
+    pub(crate) async fn reject(&self, channel: &str, code: &str) -> Result<(String, Pending), Error> {
         Ok(self.changing()?.reject(&self.who, channel, code).await?)
     }
 
-    pub(super) async fn revoke(&self, channel: &str, subject: &str) -> Result<(String, Vec<Subject>), Error> {
+    pub(crate) async fn revoke(&self, channel: &str, subject: &str) -> Result<(String, Vec<Subject>), Error> {
         Ok(self.changing()?.revoke(&self.who, channel, subject).await?)
     }
 
     /// See [`Gateway::said`].
-    pub(super) fn said(&self) -> (watch::Receiver<u64>, CancellationToken) {
+    pub(crate) fn said(&self) -> (watch::Receiver<u64>, CancellationToken) {
         self.gateway.said()
     }
 
     /// Notes that they read or changed something of a conversation.
-    pub(super) fn note(&self, what: &'static str, tenant: Option<&TenantId>, key: Option<&SessionKey>) {
+    pub(crate) fn note(&self, what: &'static str, tenant: Option<&TenantId>, key: Option<&SessionKey>) {
         access::note(&self.who, what, tenant, key);
     }
 
@@ -144,50 +163,50 @@ impl Reached {
 
 /// One tenant that is reached.
 #[derive(Debug, Clone)]
-pub(super) struct OfTenant {
+pub(crate) struct OfTenant {
     reached: Reached,
     tenant: Option<TenantId>,
 }
 
 impl OfTenant {
     /// `None`: the owner's own.
-    pub(super) fn id(&self) -> Option<&TenantId> {
+    pub(crate) fn id(&self) -> Option<&TenantId> {
         self.tenant.as_ref()
     }
 
     /// As it stands in answers.
-    pub(super) fn name(&self) -> Option<String> {
+    pub(crate) fn name(&self) -> Option<String> {
         self.tenant.as_ref().map(ToString::to_string)
     }
 
     /// What is kept of it.
-    pub(super) fn store(&self) -> TenantStore {
+    pub(crate) fn store(&self) -> TenantStore {
         self.reached.gateway.store().tenant(self.id())
     }
 
-    pub(super) fn note(&self, what: &'static str, key: Option<&SessionKey>) {
+    pub(crate) fn note(&self, what: &'static str, key: Option<&SessionKey>) {
         self.reached.note(what, self.id(), key);
     }
 
-    pub(super) async fn archive(&self, key: &SessionKey) -> Result<bool, Error> {
+    pub(crate) async fn archive(&self, key: &SessionKey) -> Result<bool, Error> {
         Ok(self.reached.changing()?.archive(self.id(), key).await?)
     }
 
-    pub(super) async fn restore(&self, key: &SessionKey, episode: Option<u64>) -> Result<Restored, Error> {
+    pub(crate) async fn restore(&self, key: &SessionKey, episode: Option<u64>) -> Result<Restored, Error> {
         Ok(self.reached.changing()?.restore(self.id(), key, episode).await?)
     }
 
-    pub(super) async fn erase(&self, key: &SessionKey, episode: Option<u64>) -> Result<Erased, Error> {
+    pub(crate) async fn erase(&self, key: &SessionKey, episode: Option<u64>) -> Result<Erased, Error> {
         Ok(self.reached.changing()?.erase(self.id(), key, episode).await?)
     }
 
     /// Removes the messages of an entry that belong to no conversation.
-    pub(super) async fn drop_unresolved(&self, entry: &EntryId) -> Result<usize, Error> {
+    pub(crate) async fn drop_unresolved(&self, entry: &EntryId) -> Result<usize, Error> {
         self.reached.changing()?;
         Ok(self.store().entry(entry).drop_unresolved().await?)
     }
 
-    pub(super) async fn retry(&self, key: &SessionKey, id: &str, repeat: Repeat) -> Result<Unparked, Error> {
+    pub(crate) async fn retry(&self, key: &SessionKey, id: &str, repeat: Repeat) -> Result<Unparked, Error> {
         let retried = self.reached.changing()?.retry(self.id(), key, id, repeat).await;
         Ok(retried.map_err(|error| match (error, &self.reached.who.reach) {
             // Whose an entry is now is not theirs to know.
@@ -196,16 +215,16 @@ impl OfTenant {
         })?)
     }
 
-    pub(super) async fn drop_item(&self, key: &SessionKey, id: &str) -> Result<(), Error> {
+    pub(crate) async fn drop_item(&self, key: &SessionKey, id: &str) -> Result<(), Error> {
         Ok(self.reached.changing()?.drop_item(self.id(), key, id).await?)
     }
 
-    pub(super) async fn drop_parked(&self, key: &SessionKey) -> Result<usize, Error> {
+    pub(crate) async fn drop_parked(&self, key: &SessionKey) -> Result<usize, Error> {
         Ok(self.reached.changing()?.drop_parked(self.id(), key).await?)
     }
 
     /// Attempts so far at a reply that waits.
-    pub(super) fn n_tries(&self, delivery: &Delivery) -> u32 {
+    pub(crate) fn n_tries(&self, delivery: &Delivery) -> u32 {
         self.reached.gateway.n_tries(delivery)
     }
 }

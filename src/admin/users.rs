@@ -28,7 +28,12 @@ pub(super) fn operations() -> Vec<Operation> {
             reset,
         ),
         Operation::get("/api/v1/users/sessions", MANAGE, "Who is logged in", sessions),
-        Operation::delete("/api/v1/users/sessions/{name}", MANAGE, "Ends a session, which its id names", revoke_session),
+        Operation::delete(
+            "/api/v1/users/sessions/{name}",
+            MANAGE,
+            "Ends a session, which its id names",
+            revoke_session,
+        ),
         Operation::get("/api/v1/tokens", MANAGE, "Tokens of programs", tokens),
         Operation::post("/api/v1/tokens", MANAGE, "Makes a token, which is shown once", create_token),
         Operation::delete("/api/v1/tokens/{name}", MANAGE, "Ends a token", revoke_token),
@@ -119,7 +124,7 @@ pub(crate) struct User {
 
 /// Who is logged in.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Sessions {
+pub(crate) struct Browsers {
     sessions: Vec<LoggedIn>,
 }
 
@@ -190,7 +195,7 @@ pub(crate) struct Changed {
 
 /// What opens nothing any more.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Revoked {
+pub(crate) struct Ended {
     revoked: String,
 }
 
@@ -226,14 +231,14 @@ pub(crate) async fn reset(reached: Reached, (): ()) -> Result<Reset, Error> {
     Ok(Reset { claim_code: code.expose().to_owned() })
 }
 
-pub(crate) async fn sessions(reached: Reached, (): ()) -> Result<Sessions, Error> {
-    Ok(Sessions { sessions: accounts(&reached)?.sessions().iter().map(session).collect() })
+pub(crate) async fn sessions(reached: Reached, (): ()) -> Result<Browsers, Error> {
+    Ok(Browsers { sessions: accounts(&reached)?.sessions().iter().map(session).collect() })
 }
 
-pub(crate) async fn revoke_session(reached: Reached, Name(id): Name) -> Result<Revoked, Error> {
+pub(crate) async fn revoke_session(reached: Reached, Name(id): Name) -> Result<Ended, Error> {
     accounts(&reached)?.revoke_session(&id).await?;
     note(&reached, "end session", &id);
-    Ok(Revoked { revoked: id })
+    Ok(Ended { revoked: id })
 }
 
 pub(crate) async fn tokens(reached: Reached, (): ()) -> Result<Tokens, Error> {
@@ -250,10 +255,10 @@ pub(crate) async fn create_token(reached: Reached, Body(wanted): Body<WantedToke
     Ok(Created { created: name, token: token.expose().to_owned(), expires: expires_at.map(time) })
 }
 
-pub(crate) async fn revoke_token(reached: Reached, Name(name): Name) -> Result<Revoked, Error> {
+pub(crate) async fn revoke_token(reached: Reached, Name(name): Name) -> Result<Ended, Error> {
     accounts(&reached)?.revoke_token(&name).await?;
     note(&reached, "revoke token", &name);
-    Ok(Revoked { revoked: name })
+    Ok(Ended { revoked: name })
 }
 
 fn accounts(reached: &Reached) -> Result<&Accounts, Error> {
@@ -262,7 +267,12 @@ fn accounts(reached: &Reached) -> Result<&Accounts, Error> {
 
 /// What was done is in the log, under the name of what it was done to.
 fn note(reached: &Reached, what: &'static str, name: &str) {
-    tracing::info!(access.who = reached.who().name, access.what = what, access.name = name, "somebody changed an account");
+    tracing::info!(
+        access.who = reached.who().name,
+        access.what = what,
+        access.name = name,
+        "somebody changed an account"
+    );
 }
 
 fn reach(tenant: Option<String>) -> Result<Reach, Error> {

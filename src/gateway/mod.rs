@@ -58,7 +58,7 @@ pub use offline::Offline;
 pub use pairing::PairingError;
 pub use rekey::{Apply, Becomes, RekeyCursor, RekeyRow, Rekeyed};
 pub use restore::{RestoreError, Restored, restore};
-pub use server::short_path;
+pub use server::{Peer, short_path};
 pub use status::{ChannelStatus, Status};
 
 use live::Live;
@@ -85,6 +85,8 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// Where, besides the home, the key is that everything kept there is sealed with.
     pub device_key: device_key::Sources,
+    /// What people and programs with an account are served beside the channels.
+    pub pages: fn(&Gateway) -> axum::Router,
 }
 
 impl fmt::Debug for Options {
@@ -188,6 +190,7 @@ struct Inner {
     /// Counts changes of transcripts, for those who read along.
     said: watch::Sender<u64>,
     api: api::Waiters,
+    pages: fn(&Gateway) -> axum::Router,
     server: Mutex<Option<Server>>,
     reloading: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
@@ -228,7 +231,7 @@ impl Gateway {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let Options { home, variables, clock, device_key } = options;
+        let Options { home, variables, clock, device_key, pages } = options;
         let home = home::make(&home)?;
         if let Err(error) = config::Revisions::of(&home).finish_replacing() {
             tracing::error!(%error, "a configuration that was replaced cannot be removed; it does not count");
@@ -284,6 +287,7 @@ impl Gateway {
             sweep_now: Notify::new(),
             said: watch::Sender::new(0),
             api: api::Waiters::default(),
+            pages,
             server: Mutex::new(None),
             reloading: tokio::sync::Mutex::new(()),
             tasks: TaskTracker::new(),
@@ -415,6 +419,12 @@ impl Gateway {
     #[must_use]
     pub fn chat_pages(&self) -> Vec<String> {
         self.0.live.load().chat_pages()
+    }
+
+    /// Names that the local page may be opened by, besides those that only the local network gives.
+    #[must_use]
+    pub fn page_hosts(&self) -> Vec<String> {
+        self.0.live.load().settings.gateway.page_hosts.clone()
     }
 
     /// What the operator should know about the configuration.

@@ -12,7 +12,7 @@ use super::format::{number, time};
 use super::layout::{self, Place};
 use super::visit::Visit;
 use super::words::Words;
-use super::{CONVERSATION, CONVERSATIONS, conversation_address, conversations, query};
+use super::{CONVERSATION, CONVERSATIONS, ERASE, conversation_address, conversations, query};
 use crate::account::Role;
 use crate::admin::{Conversation, Episode, Named, Reached};
 use crate::gateway::Gateway;
@@ -120,7 +120,7 @@ fn log(words: &Words, lines: &[Line], waiting: &[Waiting]) -> Markup {
         return html! { p class="muted" { (words.nothing_said) } };
     }
     html! {
-        ol class="log" role="log" tabindex="0" aria-label=(words.transcript) {
+        div class="log" role="log" tabindex="0" aria-label=(words.transcript) {
             @for line in lines {
                 @let (kind, name) = match &line.speaker {
                     Speaker::Agent(agent) => ("agent", agent.to_string()),
@@ -129,14 +129,14 @@ fn log(words: &Words, lines: &[Line], waiting: &[Waiting]) -> Markup {
                         ("peer", name.clone().unwrap_or_else(id))
                     }
                 };
-                li class=(kind) {
+                div class=(kind) {
                     span class="meta" { bdi { (name) } " · " time datetime=(line.at) { (time(words, line.at)) } }
                     div class="bubble" dir="auto" { (line.text) }
                 }
             }
             @for waiting in waiting {
                 @let inbound = &waiting.inbound;
-                li class="peer waits" {
+                div class="peer waits" {
                     span class="meta" {
                         (words.waits_below) " · " time datetime=(inbound.received_at) { (time(words, inbound.received_at)) }
                     }
@@ -155,7 +155,7 @@ fn actions(visit: &Visit, row: &SessionRow, is_live: bool) -> Markup {
             (layout::csrf(visit))
             (place_fields(row, (!is_live).then_some(row.episode)))
             button { (name) }
-            a class="button" href=(format!("{CONVERSATION}/erase?{}", place_query(row, None))) { (words.erase) }
+            a class="button" href=(format!("{ERASE}?{}", place_query(row, None))) { (words.erase) }
         }
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Wanted {
     /// `archived`, else those that are live.
     which: Option<String>,
     before: Option<String>,
+    /// What was just done.
+    done: Option<String>,
 }
 
 /// Where the next page begins: time, tenant, key; for archived ones tenant, key, episode.
@@ -183,6 +185,7 @@ fn view(visit: &Visit, reached: &Reached, wanted: &Wanted, rows: &[Row], next: O
     let is_searched = wanted.words.as_deref().is_some_and(|words| !words.trim().is_empty());
     html! {
         h1 { (words.conversations) }
+        @if wanted.done.as_deref() == Some("erase") { (layout::notice("good", words.erase_done)) }
         (filter(words, reached, wanted))
         div data-refresh=[(wanted.before.is_none() && !is_searched).then_some("10")] {
             section class="card" {

@@ -13,6 +13,7 @@ use super::{answer, machine};
 use crate::account::Reach;
 use crate::clock::Timestamp;
 use crate::doctor::{self, Finding, Severity};
+use crate::gateway::device_key::Sources;
 use crate::gateway::{ChannelStatus, Gateway, Status};
 
 pub(super) async fn show(State(gateway): State<Gateway>, visit: Visit) -> Response {
@@ -55,7 +56,7 @@ fn view(gateway: &Gateway, visit: &Visit) -> Result<Markup, answer::Problem> {
 fn findings(gateway: &Gateway, status: &Status) -> Vec<Finding> {
     let in_use = gateway.config_digest();
     let running = doctor::Running { status, config_digest: in_use.as_deref() };
-    doctor::examine(gateway.home(), gateway.variables(), Some(&running), gateway.now())
+    doctor::examine(gateway.home(), gateway.variables(), Some(&running), &Sources::default(), gateway.now())
 }
 
 fn verdict(words: &Words, findings: &[Finding], channels: &[&ChannelStatus]) -> Markup {

@@ -4,6 +4,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::visit::Visit;
 use super::words::{Words, fill};
+use super::{CONVERSATIONS, HOME, PEOPLE};
 
 /// A place in the menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,11 +15,14 @@ pub(super) enum Place {
     Elsewhere,
 }
 
-const MENU: [(Place, &str, fn(&Words) -> &'static str); 3] = [
-    (Place::Home, "/admin/", |words| words.home),
-    (Place::Conversations, "/admin/conversations", |words| words.conversations),
-    (Place::People, "/admin/people", |words| words.people),
-];
+/// Where the menu leads.
+fn menu(words: &Words) -> [(Place, &'static str, &'static str); 3] {
+    [
+        (Place::Home, HOME, words.home),
+        (Place::Conversations, CONVERSATIONS, words.conversations),
+        (Place::People, PEOPLE, words.people),
+    ]
+}
 
 /// A page for somebody who is logged in.
 pub(super) fn page(visit: &Visit, place: Place, title: &str, content: &Markup) -> Markup {
@@ -27,8 +31,8 @@ pub(super) fn page(visit: &Visit, place: Place, title: &str, content: &Markup) -
         header class="bar" {
             a class="brand" href="/admin/" { (mark()) span { "Frontdesk" } }
             nav aria-label=(words.menu) {
-                @for (at, address, name) in MENU {
-                    a href=(address) aria-current=[(at == place).then_some("page")] { (name(words)) }
+                @for (at, address, name) in menu(words) {
+                    a href=(address) aria-current=[(at == place).then_some("page")] { (name) }
                 }
             }
             form class="account" method="post" action="/admin/logout" {

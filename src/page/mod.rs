@@ -7,7 +7,7 @@
 //! | `/admin/` | who is logged in | is it working? |
 //! | `/admin/conversations?words&tenant&which&before` | the same | the list, and the search |
 //! | `/admin/conversation?key&tenant&episode&before` | the same | one of them, as it goes on |
-//! | `POST /admin/conversation/{archive,restore,erase}` | admins | what support does |
+//! | `/admin/erase?key&tenant`, `POST /admin/conversation/{archive,restore,erase}` | admins | what support does |
 //! | `/admin/people` | who is logged in | accounts, own sessions, own password |
 //! | `/admin/page.css`, `/admin/page.js`, `/admin/mark.svg` | anybody | what pages need |
 //!
@@ -46,6 +46,7 @@ const CLAIM: &str = "/admin/claim";
 const CONVERSATIONS: &str = "/admin/conversations";
 const CONVERSATION: &str = "/admin/conversation";
 const PEOPLE: &str = "/admin/people";
+const ERASE: &str = "/admin/erase";
 
 /// Longest body of a form, in bytes.
 const MAX_FORM_BYTES: usize = 64 * 1024;
@@ -61,7 +62,7 @@ pub fn router(gateway: &Gateway) -> Router {
         .route(CLAIM, get(door::claim_page).post(door::claim))
         .route(CONVERSATIONS, get(conversations::list))
         .route(CONVERSATION, get(conversation::show))
-        .route("/admin/conversation/erase", get(conversation::ask_to_erase))
+        .route(ERASE, get(conversation::ask_to_erase))
         .route("/admin/conversation/{action}", post(conversation::change))
         .route(PEOPLE, get(people::show))
         .route("/admin/people/{action}", post(people::change))
@@ -82,7 +83,7 @@ pub fn router(gateway: &Gateway) -> Router {
         .route("/admin/{*elsewhere}", get(nothing))
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
         .with_state(gateway.clone())
-        .route_service("/api/v1/{*path}", admin::router(gateway, door))
+        .merge(admin::router(gateway, door))
         .layer(middleware::from_fn_with_state(gateway.clone(), visit::guard))
 }
 

@@ -33,8 +33,8 @@ words! {
     claim_lead: "This box is new. Make it yours: type the claim code that is printed where it was started, and choose how you will log in.",
         "Diese Box ist neu. Machen Sie sie zu Ihrer: Geben Sie den Code ein, der beim Start angezeigt wird, und wählen Sie Ihre Anmeldung.";
     claim_code: "Claim code", "Code";
-    claim_code_hint: "Twelve characters or so, as in K7QD-9M2X-4T. Capitals and dashes do not matter.",
-        "Etwa zwölf Zeichen, zum Beispiel K7QD-9M2X-4T. Großschreibung und Striche sind egal.";
+    claim_code_hint: "Ten letters and digits, as in K7QD-9M2X-4T. Capitals and dashes do not matter.",
+        "Zehn Buchstaben und Ziffern, zum Beispiel K7QD-9M2X-4T. Großschreibung und Striche sind egal.";
     your_name: "Your name", "Ihr Name";
     name: "Name", "Name";
     password: "Password", "Passwort";
@@ -100,21 +100,16 @@ words! {
     backup: "Backup", "Sicherung";
     backup_never: "Never", "Noch nie";
     backup_failed: "The last one failed: {why}", "Die letzte ist fehlgeschlagen: {why}";
-    backup_last: "{time}", "{time}";
 
-    search: "Search", "Suchen";
     search_label: "Name, number or words", "Name, Nummer oder Wörter";
     tenant: "Business", "Unternehmen";
     all_tenants: "All", "Alle";
     own_tenant: "Our own", "Unser eigenes";
-    all_channels: "All channels", "Alle Kanäle";
     live: "Live", "Laufend";
     archived: "Archived", "Archiviert";
     which: "Which", "Welche";
     show: "Show", "Anzeigen";
-    with: "With", "Mit";
     messages: "Messages", "Nachrichten";
-    last_active: "Last active", "Zuletzt";
     older: "Older", "Ältere";
     newest: "Newest", "Neueste";
     no_conversations: "No conversation yet", "Noch kein Gespräch";
@@ -124,9 +119,7 @@ words! {
     nothing_found_lead: "Try fewer or other words.", "Versuchen Sie es mit weniger oder anderen Wörtern.";
     group: "Group", "Gruppe";
     thread: "Thread", "Thread";
-    direct: "Direct", "Direkt";
     worker: "Worker", "Mitarbeiter";
-    key: "Key", "Schlüssel";
     began: "Began", "Begonnen";
     back_to_list: "All conversations", "Alle Gespräche";
     transcript: "Conversation", "Gespräch";
@@ -170,7 +163,6 @@ words! {
     current_password: "Current password", "Jetziges Passwort";
     change: "Change", "Ändern";
     changed: "Changed. All other devices are logged out.", "Geändert. Alle anderen Geräte sind abgemeldet.";
-    never: "Never", "Nie";
 
     not_found: "There is nothing here", "Hier ist nichts";
     not_found_lead: "It may have been archived or erased, or the address is not quite right.",

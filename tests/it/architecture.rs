@@ -44,13 +44,15 @@ const MODULES: &[(&str, &[&str])] = &[
             "session", "store",
         ],
     ),
+    // What people see; what they may see and do is `admin`'s.
+    ("page", &["account", "admin", "browser", "clock", "doctor", "document", "gateway", "id", "message", "store"]),
     // Reads what another gateway kept; its tests load what it writes.
     ("import", &["channel", "clock", "config", "document", "id", "message", "route", "session"]),
     (
         "cli",
         &[
             "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import",
-            "message", "route", "session", "store",
+            "message", "page", "route", "session", "store",
         ],
     ),
     // Anybody's tests may use it; the compiler keeps it out of everything else.

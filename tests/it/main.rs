@@ -20,6 +20,7 @@ mod documents;
 mod gateway;
 mod import;
 mod life;
+mod page;
 mod peers;
 mod soak;
 mod source;

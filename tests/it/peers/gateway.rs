@@ -130,7 +130,8 @@ impl TestGateway {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (home, clock) = (self.home.path().to_owned(), Arc::clone(&self.clock));
         let started = runtime.spawn(async move {
-            let options = Options { home, variables: Arc::new(NoVariables), clock, device_key: Sources::default() };
+            let (variables, device_key) = (Arc::new(NoVariables), Sources::default());
+            let options = Options { home, variables, clock, device_key, pages: frontdesk::page::router };
             let gateway = Gateway::start(options).await.unwrap();
             frontdesk::admin::listen(&gateway).unwrap();
             gateway
@@ -238,7 +239,7 @@ impl TestGateway {
         let owner = AdminToken::of(gateway);
         let doors = move |head: &Parts| {
             let token = frontdesk::admin::bearer(head)?;
-            owner.who(head).or_else(|| known.iter().find(|who| who.name == token).cloned())
+            owner.shown_in(head).or_else(|| known.iter().find(|who| who.name == token).cloned())
         };
         let _tasks = runtime.enter();
         gateway.listen_local(frontdesk::admin::router(gateway, doors)).unwrap();
