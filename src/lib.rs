@@ -19,6 +19,7 @@ pub mod cli;
 pub mod config;
 pub mod doctor;
 pub mod import;
+pub mod page;
 // Under everything.
 pub mod browser;
 pub mod clock;

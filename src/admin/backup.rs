@@ -3,80 +3,102 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::body::Body as HttpBody;
+use axum::http::StatusCode;
 use futures_util::stream;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use tokio::time::Interval;
+use utoipa::{IntoParams, ToSchema};
 
-use super::json::backup as shown;
-use super::{Error, answer};
-use crate::backup::Kind;
+use super::error::{Error, of_backup as refusal};
+use super::json::Backup;
+use super::operation::{Lines, MANAGE, Operation, OptionalBody, Query, Sent};
+use super::reach::Reached;
 use crate::document::Secret;
-use crate::gateway::{BackedUp, BackupError, BackupOrder, Gateway, RunningBackup};
+use crate::gateway::{BackedUp, BackupOrder, RunningBackup};
 
 /// How often it is said how far it is.
 const SAY: Duration = Duration::from_secs(1);
 
-pub(super) async fn status(State(gateway): State<Gateway>) -> Response {
-    answer(StatusCode::OK, &shown(&gateway.backup_status()))
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/v1/backup", MANAGE, "How backups go", status),
+        Operation::post("/api/v1/backup", MANAGE, "Makes a backup, and says meanwhile how far it is", create),
+    ]
 }
 
-#[derive(Debug, Deserialize)]
-pub(super) struct Order {
-    to: Option<String>,
+pub(crate) async fn status(reached: Reached, (): ()) -> Result<Backup, Error> {
+    Ok(Backup::of(&reached.whole(MANAGE)?.backup_status()))
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+pub(crate) struct Order {
+    /// Directory or bucket; absent: where the configuration puts them.
+    pub(crate) to: Option<String>,
+    /// Only what changed since the last one.
     #[serde(default)]
-    incremental: bool,
+    pub(crate) incremental: bool,
 }
 
-#[derive(Deserialize)]
-struct Given {
-    passphrase: String,
+/// What the backup is sealed with, instead of what the configuration says.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct Given {
+    pub(crate) passphrase: String,
 }
 
-pub(super) async fn create(
-    State(gateway): State<Gateway>,
-    Query(order): Query<Order>,
-    body: Bytes,
-) -> Result<Response, Error> {
-    let passphrase = match &*body {
-        [] => None,
-        // The parser's words may repeat a piece of it.
-        body => {
-            let given: Given = serde_json::from_slice(body)
-                .map_err(|_error| Error::Query("the body must be JSON: {\"passphrase\"}".to_owned()))?;
-            Some(Secret::new(given.passphrase))
-        }
-    };
+impl Sent for Given {}
+
+/// One of the three: how far it is, what was made, why nothing was.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum BackupLine {
+    Progress {
+        rows: u64,
+        bytes: u64,
+    },
+    Done {
+        done: MadeBackup,
+    },
+    Failed {
+        error: String,
+        /// That it would have had, had it been known before the answer began.
+        status: u16,
+    },
+}
+
+/// A backup that was made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MadeBackup {
+    /// Where it is.
+    pub(crate) place: String,
+    /// Does it need the full one before it?
+    pub(crate) incremental: bool,
+    pub(crate) bytes: u64,
+    /// Rows of the store.
+    pub(crate) rows: u64,
+    /// Rows that are in it, or are said in it to be gone.
+    pub(crate) written: u64,
+    /// Files of the home in it.
+    pub(crate) files: u64,
+    /// Old ones that were removed.
+    pub(crate) removed: Vec<String>,
+}
+
+pub(crate) async fn create(
+    reached: Reached,
+    (Query(order), OptionalBody(given)): (Query<Order>, OptionalBody<Given>),
+) -> Result<Lines<BackupLine>, Error> {
+    let gateway = reached.whole(MANAGE)?;
+    let passphrase = given.map(|given| Secret::new(given.passphrase));
     tracing::info!(to = order.to, is_incremental = order.incremental, "an operator ordered a backup");
     let order = BackupOrder { to: order.to, is_incremental: order.incremental, passphrase };
-    let running = match gateway.back_up(order) {
-        Ok(running) => running,
-        Err(error) => return Ok(answer(refusal(&error), &json!({ "error": error.to_string() }))),
-    };
+    let running = gateway.back_up(order)?;
     let said = Said { running: Some(running), often: tokio::time::interval(SAY) };
     let lines = stream::unfold(said, |mut said| async move {
         let line = said.next().await?;
-        Some((Ok::<_, std::convert::Infallible>(format!("{line}\n")), said))
+        Some((Ok::<_, std::convert::Infallible>(format!("{}\n", serde_json::json!(line))), said))
     });
-    let head = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    Ok((StatusCode::OK, head, Body::from_stream(lines)).into_response())
-}
-
-fn refusal(error: &BackupError) -> StatusCode {
-    match error {
-        BackupError::Running => StatusCode::SERVICE_UNAVAILABLE,
-        BackupError::Order(_) => StatusCode::BAD_REQUEST,
-        BackupError::Backup(error) => match error.kind() {
-            Kind::Order => StatusCode::BAD_REQUEST,
-            Kind::Config => StatusCode::UNPROCESSABLE_ENTITY,
-            Kind::Later => StatusCode::SERVICE_UNAVAILABLE,
-            Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        },
-    }
+    Ok(Lines::new(HttpBody::from_stream(lines)))
 }
 
 /// What is said while one is made.
@@ -87,43 +109,41 @@ struct Said {
 }
 
 impl Said {
-    async fn next(&mut self) -> Option<Value> {
+    async fn next(&mut self) -> Option<BackupLine> {
         let running = self.running.as_mut()?;
         tokio::select! {
             _ = self.often.tick() => {
                 let (rows, bytes) = (&running.progress.n_rows, &running.progress.n_bytes);
-                Some(json!({ "rows": rows.load(Ordering::Relaxed), "bytes": bytes.load(Ordering::Relaxed) }))
+                Some(BackupLine::Progress { rows: rows.load(Ordering::Relaxed), bytes: bytes.load(Ordering::Relaxed) })
             }
             outcome = &mut running.outcome => {
                 self.running = None;
                 Some(match outcome {
                     Ok(Ok(made)) => done(&made),
-                    Ok(Err(error)) => failed(refusal(&error), &error.to_string()),
-                    Err(_closed) => {
-                        let reason = "the gateway stopped; nothing is left of the backup, make another one";
-                        failed(StatusCode::SERVICE_UNAVAILABLE, reason)
+                    Ok(Err(error)) => {
+                        BackupLine::Failed { error: error.to_string(), status: refusal(&error).as_u16() }
                     }
+                    Err(_closed) => BackupLine::Failed {
+                        error: "the gateway stopped; nothing is left of the backup, make another one".to_owned(),
+                        status: StatusCode::SERVICE_UNAVAILABLE.as_u16(),
+                    },
                 })
             }
         }
     }
 }
 
-/// With the status that it would have had, had it been known before the answer began.
-fn failed(status: StatusCode, reason: &str) -> Value {
-    json!({ "error": reason, "status": status.as_u16() })
-}
-
-fn done(made: &BackedUp) -> Value {
-    json!({
-        "done": {
-            "place": made.place,
-            "incremental": made.is_incremental,
-            "bytes": made.n_bytes,
-            "rows": made.n_rows,
-            "written": made.n_written,
-            "files": made.n_files,
-            "removed": made.removed,
-        }
-    })
+fn done(made: &BackedUp) -> BackupLine {
+    let BackedUp { place, is_incremental, n_bytes, n_rows, n_written, n_files, removed } = made.clone();
+    BackupLine::Done {
+        done: MadeBackup {
+            place,
+            incremental: is_incremental,
+            bytes: n_bytes,
+            rows: n_rows,
+            written: n_written,
+            files: n_files,
+            removed,
+        },
+    }
 }

@@ -1,31 +1,38 @@
 //! `POST /api/v1/import/session`: one conversation that was held elsewhere.
 
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::{Error, answer, parsed};
+use super::error::Error;
+use super::operation::{Body, MANAGE, Operation, Sent};
+use super::parsed;
+use super::reach::Reached;
 use crate::clock::Timestamp;
-use crate::gateway::{Gateway, Import, ImportError};
+use crate::gateway::Import;
 use crate::id::{AgentId, ChannelType, EntryId, OpaqueId, TenantId};
 use crate::message::{ChatKind, Identity};
 use crate::store::{Imported, ImportedLine, Speaker};
 
-/// Longest request: a conversation is filed in one transaction.
-pub(super) const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+pub(super) fn operations() -> Vec<Operation> {
+    vec![Operation::post("/api/v1/import/session", MANAGE, "Files a conversation that was held elsewhere", session)]
+}
 
-/// The request.
-#[derive(Debug, Deserialize)]
+/// Longest request: a conversation is filed in one transaction.
+const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+
+/// A conversation that was held elsewhere.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Session {
+pub(crate) struct SessionToImport {
+    /// Id of the channel entry.
     entry: String,
+    /// Type of the channel.
     channel: String,
     account: Option<String>,
     tenant_id: Option<String>,
+    /// `direct`, `group` or `thread`.
     kind: String,
+    /// Of a thread: what it is in.
     parent_kind: Option<String>,
     server_id: Option<String>,
     channel_id: Option<String>,
@@ -33,15 +40,22 @@ struct Session {
     user_id: Option<String>,
     user_name: Option<String>,
     agent: Option<String>,
+    /// Do several peers share it?
     #[serde(default)]
     shared: bool,
-    lines: Vec<Line>,
+    /// Oldest first.
+    lines: Vec<LineToImport>,
+}
+
+impl Sent for SessionToImport {
+    const MAX_BYTES: usize = MAX_BODY_BYTES;
 }
 
 /// A line; with an agent it is that agent's.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Line {
+pub(crate) struct LineToImport {
+    /// Milliseconds since 1970.
     at_ms: u64,
     agent: Option<String>,
     user_id: Option<String>,
@@ -50,29 +64,26 @@ struct Line {
     text: String,
 }
 
-pub(super) async fn session(State(gateway): State<Gateway>, body: Bytes) -> Result<Response, Error> {
-    let session: Session = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
-    drop(body);
-    match gateway.import(import(session)?).await {
-        Ok((key, imported)) => {
-            let outcome = match imported {
-                Imported::New => "imported",
-                Imported::Exists => "exists",
-                Imported::Empty => "empty",
-            };
-            Ok(answer(StatusCode::OK, &json!({ "key": key.as_str(), "outcome": outcome })))
-        }
-        Err(ImportError::Store(error)) => Err(error.into()),
-        Err(error) => Ok(answer(StatusCode::UNPROCESSABLE_ENTITY, &json!({ "error": error.to_string() }))),
-    }
+/// What became of a conversation.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ImportedSession {
+    pub(crate) key: String,
+    /// `imported`, `exists` or `empty`.
+    pub(crate) outcome: &'static str,
 }
 
-/// Where it is wrong. The parser's own words may repeat what peers wrote.
-fn unreadable(error: &serde_json::Error) -> Error {
-    Error::Query(format!("the body is not such a conversation; see line {}, column {}", error.line(), error.column()))
+pub(crate) async fn session(reached: Reached, Body(session): Body<SessionToImport>) -> Result<ImportedSession, Error> {
+    let gateway = reached.whole(MANAGE)?;
+    let (key, imported) = gateway.import(import(session)?).await?;
+    let outcome = match imported {
+        Imported::New => "imported",
+        Imported::Exists => "exists",
+        Imported::Empty => "empty",
+    };
+    Ok(ImportedSession { key: key.to_string(), outcome })
 }
 
-fn import(session: Session) -> Result<Import, Error> {
+fn import(session: SessionToImport) -> Result<Import, Error> {
     let id = |field: &str, text: Option<String>| parsed(field, text.map(OpaqueId::new).transpose());
     let agent = |text: Option<String>| parsed("agent", text.map(AgentId::new).transpose());
     let kind = |text: &str| {
@@ -97,7 +108,7 @@ fn import(session: Session) -> Result<Import, Error> {
             (ChatKind::Direct | ChatKind::Group, _) => stated,
         },
     };
-    let line = |(n, line): (usize, Line)| {
+    let line = |(n, line): (usize, LineToImport)| {
         let speaker = match agent(line.agent)? {
             Some(agent) => Speaker::Agent(agent),
             None => Speaker::Peer {

@@ -1,248 +1,601 @@
-//! What the admin API answers, as JSON.
+//! What the admin API answers: shapes that several operations share. Times are RFC 3339 in UTC.
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::backup::Schedule;
 use crate::clock::Timestamp;
 use crate::doctor::Finding;
-use crate::document::{Problem, Severity};
-use crate::gateway::{BackupStatus, Becomes, ChannelStatus, RekeyRow, Rekeyed, Reloaded, Status};
+use crate::document::{self, Severity};
+use crate::gateway::{self, BackupStatus, Becomes, ChannelStatus};
 use crate::id::{OpaqueId, TenantId};
-use crate::store::{ArchivedRow, Delivery, Erased, Hit, Line, Parked, ParkedItem, SessionRow, Speaker, Waiting};
+use crate::store::{self, ArchivedRow, ParkedItem, SessionRow, Speaker};
 
-pub(super) fn status(status: &Status) -> Value {
-    json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "port": status.port,
-        "address": status.address,
-        "uptime_ms": status.uptime_ms,
-        "config": status.config,
-        "safe_mode": status.safe_mode,
-        "sessions": { "active": status.counts.sessions, "archived": status.counts.archived },
-        "queue": {
-            "waiting": status.counts.waiting,
-            "turns": status.n_lanes,
-            "undelivered": status.counts.undelivered,
-            "parked": status.counts.parked,
-            "unresolved": status.n_unresolved,
-        },
-        "store": { "path": status.store, "bytes": status.store_bytes },
-        "backup": backup(&status.backup),
-        "channels": status.channels.iter().map(channel).collect::<Vec<_>>(),
-        "notes": status.notes,
-        "warnings": status.errors.iter().chain(&status.warnings).collect::<Vec<_>>(),
-    })
+/// How the gateway is. Whoever is bound to a tenant sees that tenant's share; what belongs to the gateway is null.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Status {
+    /// Of this program.
+    pub(crate) version: &'static str,
+    pub(crate) port: Option<u16>,
+    /// `address:port`.
+    pub(crate) address: Option<String>,
+    /// Milliseconds since it started.
+    pub(crate) uptime_ms: Option<u64>,
+    /// The configuration file; null also without one.
+    pub(crate) config: Option<String>,
+    /// Why only status and reload work, if so.
+    pub(crate) safe_mode: Option<String>,
+    pub(crate) sessions: SessionCounts,
+    pub(crate) queue: Queue,
+    pub(crate) store: Option<StoreFile>,
+    pub(crate) backup: Option<Backup>,
+    pub(crate) channels: Vec<Channel>,
+    /// What the operator should know although nothing is wrong.
+    pub(crate) notes: Vec<String>,
+    /// What the operator should do something about, worst first.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// How many conversations there are.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SessionCounts {
+    pub(crate) active: u64,
+    pub(crate) archived: u64,
+}
+
+/// What waits.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Queue {
+    /// Messages that wait for a turn.
+    pub(crate) waiting: u64,
+    /// Turns that run or rest.
+    pub(crate) turns: Option<u64>,
+    /// Replies that are not yet delivered.
+    pub(crate) undelivered: u64,
+    /// Messages and replies that were set aside.
+    pub(crate) parked: u64,
+    /// Messages that belong to no conversation.
+    pub(crate) unresolved: u64,
+}
+
+/// Where everything is kept.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StoreFile {
+    pub(crate) path: String,
+    pub(crate) bytes: u64,
+}
+
+/// How a channel entry is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Channel {
+    pub(crate) id: String,
+    #[serde(rename = "type")]
+    pub(crate) channel: String,
+    pub(crate) tenant: Option<String>,
+    /// Where vendors or visitors reach it.
+    pub(crate) path: String,
+    /// When a message last came in.
+    pub(crate) last_in: Option<String>,
+    /// When a reply last went through.
+    pub(crate) last_out: Option<String>,
+    /// Messages that the policy kept out since the start.
+    pub(crate) refused: u64,
+    /// Messages over the limit since the start.
+    pub(crate) limited: u64,
+    pub(crate) pairing: PairingCounts,
+    /// What is wrong.
+    pub(crate) problem: Option<String>,
+}
+
+/// Strangers on a channel.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PairingCounts {
+    /// Those who wait for approval.
+    pub(crate) pending: u64,
+    /// Messages of those who came when too many waited, since the start.
+    pub(crate) turned_away: u64,
 }
 
 /// How backups go.
-pub(super) fn backup(status: &BackupStatus) -> Value {
-    let (every_hours, at) = match status.schedule {
-        None => (None, None),
-        Some(Schedule::EveryHours(hours)) => (Some(hours), None),
-        Some(Schedule::DailyAt(time)) => (None, Some(time.strftime("%H:%M").to_string())),
-    };
-    json!({
-        "scheduled": status.schedule.is_some(),
-        "every_hours": every_hours,
-        "at": at,
-        "time_zone": status.time_zone,
-        "to": status.to,
-        "running": status.is_running,
-        "next": status.due.map(|due| time(due.at)),
-        "last": status.last.as_ref().map(|last| json!({
-            "at": time(Timestamp(last.at_ms)),
-            "name": last.name,
-            "bytes": last.n_bytes,
-            "rows": last.n_rows,
-            "incremental": last.is_incremental,
-        })),
-        "failed": status.failed.as_ref().map(|failed| json!({
-            "at": time(Timestamp(failed.at_ms)),
-            "reason": failed.reason,
-        })),
-    })
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Backup {
+    pub(crate) scheduled: bool,
+    pub(crate) every_hours: Option<u64>,
+    /// Time of day, `HH:MM`, at which one is made.
+    pub(crate) at: Option<String>,
+    /// That this time is of.
+    pub(crate) time_zone: Option<String>,
+    /// Where the configuration puts them.
+    pub(crate) to: Option<String>,
+    /// Is one being made?
+    pub(crate) running: bool,
+    /// When the next one is due.
+    pub(crate) next: Option<String>,
+    /// The last good one.
+    pub(crate) last: Option<LastBackup>,
+    /// The last one that was not made, if none was made since.
+    pub(crate) failed: Option<FailedBackup>,
 }
 
-fn channel(channel: &ChannelStatus) -> Value {
-    json!({
-        "id": channel.id,
-        "type": channel.channel,
-        "tenant": channel.tenant,
-        "path": channel.path,
-        "last_in": channel.last_in.map(time),
-        "last_out": channel.last_out.map(time),
-        "refused": channel.n_refused,
-        "limited": channel.n_limited,
-        "pairing": { "pending": channel.n_pending, "turned_away": channel.n_turned_away },
-        "problem": channel.problem,
-    })
+/// A backup that was made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LastBackup {
+    pub(crate) at: String,
+    pub(crate) name: String,
+    pub(crate) bytes: u64,
+    /// Rows of the store.
+    pub(crate) rows: u64,
+    /// Does it need the full one before it?
+    pub(crate) incremental: bool,
 }
 
-pub(crate) fn findings(findings: &[Finding], is_running: bool) -> Value {
-    let finding = |finding: &Finding| {
-        json!({
-            "severity": finding.severity.as_str(),
-            "id": finding.id,
-            "what": finding.what,
-            "fix": finding.fix,
-        })
-    };
-    json!({ "running": is_running, "findings": findings.iter().map(finding).collect::<Vec<_>>() })
+/// A backup that was not made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FailedBackup {
+    pub(crate) at: String,
+    pub(crate) reason: String,
 }
 
-pub(super) fn reloaded(reloaded: &Reloaded) -> Value {
-    json!({
-        "config": reloaded.file.as_ref().map(|file| file.display().to_string()),
-        "started": reloaded.started,
-        "stopped": reloaded.stopped,
-        "kept": reloaded.kept,
-        "warnings": reloaded.warnings.iter().map(problem).collect::<Vec<_>>(),
-        "rekey": reloaded.rekeyed.as_ref().map(rekeyed),
-    })
-}
-
-pub(crate) fn problem(problem: &Problem) -> Value {
-    let severity = match problem.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    };
-    json!({
-        "severity": severity,
-        "file": problem.file,
-        "line": problem.line,
-        "column": problem.column,
-        "path": problem.path,
-        "message": problem.message,
-        "help": problem.help,
-    })
-}
-
-pub(super) fn row(row: &SessionRow) -> Value {
-    json!({
-        "key": row.key.as_str(),
-        "tenant": row.tenant.as_ref().map(TenantId::as_str),
-        "agent": row.agent.as_ref().map(ToString::to_string),
-        "channel": row.channel.as_str(),
-        "entry": row.entry.as_str(),
-        "kind": row.kind.as_str(),
-        "server_id": text(row.server.as_ref()),
-        "channel_id": text(row.room.as_ref()),
-        "thread_id": text(row.thread.as_ref()),
-        "user_id": text(row.user.as_ref()),
-        "peer": row.user_name.as_deref().or(row.user.as_ref().map(OpaqueId::as_str)),
-        "episode": row.episode,
-        "messages": row.n_messages,
-        "created": time(row.created_at),
-        "last_active": time(row.last_active_at),
-        "archived": null,
-    })
-}
-
-pub(super) fn archived(archived: &ArchivedRow) -> Value {
-    let mut value = row(&archived.session);
-    if let Some(member) = value.get_mut("archived") {
-        *member = time(archived.archived_at).into();
+impl Status {
+    /// All of it.
+    pub(crate) fn whole(status: &gateway::Status) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            port: status.port,
+            address: Some(status.address.clone()),
+            uptime_ms: Some(status.uptime_ms),
+            config: status.config.clone(),
+            safe_mode: status.safe_mode.clone(),
+            sessions: SessionCounts::of(&status.counts),
+            queue: Queue { turns: Some(count(status.n_lanes)), ..Queue::of(&status.counts, status.n_unresolved) },
+            store: Some(StoreFile { path: status.store.clone(), bytes: status.store_bytes }),
+            backup: Some(Backup::of(&status.backup)),
+            channels: status.channels.iter().map(Channel::of).collect(),
+            notes: status.notes.clone(),
+            warnings: status.errors.iter().chain(&status.warnings).cloned().collect(),
+        }
     }
-    value
+
+    /// A tenant's.
+    pub(crate) fn share(counts: &store::Counts, n_unresolved: u64, channels: &[ChannelStatus]) -> Self {
+        let warning = |channel: &ChannelStatus| {
+            channel.problem.as_ref().map(|problem| format!("channel {}: {problem}", channel.id))
+        };
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            port: None,
+            address: None,
+            uptime_ms: None,
+            config: None,
+            safe_mode: None,
+            sessions: SessionCounts::of(counts),
+            queue: Queue::of(counts, n_unresolved),
+            store: None,
+            backup: None,
+            channels: channels.iter().map(Channel::of).collect(),
+            notes: Vec::new(),
+            warnings: channels.iter().filter_map(warning).collect(),
+        }
+    }
 }
 
-pub(super) fn hit(tenant: Option<&TenantId>, hit: &Hit) -> Value {
-    let (role, name, user) = speaker(&hit.speaker);
-    json!({
-        "key": hit.key.as_str(),
-        "tenant": tenant.map(TenantId::as_str),
-        "episode": hit.episode,
-        "is_archived": hit.is_archived,
-        "seq": hit.seq,
-        "at": time(hit.at),
-        "role": role,
-        "name": name,
-        "user_id": user,
-        "excerpt": hit.excerpt,
-    })
+impl SessionCounts {
+    fn of(counts: &store::Counts) -> Self {
+        Self { active: counts.sessions, archived: counts.archived }
+    }
 }
 
-pub(super) fn erased(erased: &Erased) -> Value {
-    json!({
-        "lines": erased.n_lines,
-        "messages": erased.n_messages,
-        "replies": erased.n_replies,
-        "notes": erased.n_notes,
-        "files": erased.n_files,
-        "archives": erased.n_archives,
-    })
+impl Queue {
+    fn of(counts: &store::Counts, n_unresolved: u64) -> Self {
+        let store::Counts { waiting, undelivered, parked, .. } = *counts;
+        Self { waiting, turns: None, undelivered, parked, unresolved: n_unresolved }
+    }
 }
 
-pub(super) fn rekeyed(rekeyed: &Rekeyed) -> Value {
-    json!({
-        "moves": rekeyed.n_moves,
-        "joins": rekeyed.n_joins,
-        "shared": rekeyed.n_shared,
-        "unresolvable": rekeyed.n_unresolvable,
-        "text": rekeyed.to_string(),
-    })
+impl Channel {
+    fn of(channel: &ChannelStatus) -> Self {
+        Self {
+            id: channel.id.clone(),
+            channel: channel.channel.clone(),
+            tenant: channel.tenant.clone(),
+            path: channel.path.clone(),
+            last_in: channel.last_in.map(time),
+            last_out: channel.last_out.map(time),
+            refused: channel.n_refused,
+            limited: channel.n_limited,
+            pairing: PairingCounts { pending: count(channel.n_pending), turned_away: channel.n_turned_away },
+            problem: channel.problem.clone(),
+        }
+    }
 }
 
-pub(super) fn rekey_row(row: &RekeyRow) -> Value {
-    let (becomes, to, reason) = match &row.becomes {
-        Becomes::Moves { to, joins: false } => ("moves", Some(to), None),
-        Becomes::Moves { to, joins: true } => ("joins", Some(to), None),
-        Becomes::Moved { to } => ("moved", Some(to), None),
-        Becomes::Waits { to } => ("waits", Some(to), Some("something in it still waits; try again later")),
-        Becomes::Shared => ("shared", None, Some("several peers or places may have written in it")),
-        Becomes::Unresolvable(reason) => ("unresolvable", None, Some(reason.as_str())),
-    };
-    json!({
-        "key": row.key.as_str(),
-        "tenant": row.tenant.as_ref().map(TenantId::as_str),
-        "becomes": becomes,
-        "new_key": to.map(ToString::to_string),
-        "reason": reason,
-    })
+impl Backup {
+    pub(crate) fn of(status: &BackupStatus) -> Self {
+        let (every_hours, at) = match status.schedule {
+            None => (None, None),
+            Some(Schedule::EveryHours(hours)) => (Some(hours), None),
+            Some(Schedule::DailyAt(time)) => (None, Some(time.strftime("%H:%M").to_string())),
+        };
+        Self {
+            scheduled: status.schedule.is_some(),
+            every_hours,
+            at,
+            time_zone: status.time_zone.clone(),
+            to: status.to.clone(),
+            running: status.is_running,
+            next: status.due.map(|due| time(due.at)),
+            last: status.last.as_ref().map(|last| LastBackup {
+                at: time(Timestamp(last.at_ms)),
+                name: last.name.clone(),
+                bytes: last.n_bytes,
+                rows: last.n_rows,
+                incremental: last.is_incremental,
+            }),
+            failed: status
+                .failed
+                .as_ref()
+                .map(|failed| FailedBackup { at: time(Timestamp(failed.at_ms)), reason: failed.reason.clone() }),
+        }
+    }
+}
+
+/// What is wrong, worst first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Findings {
+    /// Does a gateway run?
+    pub(crate) running: bool,
+    pub(crate) findings: Vec<OneFinding>,
+}
+
+/// Something that is wrong, or could be better.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OneFinding {
+    /// `error`, `warning` or `hint`.
+    pub(crate) severity: &'static str,
+    /// What it is called.
+    pub(crate) id: &'static str,
+    pub(crate) what: String,
+    /// What to do.
+    pub(crate) fix: String,
+}
+
+impl Findings {
+    pub(crate) fn of(findings: &[Finding], is_running: bool) -> Self {
+        let one = |finding: &Finding| OneFinding {
+            severity: finding.severity.as_str(),
+            id: finding.id,
+            what: finding.what.clone(),
+            fix: finding.fix.clone(),
+        };
+        Self { running: is_running, findings: findings.iter().map(one).collect() }
+    }
+}
+
+/// [`Findings`], where no gateway runs.
+pub(crate) fn findings(findings: &[Finding], is_running: bool) -> Value {
+    serde_json::json!(Findings::of(findings, is_running))
+}
+
+/// Something about a configuration.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Problem {
+    /// `error` or `warning`.
+    pub(crate) severity: &'static str,
+    pub(crate) file: String,
+    /// From 1.
+    pub(crate) line: usize,
+    /// From 1.
+    pub(crate) column: usize,
+    /// Of the key, as in `gateway.port`; empty for the whole file.
+    pub(crate) path: String,
+    pub(crate) message: String,
+    /// What to do.
+    pub(crate) help: Option<String>,
+}
+
+/// A conversation.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Row {
+    /// Session key.
+    pub(crate) key: String,
+    /// Null: the owner's own.
+    pub(crate) tenant: Option<String>,
+    /// The agent that answered last.
+    pub(crate) agent: Option<String>,
+    /// Type of the channel.
+    pub(crate) channel: String,
+    /// Id of the channel entry.
+    pub(crate) entry: String,
+    /// `direct`, `group` or `thread`.
+    pub(crate) kind: &'static str,
+    pub(crate) server_id: Option<String>,
+    pub(crate) channel_id: Option<String>,
+    pub(crate) thread_id: Option<String>,
+    pub(crate) user_id: Option<String>,
+    /// Who it is with, as people would call them.
+    pub(crate) peer: Option<String>,
+    /// Which one under the key.
+    pub(crate) episode: u64,
+    pub(crate) messages: u64,
+    pub(crate) created: String,
+    pub(crate) last_active: String,
+    /// When it was archived; null: it lives.
+    pub(crate) archived: Option<String>,
+}
+
+impl Row {
+    pub(crate) fn of(row: &SessionRow) -> Self {
+        Self {
+            key: row.key.to_string(),
+            tenant: row.tenant.as_ref().map(ToString::to_string),
+            agent: row.agent.as_ref().map(ToString::to_string),
+            channel: row.channel.to_string(),
+            entry: row.entry.to_string(),
+            kind: row.kind.as_str(),
+            server_id: text(row.server.as_ref()),
+            channel_id: text(row.room.as_ref()),
+            thread_id: text(row.thread.as_ref()),
+            user_id: text(row.user.as_ref()),
+            peer: row.user_name.clone().or_else(|| text(row.user.as_ref())),
+            episode: row.episode,
+            messages: row.n_messages,
+            created: time(row.created_at),
+            last_active: time(row.last_active_at),
+            archived: None,
+        }
+    }
+
+    pub(crate) fn archived(row: &ArchivedRow) -> Self {
+        Self { archived: Some(time(row.archived_at)), ..Self::of(&row.session) }
+    }
+}
+
+/// A line that holds what was looked for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Hit {
+    pub(crate) key: String,
+    pub(crate) tenant: Option<String>,
+    pub(crate) episode: u64,
+    pub(crate) is_archived: bool,
+    /// Number of the line.
+    pub(crate) seq: u64,
+    pub(crate) at: String,
+    /// `peer` or `agent`.
+    pub(crate) role: &'static str,
+    pub(crate) name: Option<String>,
+    pub(crate) user_id: Option<String>,
+    /// The words and what stands around them.
+    pub(crate) excerpt: String,
+}
+
+impl Hit {
+    pub(crate) fn of(tenant: Option<&TenantId>, hit: &store::Hit) -> Self {
+        let (role, name, user_id) = speaker(&hit.speaker);
+        Self {
+            key: hit.key.to_string(),
+            tenant: tenant.map(ToString::to_string),
+            episode: hit.episode,
+            is_archived: hit.is_archived,
+            seq: hit.seq,
+            at: time(hit.at),
+            role,
+            name,
+            user_id,
+            excerpt: hit.excerpt.clone(),
+        }
+    }
+}
+
+/// How much was removed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Erased {
+    /// Lines of transcripts.
+    pub(crate) lines: u64,
+    /// Messages that waited or were set aside.
+    pub(crate) messages: u64,
+    /// Replies that were not settled or were set aside.
+    pub(crate) replies: u64,
+    pub(crate) notes: u64,
+    /// Working files.
+    pub(crate) files: u64,
+    /// Archived conversations.
+    pub(crate) archives: u64,
+}
+
+impl Erased {
+    pub(crate) fn of(erased: &store::Erased) -> Self {
+        Self {
+            lines: erased.n_lines,
+            messages: erased.n_messages,
+            replies: erased.n_replies,
+            notes: erased.n_notes,
+            files: erased.n_files,
+            archives: erased.n_archives,
+        }
+    }
+}
+
+/// How many conversations would be named differently.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Rekeyed {
+    /// Keys whose conversations get a new one.
+    pub(crate) moves: u64,
+    /// Those of them that join another one.
+    pub(crate) joins: u64,
+    /// Keys that cannot be split.
+    pub(crate) shared: u64,
+    /// Keys whose conversations have no key any more.
+    pub(crate) unresolvable: u64,
+    /// The same in words.
+    pub(crate) text: String,
+}
+
+impl Rekeyed {
+    pub(crate) fn of(rekeyed: &gateway::Rekeyed) -> Self {
+        Self {
+            moves: rekeyed.n_moves,
+            joins: rekeyed.n_joins,
+            shared: rekeyed.n_shared,
+            unresolvable: rekeyed.n_unresolvable,
+            text: rekeyed.to_string(),
+        }
+    }
+}
+
+/// A conversation that would be named differently, or was.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RekeyRow {
+    pub(crate) key: String,
+    pub(crate) tenant: Option<String>,
+    /// `moves`, `joins`, `moved`, `waits`, `shared` or `unresolvable`.
+    pub(crate) becomes: &'static str,
+    pub(crate) new_key: Option<String>,
+    /// Why it stays.
+    pub(crate) reason: Option<String>,
+}
+
+impl RekeyRow {
+    pub(crate) fn of(row: &gateway::RekeyRow) -> Self {
+        let (becomes, to, reason) = match &row.becomes {
+            Becomes::Moves { to, joins: false } => ("moves", Some(to), None),
+            Becomes::Moves { to, joins: true } => ("joins", Some(to), None),
+            Becomes::Moved { to } => ("moved", Some(to), None),
+            Becomes::Waits { to } => ("waits", Some(to), Some("something in it still waits; try again later")),
+            Becomes::Shared => ("shared", None, Some("several peers or places may have written in it")),
+            Becomes::Unresolvable(reason) => ("unresolvable", None, Some(reason.as_str())),
+        };
+        Self {
+            key: row.key.to_string(),
+            tenant: row.tenant.as_ref().map(ToString::to_string),
+            becomes,
+            new_key: to.map(ToString::to_string),
+            reason: reason.map(str::to_owned),
+        }
+    }
 }
 
 /// Which side, by what name, as whom.
-fn speaker(speaker: &Speaker) -> (&'static str, Option<&str>, Option<&str>) {
+fn speaker(speaker: &Speaker) -> (&'static str, Option<String>, Option<String>) {
     match speaker {
-        Speaker::Agent(agent) => ("agent", Some(agent.as_str()), None),
-        Speaker::Peer { user, name, .. } => ("peer", name.as_deref(), text(user.as_ref())),
+        Speaker::Agent(agent) => ("agent", Some(agent.to_string()), None),
+        Speaker::Peer { user, name, .. } => ("peer", name.clone(), text(user.as_ref())),
     }
 }
 
-pub(super) fn line(line: &Line) -> Value {
-    let (role, name, user) = speaker(&line.speaker);
-    json!({ "seq": line.seq, "at": time(line.at), "role": role, "name": name, "user_id": user, "text": line.text })
+/// A line of a conversation.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Line {
+    /// Its number.
+    pub(crate) seq: u64,
+    pub(crate) at: String,
+    /// `peer` or `agent`.
+    pub(crate) role: &'static str,
+    pub(crate) name: Option<String>,
+    pub(crate) user_id: Option<String>,
+    pub(crate) text: String,
 }
 
-pub(super) fn waiting(waiting: &Waiting) -> Value {
-    let inbound = &waiting.inbound;
-    json!({
-        "at": time(inbound.received_at),
-        "user_id": text(inbound.identity.user.as_ref()),
-        "tries": waiting.n_tries,
-        "text": inbound.text,
-    })
+impl Line {
+    pub(crate) fn of(line: &store::Line) -> Self {
+        let (role, name, user_id) = speaker(&line.speaker);
+        Self { seq: line.seq, at: time(line.at), role, name, user_id, text: line.text.clone() }
+    }
 }
 
-pub(super) fn delivery(delivery: &Delivery) -> Value {
-    json!({
-        "id": delivery.id,
-        "at": time(delivery.created_at),
-        "channel": delivery.content.address.entry().as_str(),
-        "text": delivery.content.text,
-    })
+/// A message that waits for a turn.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WaitingMessage {
+    pub(crate) at: String,
+    pub(crate) user_id: Option<String>,
+    /// Turns that failed with it.
+    pub(crate) tries: u64,
+    pub(crate) text: String,
 }
 
-pub(super) fn parked(parked: &Parked) -> Value {
-    let (what, text) = match &parked.what {
-        ParkedItem::Message(inbound) => ("message", &inbound.text),
-        ParkedItem::Delivery(delivery) => ("reply", &delivery.content.text),
-    };
-    json!({ "id": parked.id(), "at": time(parked.at), "what": what, "reason": parked.reason, "text": text })
+impl WaitingMessage {
+    pub(crate) fn of(waiting: &store::Waiting) -> Self {
+        let inbound = &waiting.inbound;
+        Self {
+            at: time(inbound.received_at),
+            user_id: text(inbound.identity.user.as_ref()),
+            tries: waiting.n_tries.into(),
+            text: inbound.text.clone(),
+        }
+    }
 }
 
-fn text(id: Option<&OpaqueId>) -> Option<&str> {
-    id.map(OpaqueId::as_str)
+/// A reply that is not yet delivered.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WaitingReply {
+    pub(crate) id: String,
+    pub(crate) at: String,
+    /// Id of the channel entry.
+    pub(crate) channel: String,
+    pub(crate) text: String,
+}
+
+impl WaitingReply {
+    pub(crate) fn of(delivery: &store::Delivery) -> Self {
+        Self {
+            id: delivery.id.clone(),
+            at: time(delivery.created_at),
+            channel: delivery.content.address.entry().to_string(),
+            text: delivery.content.text.clone(),
+        }
+    }
+}
+
+/// Something that was set aside.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SetAside {
+    pub(crate) id: String,
+    pub(crate) at: String,
+    /// `message` or `reply`.
+    pub(crate) what: &'static str,
+    pub(crate) reason: String,
+    pub(crate) text: String,
+}
+
+impl SetAside {
+    pub(crate) fn of(parked: &store::Parked) -> Self {
+        let (what, text) = match &parked.what {
+            ParkedItem::Message(inbound) => ("message", &inbound.text),
+            ParkedItem::Delivery(delivery) => ("reply", &delivery.content.text),
+        };
+        Self { id: parked.id(), at: time(parked.at), what, reason: parked.reason.clone(), text: text.clone() }
+    }
+}
+
+impl Problem {
+    pub(crate) fn of(problem: &document::Problem) -> Self {
+        let severity = match problem.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        Self {
+            severity,
+            file: problem.file.clone(),
+            line: problem.line,
+            column: problem.column,
+            path: problem.path.clone(),
+            message: problem.message.clone(),
+            help: problem.help.clone(),
+        }
+    }
+}
+
+/// [`Problem`], where no gateway runs.
+pub(crate) fn problem(problem: &document::Problem) -> Value {
+    serde_json::json!(Problem::of(problem))
+}
+
+fn text(id: Option<&OpaqueId>) -> Option<String> {
+    id.map(ToString::to_string)
+}
+
+fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
 }
 
 pub(super) fn time(at: Timestamp) -> String {

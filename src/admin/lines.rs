@@ -3,19 +3,18 @@
 use std::collections::VecDeque;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use utoipa::IntoParams;
 
+use super::error::Error;
 use super::export::Format;
+use super::json;
+use super::operation::{Document, Lines, Query};
 use super::place::{Episode, Named};
-use super::{Error, access, json};
-use crate::gateway::Gateway;
-
+use super::reach::Reached;
 use crate::store::{Line, SessionStore};
 
 /// Lines that are in memory at a time.
@@ -23,33 +22,33 @@ const PAGE: usize = 64;
 /// Lines that `tail` begins with at most.
 const MAX_LAST: usize = 1_000;
 
-#[derive(Debug, Deserialize)]
-pub(super) struct Export {
-    format: String,
+#[derive(Debug, Deserialize, IntoParams)]
+pub(crate) struct Export {
+    /// `jsonl`, `md` or `html`.
+    pub(crate) format: String,
     /// Every conversation under the key, oldest first.
     #[serde(default)]
-    all: bool,
+    pub(crate) all: bool,
 }
 
-pub(super) async fn export(
-    State(gateway): State<Gateway>,
-    Query(named): Query<Named>,
-    Query(export): Query<Export>,
-) -> Result<Response, Error> {
+pub(crate) async fn export(
+    reached: Reached,
+    (Query(named), Query(export)): (Query<Named>, Query<Export>),
+) -> Result<Document, Error> {
     let format = Format::CHOICES.into_iter().find(|(name, _)| *name == export.format);
     let (_, format) =
         format.ok_or_else(|| Error::Query(format!("format: {:?} is not one of jsonl, md, html", export.format)))?;
-    let place = named.place(&gateway)?;
+    let place = named.place(&reached)?;
     let episodes = match export.all {
         true => place.episodes()?,
         false => vec![place.episode(named.episode)?],
     };
-    access::note("export", place.tenant.as_ref(), Some(&place.key));
+    place.of.note("export", Some(&place.key));
     let head = episodes.first().map(|first| format.head(first.row())).unwrap_or_default();
     let pages = Pages { format, ahead: head, left: episodes.into(), is_begun: false, after: 0, is_over: false };
     let pages =
         stream::try_unfold(pages, |mut pages| async move { Ok::<_, Broken>(pages.next()?.map(|page| (page, pages))) });
-    Ok((StatusCode::OK, [(header::CONTENT_TYPE, format.media_type())], Body::from_stream(pages)).into_response())
+    Ok(Document { media_type: format.media_type(), body: Body::from_stream(pages) })
 }
 
 /// Breaks the answer off, so that nobody takes a part of it for the whole.
@@ -113,23 +112,23 @@ impl Pages {
     }
 }
 
-#[derive(Debug, Deserialize)]
-pub(super) struct Tail {
-    lines: Option<usize>,
+#[derive(Debug, Default, Deserialize, IntoParams)]
+pub(crate) struct Tail {
+    /// The last ones, so many at most.
+    pub(crate) lines: Option<usize>,
     /// Go on with those that come.
     #[serde(default)]
-    follow: bool,
+    pub(crate) follow: bool,
 }
 
-pub(super) async fn tail(
-    State(gateway): State<Gateway>,
-    Query(named): Query<Named>,
-    Query(tail): Query<Tail>,
-) -> Result<Response, Error> {
-    let place = named.place(&gateway)?;
-    access::note("tail", place.tenant.as_ref(), Some(&place.key));
+pub(crate) async fn tail(
+    reached: Reached,
+    (Query(named), Query(tail)): (Query<Named>, Query<Tail>),
+) -> Result<Lines<json::Line>, Error> {
+    let place = named.place(&reached)?;
+    place.of.note("tail", Some(&place.key));
     // From here on no line is missed: those that are read below may be told twice, and are not.
-    let (said, stop) = gateway.said();
+    let (said, stop) = reached.said();
     let episode = place.episode(named.episode)?;
     if tail.follow && !matches!(episode, Episode::Live(..)) {
         return Err(Error::Query("follow: that conversation is over, and nothing will follow".to_owned()));
@@ -140,8 +139,7 @@ pub(super) async fn tail(
     let lines = stream::try_unfold(reader, |mut reader| async move {
         Ok::<_, Broken>(reader.next().await?.map(|page| (page, reader)))
     });
-    let head = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    Ok((StatusCode::OK, head, Body::from_stream(lines)).into_response())
+    Ok(Lines::new(Body::from_stream(lines)))
 }
 
 /// Somebody who reads along.
@@ -179,7 +177,7 @@ impl Reader {
 
 /// One JSON object a line. Never empty, so that the reader learns at once that it was heard.
 fn text(lines: &[Line]) -> Bytes {
-    let mut text: String = lines.iter().map(|line| format!("{}\n", json::line(line))).collect();
+    let mut text: String = lines.iter().map(|line| format!("{}\n", serde_json::json!(json::Line::of(line)))).collect();
     if text.is_empty() {
         text.push('\n');
     }

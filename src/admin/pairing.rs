@@ -1,117 +1,163 @@
 //! Strangers: who waits, who was let in, and the operator's word on it.
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
-use axum::response::Response;
-use axum::routing::{get, post};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
+use super::error::Error;
 use super::json::time;
-use super::{Error, answer};
-use crate::gateway::{Gateway, PairingError};
-use crate::message::Subject;
-use crate::store::{Approval, Pending};
+use super::operation::{Body, CHANGE, Operation, Query, READ, Sent};
+use super::reach::Reached;
+use crate::message;
+use crate::store;
 
-pub(super) fn routes() -> Router<Gateway> {
-    Router::new()
-        .route("/api/v1/pairing", get(list))
-        .route("/api/v1/pairing/allowed", get(allowed))
-        .route("/api/v1/pairing/approve", post(approve))
-        .route("/api/v1/pairing/reject", post(reject))
-        .route("/api/v1/pairing/revoke", post(revoke))
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        // Whoever sees a code could let its stranger in elsewhere.
+        Operation::get("/api/v1/pairing", CHANGE, "Strangers who wait, with their codes", list),
+        Operation::get("/api/v1/pairing/allowed", READ, "Who was approved", allowed),
+        Operation::post("/api/v1/pairing/approve", CHANGE, "Lets a stranger in", approve),
+        Operation::post("/api/v1/pairing/reject", CHANGE, "Forgets a stranger", reject),
+        Operation::post("/api/v1/pairing/revoke", CHANGE, "Lets in no longer who was approved", revoke),
+    ]
 }
 
-#[derive(Debug, Deserialize)]
-struct Channel {
-    channel: Option<String>,
+#[derive(Debug, Default, Deserialize, IntoParams)]
+pub(crate) struct OnChannel {
+    /// Id of the channel entry, or its type where there is one of it; absent: on all.
+    pub(crate) channel: Option<String>,
 }
 
-/// In the body: a code has no business in an address.
-#[derive(Deserialize)]
-struct Decision {
-    channel: String,
-    code: String,
+/// A decision on a code, which has no business in an address.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct Decision {
+    /// Id of the channel entry, or its type where there is one of it.
+    pub(crate) channel: String,
+    pub(crate) code: String,
 }
 
-#[derive(Deserialize)]
-struct Revocation {
-    channel: String,
-    subject: String,
+impl Sent for Decision {}
+
+/// Who is no longer let in.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct Revocation {
+    /// Id of the channel entry, or its type where there is one of it.
+    pub(crate) channel: String,
+    /// Id of the peer or group.
+    pub(crate) subject: String,
 }
 
-async fn list(State(gateway): State<Gateway>, Query(query): Query<Channel>) -> Result<Response, Error> {
-    let pairings = gateway.pairings(query.channel.as_deref())?;
-    let shown: Vec<Value> = pairings.iter().map(|(channel, one)| pending(channel, one)).collect();
-    Ok(answer(StatusCode::OK, &json!({ "pairings": shown })))
+impl Sent for Revocation {}
+
+/// Strangers who wait.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Pairings {
+    pub(crate) pairings: Vec<Pending>,
 }
 
-async fn allowed(State(gateway): State<Gateway>, Query(query): Query<Channel>) -> Result<Response, Error> {
-    let approvals = gateway.approvals(query.channel.as_deref())?;
-    let shown: Vec<Value> = approvals.iter().map(|(channel, one)| approval(channel, one)).collect();
-    Ok(answer(StatusCode::OK, &json!({ "allowed": shown })))
+/// A stranger who waits.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Pending {
+    /// Id of the channel entry.
+    pub(crate) channel: String,
+    /// `direct` or `group`.
+    pub(crate) kind: &'static str,
+    /// Id of the peer or group.
+    pub(crate) subject: String,
+    pub(crate) name: Option<String>,
+    pub(crate) code: String,
+    pub(crate) expires: String,
 }
 
-async fn approve(State(gateway): State<Gateway>, body: Bytes) -> Result<Response, Error> {
-    let Decision { channel, code } = read(&body)?;
-    let (channel, approved) = gateway.approve(&channel, &code).await?;
-    Ok(answer(StatusCode::OK, &json!({ "approved": subject(&channel, &approved.subject) })))
+pub(crate) async fn list(reached: Reached, Query(query): Query<OnChannel>) -> Result<Pairings, Error> {
+    let pending = |(channel, one): (String, store::Pending)| Pending {
+        channel,
+        kind: one.subject.kind(),
+        subject: one.subject.id().to_string(),
+        name: one.name,
+        code: one.code,
+        expires: time(one.expires_at),
+    };
+    let pairings = reached.pairings(query.channel.as_deref())?;
+    Ok(Pairings { pairings: pairings.into_iter().map(pending).collect() })
 }
 
-async fn reject(State(gateway): State<Gateway>, body: Bytes) -> Result<Response, Error> {
-    let Decision { channel, code } = read(&body)?;
-    let (channel, rejected) = gateway.reject(&channel, &code).await?;
-    Ok(answer(StatusCode::OK, &json!({ "rejected": subject(&channel, &rejected.subject) })))
+/// Who was approved.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Allowed {
+    pub(crate) allowed: Vec<Approval>,
 }
 
-async fn revoke(State(gateway): State<Gateway>, body: Bytes) -> Result<Response, Error> {
-    let Revocation { channel, subject: id } = read(&body)?;
-    let (channel, revoked) = gateway.revoke(&channel, &id).await?;
-    let revoked: Vec<Value> = revoked.iter().map(|one| subject(&channel, one)).collect();
-    Ok(answer(StatusCode::OK, &json!({ "revoked": revoked })))
+/// Somebody who was approved.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Approval {
+    /// Id of the channel entry.
+    pub(crate) channel: String,
+    /// `direct` or `group`.
+    pub(crate) kind: &'static str,
+    /// Id of the peer or group.
+    pub(crate) subject: String,
+    pub(crate) name: Option<String>,
+    pub(crate) since: String,
 }
 
-impl From<PairingError> for Error {
-    fn from(error: PairingError) -> Self {
-        match error {
-            PairingError::NoChannel { .. } | PairingError::NoCode { .. } | PairingError::NotApproved { .. } => {
-                Self::NotFound(error.to_string())
-            }
-            PairingError::TooManyTries { retry_after, .. } => Self::TooMany(error.to_string(), retry_after),
-            PairingError::Store(error) => Self::Store(error),
-        }
+pub(crate) async fn allowed(reached: Reached, Query(query): Query<OnChannel>) -> Result<Allowed, Error> {
+    let approval = |(channel, one): (String, store::Approval)| Approval {
+        channel,
+        kind: one.subject.kind(),
+        subject: one.subject.id().to_string(),
+        name: one.name,
+        since: time(one.at),
+    };
+    let approvals = reached.approvals(query.channel.as_deref())?;
+    Ok(Allowed { allowed: approvals.into_iter().map(approval).collect() })
+}
+
+/// Whom a decision is about.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Subject {
+    /// Id of the channel entry.
+    pub(crate) channel: String,
+    /// `direct` or `group`.
+    pub(crate) kind: &'static str,
+    /// Id of the peer or group.
+    pub(crate) subject: String,
+}
+
+impl Subject {
+    fn of(channel: &str, subject: &message::Subject) -> Self {
+        Self { channel: channel.to_owned(), kind: subject.kind(), subject: subject.id().to_string() }
     }
 }
 
-fn read<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Error> {
-    // The parser's own words may repeat a code.
-    serde_json::from_slice(body)
-        .map_err(|_error| Error::Query("the body is not the JSON object that this wants".to_owned()))
+/// Who was let in.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Approved {
+    pub(crate) approved: Subject,
 }
 
-fn subject(channel: &str, subject: &Subject) -> Value {
-    json!({ "channel": channel, "kind": subject.kind(), "subject": subject.id() })
+pub(crate) async fn approve(reached: Reached, Body(decision): Body<Decision>) -> Result<Approved, Error> {
+    let (channel, approved) = reached.approve(&decision.channel, &decision.code).await?;
+    Ok(Approved { approved: Subject::of(&channel, &approved.subject) })
 }
 
-fn pending(channel: &str, pending: &Pending) -> Value {
-    json!({
-        "channel": channel,
-        "kind": pending.subject.kind(),
-        "subject": pending.subject.id(),
-        "name": pending.name,
-        "code": pending.code,
-        "expires": time(pending.expires_at),
-    })
+/// Who was forgotten.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Rejected {
+    pub(crate) rejected: Subject,
 }
 
-fn approval(channel: &str, approval: &Approval) -> Value {
-    json!({
-        "channel": channel,
-        "kind": approval.subject.kind(),
-        "subject": approval.subject.id(),
-        "name": approval.name,
-        "since": time(approval.at),
-    })
+pub(crate) async fn reject(reached: Reached, Body(decision): Body<Decision>) -> Result<Rejected, Error> {
+    let (channel, rejected) = reached.reject(&decision.channel, &decision.code).await?;
+    Ok(Rejected { rejected: Subject::of(&channel, &rejected.subject) })
+}
+
+/// Who is no longer let in.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Revoked {
+    pub(crate) revoked: Vec<Subject>,
+}
+
+pub(crate) async fn revoke(reached: Reached, Body(revocation): Body<Revocation>) -> Result<Revoked, Error> {
+    let (channel, revoked) = reached.revoke(&revocation.channel, &revocation.subject).await?;
+    Ok(Revoked { revoked: revoked.iter().map(|one| Subject::of(&channel, one)).collect() })
 }

@@ -1,68 +1,67 @@
 //! Which conversation a request means.
 
 use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::{Error, parsed, tenants};
-use crate::gateway::Gateway;
-use crate::id::{SessionKey, TenantId};
+use super::error::Error;
+use super::parsed;
+use super::reach::{OfTenant, Reached};
+use crate::id::SessionKey;
 use crate::store::{EpisodeStore, Line, SessionRow, SessionStore};
 
 /// How requests name a conversation.
-#[derive(Debug, Deserialize)]
-pub(super) struct Named {
-    pub(super) key: String,
-    pub(super) tenant: Option<String>,
+#[derive(Debug, Deserialize, IntoParams)]
+pub(crate) struct Named {
+    /// Session key.
+    pub(crate) key: String,
+    /// Whose; empty: the owner's own. Needed where several tenants have the key.
+    pub(crate) tenant: Option<String>,
     /// Which one under the key; otherwise the live one, or without one the last that was archived.
-    pub(super) episode: Option<u64>,
+    pub(crate) episode: Option<u64>,
 }
 
 /// All that lies under one key of one tenant.
 #[derive(Debug)]
-pub(super) struct Place {
-    pub(super) tenant: Option<TenantId>,
-    pub(super) key: SessionKey,
-    pub(super) session: SessionStore,
+pub(crate) struct Place {
+    pub(crate) of: OfTenant,
+    pub(crate) key: SessionKey,
+    pub(crate) session: SessionStore,
 }
 
 /// One conversation, live or archived.
 #[derive(Debug, Clone)]
-pub(super) enum Episode {
+pub(crate) enum Episode {
     Live(SessionStore, Box<SessionRow>),
     Archived(Box<EpisodeStore>),
 }
 
 impl Named {
-    /// Finds the one tenant that has something under the key.
-    pub(super) fn place(&self, gateway: &Gateway) -> Result<Place, Error> {
+    /// Finds the one tenant that has something under the key, among those that are reached.
+    pub(crate) fn place(&self, reached: &Reached) -> Result<Place, Error> {
         let key = parsed("key", SessionKey::parse(&self.key))?;
         let mut found = Vec::new();
-        for tenant in tenants(gateway, self.tenant.clone())? {
-            let session = gateway.store().tenant(tenant.as_ref()).session(&key);
+        for of in reached.tenants(self.tenant.as_deref())? {
+            let session = of.store().session(&key);
             if session.row()?.is_some() || !session.archives()?.is_empty() {
-                found.push((tenant, session));
+                found.push((of, session));
             }
         }
-        let (tenant, session) = only(&key, found)?.ok_or_else(|| {
+        let (of, session) = only(&key, found)?.ok_or_else(|| {
             Error::NotFound(format!(
                 "there is no session {key}; `sessions list` shows those there are, `sessions list --archived` those that are over"
             ))
         })?;
-        Ok(Place { tenant, key, session })
+        Ok(Place { of, key, session })
     }
 }
 
 /// The one that was found; several must be told apart by the caller.
-pub(super) fn only<T>(
-    key: &SessionKey,
-    mut found: Vec<(Option<TenantId>, T)>,
-) -> Result<Option<(Option<TenantId>, T)>, Error> {
+pub(crate) fn only<T>(key: &SessionKey, mut found: Vec<(OfTenant, T)>) -> Result<Option<(OfTenant, T)>, Error> {
     if found.len() > 1 {
-        let name = |tenant: &Option<TenantId>| {
-            tenant.as_ref().map_or("\"\" (the owner's own)".to_owned(), ToString::to_string)
-        };
-        let names: Vec<String> = found.iter().map(|(tenant, _)| name(tenant)).collect();
+        let names: Vec<String> =
+            found.iter().map(|(of, _)| of.name().unwrap_or_else(|| "\"\" (the owner's own)".to_owned())).collect();
         let names = names.join(", ");
-        return Err(Error::Ambiguous(format!(
+        return Err(Error::Conflict(format!(
             "several tenants have a session {key}: {names}; say which one with --tenant"
         )));
     }
@@ -71,7 +70,7 @@ pub(super) fn only<T>(
 
 impl Place {
     /// The conversation that is meant.
-    pub(super) fn episode(&self, episode: Option<u64>) -> Result<Episode, Error> {
+    pub(crate) fn episode(&self, episode: Option<u64>) -> Result<Episode, Error> {
         let live = self.session.row()?.map(Box::new);
         if let Some(row) = live.filter(|row| episode.is_none_or(|episode| row.episode == episode)) {
             return Ok(Episode::Live(self.session.clone(), row));
@@ -88,7 +87,7 @@ impl Place {
     }
 
     /// All of them, oldest first.
-    pub(super) fn episodes(&self) -> Result<Vec<Episode>, Error> {
+    pub(crate) fn episodes(&self) -> Result<Vec<Episode>, Error> {
         let mut all = Vec::new();
         for row in self.session.archives()? {
             all.extend(self.session.episode(row.session.episode)?.map(Episode::archived));
@@ -103,7 +102,7 @@ impl Episode {
         Self::Archived(Box::new(episode))
     }
 
-    pub(super) fn row(&self) -> &SessionRow {
+    pub(crate) fn row(&self) -> &SessionRow {
         match self {
             Self::Live(_, row) => row,
             Self::Archived(episode) => &episode.row().session,
@@ -111,7 +110,7 @@ impl Episode {
     }
 
     /// Lines behind a position, oldest first.
-    pub(super) fn lines_after(&self, after: u64, limit: usize) -> Result<Vec<Line>, Error> {
+    pub(crate) fn lines_after(&self, after: u64, limit: usize) -> Result<Vec<Line>, Error> {
         match self {
             Self::Live(session, row) => {
                 let lines = session.lines_after(after, limit)?;
@@ -128,7 +127,7 @@ impl Episode {
     }
 
     /// The last lines, oldest first.
-    pub(super) fn last_lines(&self, limit: usize) -> Result<Vec<Line>, Error> {
+    pub(crate) fn last_lines(&self, limit: usize) -> Result<Vec<Line>, Error> {
         match self {
             Self::Live(session, _) => Ok(session.recent(limit, usize::MAX)?),
             Self::Archived(_) => {

@@ -1,14 +1,16 @@
 //! Conversations: lists, one of them, and what support does to it.
 
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
-use axum::response::Response;
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
 
+use super::context::{FileRow, Note, files, notes};
+use super::error::Error;
+use super::json::{Erased, Hit, Line, Row, SetAside, WaitingMessage, WaitingReply};
+use super::operation::{CHANGE, Operation, Query, READ};
 use super::place::{Episode, Named};
-use super::{Error, access, answer, channel_type, context, cursor, json, parsed, tenants};
-use crate::gateway::Gateway;
+use super::reach::{OfTenant, Reached};
+use super::{channel_type, cursor, lines, parsed};
 use crate::id::{AgentId, OpaqueId, SessionKey, TenantId};
 use crate::store::{self, Filter, Search, SearchCursor};
 
@@ -19,21 +21,54 @@ const MAX_LINES: usize = 200;
 /// Lines that a search finds in one page unless the caller wants fewer, and at most.
 const MAX_HITS: usize = 100;
 
-#[derive(Debug, Deserialize)]
-pub(super) struct Page {
-    tenant: Option<String>,
-    channel: Option<String>,
-    agent: Option<String>,
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/v1/sessions", READ, "A page of conversations", list),
+        Operation::get("/api/v1/sessions/find", READ, "Where somebody wrote", find),
+        Operation::get("/api/v1/sessions/show", READ, "A conversation: its row, lines, and what waits", show),
+        Operation::get("/api/v1/sessions/search", READ, "A page of lines that hold words", search),
+        Operation::get("/api/v1/sessions/export", READ, "A conversation as a file", lines::export),
+        Operation::get(
+            "/api/v1/sessions/tail",
+            READ,
+            "The last lines of a conversation, also those to come",
+            lines::tail,
+        ),
+        Operation::post("/api/v1/sessions/archive", CHANGE, "Ends a conversation", archive),
+        Operation::post("/api/v1/sessions/restore", CHANGE, "Takes an archived conversation up again", restore),
+        Operation::post("/api/v1/sessions/erase", CHANGE, "Removes a conversation for good", erase),
+    ]
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+pub(crate) struct Page {
+    /// Whose; empty: the owner's own. Absent: of all.
+    pub(crate) tenant: Option<String>,
+    /// Type of the channel.
+    pub(crate) channel: Option<String>,
+    /// The agent that answered last.
+    pub(crate) agent: Option<String>,
+    /// Those that are over, instead of those that live.
     #[serde(default)]
-    archived: bool,
-    after: Option<String>,
-    limit: Option<usize>,
+    pub(crate) archived: bool,
+    /// `next` of the page before.
+    pub(crate) after: Option<String>,
+    /// Rows of the page at most.
+    pub(crate) limit: Option<usize>,
+}
+
+/// A page of conversations.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Sessions {
+    pub(crate) sessions: Vec<Row>,
+    /// For `after` of the next page; null: this is the last.
+    pub(crate) next: Option<String>,
 }
 
 /// Where a page of a list ends: tenant, key, episode. Each page is of live or of archived ones.
 type ListCursor = (Option<String>, String, u64);
 
-pub(super) async fn list(State(gateway): State<Gateway>, Query(page): Query<Page>) -> Result<Response, Error> {
+pub(crate) async fn list(reached: Reached, Query(page): Query<Page>) -> Result<Sessions, Error> {
     let limit = page.limit.unwrap_or(MAX_ROWS).clamp(1, MAX_ROWS);
     let after = page.after.as_deref().map(cursor::<ListCursor>).transpose()?;
     let after = after.map(|(tenant, key, episode)| {
@@ -46,28 +81,20 @@ pub(super) async fn list(State(gateway): State<Gateway>, Query(page): Query<Page
         agent: page.agent.map(|name| parsed("agent", AgentId::new(name))).transpose()?,
         ..Filter::default()
     };
-    let mut rows: Vec<(ListCursor, Value)> = Vec::new();
-    for tenant in tenants(&gateway, page.tenant)? {
+    let mut rows: Vec<Row> = Vec::new();
+    for of in reached.tenants(page.tenant.as_deref())? {
         let mut filter = Filter { limit: limit + 1 - rows.len(), ..filter.clone() };
         match &after {
-            Some((at, ..)) if tenant < *at => continue,
-            Some((at, key, episode)) if tenant == *at => {
+            Some((at, ..)) if of.id() < at.as_ref() => continue,
+            Some((at, key, episode)) if of.id() == at.as_ref() => {
                 (filter.after, filter.after_episode) = (Some(key.clone()), Some(*episode));
             }
             _ => {}
         }
-        let of_tenant = gateway.store().tenant(tenant.as_ref());
-        let name = tenant.as_ref().map(ToString::to_string);
         if page.archived {
-            let archived = of_tenant.archived(&filter)?.into_iter();
-            rows.extend(
-                archived.map(|row| {
-                    ((name.clone(), row.session.key.to_string(), row.session.episode), json::archived(&row))
-                }),
-            );
+            rows.extend(of.store().archived(&filter)?.iter().map(Row::archived));
         } else {
-            let live = of_tenant.sessions(&filter)?.into_iter();
-            rows.extend(live.map(|row| ((name.clone(), row.key.to_string(), row.episode), json::row(&row))));
+            rows.extend(of.store().sessions(&filter)?.iter().map(Row::of));
         }
         if rows.len() > limit {
             break;
@@ -75,76 +102,116 @@ pub(super) async fn list(State(gateway): State<Gateway>, Query(page): Query<Page
     }
     let has_more = rows.len() > limit;
     rows.truncate(limit);
-    let next = rows.last().filter(|_| has_more).map(|(at, _)| json!(at).to_string());
-    let rows: Vec<Value> = rows.into_iter().map(|(_, row)| row).collect();
-    Ok(answer(StatusCode::OK, &json!({ "sessions": rows, "next": next })))
+    let next = rows.last().filter(|_| has_more).map(|row| json!((&row.tenant, &row.key, row.episode)).to_string());
+    Ok(Sessions { sessions: rows, next })
 }
 
-#[derive(Debug, Deserialize)]
-pub(super) struct Somebody {
-    channel: String,
-    user: String,
-    tenant: Option<String>,
+#[derive(Debug, Deserialize, IntoParams)]
+pub(crate) struct Somebody {
+    /// Type of the channel.
+    pub(crate) channel: String,
+    /// Their id there.
+    pub(crate) user: String,
+    /// Whose; empty: the owner's own. Absent: of all.
+    pub(crate) tenant: Option<String>,
 }
 
-pub(super) async fn find(State(gateway): State<Gateway>, Query(query): Query<Somebody>) -> Result<Response, Error> {
+/// Conversations in which somebody wrote.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FoundSessions {
+    pub(crate) sessions: Vec<Row>,
+}
+
+pub(crate) async fn find(reached: Reached, Query(query): Query<Somebody>) -> Result<FoundSessions, Error> {
     let channel = channel_type(&query.channel)?;
     let user = parsed("user", OpaqueId::new(query.user))?;
-    let mut rows: Vec<Value> = Vec::new();
-    for tenant in tenants(&gateway, query.tenant)? {
-        let found = gateway.store().tenant(tenant.as_ref()).find(&channel, &user)?;
-        rows.extend(found.live.iter().map(json::row));
-        rows.extend(found.archived.iter().map(json::archived));
+    let mut sessions: Vec<Row> = Vec::new();
+    for of in reached.tenants(query.tenant.as_deref())? {
+        let found = of.store().find(&channel, &user)?;
+        sessions.extend(found.live.iter().map(Row::of));
+        sessions.extend(found.archived.iter().map(Row::archived));
     }
-    Ok(answer(StatusCode::OK, &json!({ "sessions": rows })))
+    Ok(FoundSessions { sessions })
 }
 
-#[derive(Debug, Deserialize)]
-pub(super) struct Show {
-    lines: Option<usize>,
+#[derive(Debug, Default, Deserialize, IntoParams)]
+pub(crate) struct HowMany {
+    /// The last ones, so many at most.
+    pub(crate) lines: Option<usize>,
 }
 
-pub(super) async fn show(
-    State(gateway): State<Gateway>,
-    Query(named): Query<Named>,
-    Query(query): Query<Show>,
-) -> Result<Response, Error> {
-    let place = named.place(&gateway)?;
+/// A conversation.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Session {
+    pub(crate) session: Row,
+    /// The last ones, oldest first.
+    pub(crate) lines: Vec<Line>,
+    /// What is archived under the same key, oldest first.
+    pub(crate) archives: Vec<Row>,
+    /// Messages that wait for a turn.
+    pub(crate) waiting: Vec<WaitingMessage>,
+    /// Replies that are not yet delivered.
+    pub(crate) undelivered: Vec<WaitingReply>,
+    /// What was set aside.
+    pub(crate) parked: Vec<SetAside>,
+    pub(crate) notes: Vec<Note>,
+    /// Working files.
+    pub(crate) files: Vec<FileRow>,
+}
+
+pub(crate) async fn show(
+    reached: Reached,
+    (Query(named), Query(query)): (Query<Named>, Query<HowMany>),
+) -> Result<Session, Error> {
+    let place = named.place(&reached)?;
     let episode = place.episode(named.episode)?;
-    access::note("show", place.tenant.as_ref(), Some(&place.key));
+    place.of.note("show", Some(&place.key));
     let n_lines = query.lines.unwrap_or(MAX_LINES).clamp(1, MAX_LINES);
-    let lines: Vec<Value> = episode.last_lines(n_lines)?.iter().map(json::line).collect();
-    let archives: Vec<Value> = place.session.archives()?.iter().map(json::archived).collect();
-    // What waits belongs to the key and not to something that is over.
-    let mut shown = json!({ "lines": lines, "archives": archives, "waiting": [], "undelivered": [], "parked": [] });
-    let mut set =
-        |name: &str, value: Value| drop(shown.as_object_mut().map(|shown| shown.insert(name.to_owned(), value)));
-    match &episode {
-        Episode::Live(session, row) => {
-            set("session", json::row(row));
-            set("waiting", session.waiting(MAX_LINES)?.iter().map(json::waiting).collect());
-            let of_tenant = gateway.store().tenant(place.tenant.as_ref());
-            let undelivered = of_tenant.undelivered(Some(&place.key), None, MAX_LINES)?;
-            set("undelivered", undelivered.iter().map(json::delivery).collect());
-            set("parked", session.parked(MAX_LINES)?.iter().map(json::parked).collect());
-        }
-        Episode::Archived(episode) => set("session", json::archived(episode.row())),
-    }
     let kept = place.session.context(episode.row().episode);
-    set("notes", context::notes(&kept)?.into());
-    set("files", context::files(&kept)?.into());
-    Ok(answer(StatusCode::OK, &shown))
+    let mut shown = Session {
+        session: Row::of(episode.row()),
+        lines: episode.last_lines(n_lines)?.iter().map(Line::of).collect(),
+        archives: place.session.archives()?.iter().map(Row::archived).collect(),
+        waiting: Vec::new(),
+        undelivered: Vec::new(),
+        parked: Vec::new(),
+        notes: notes(&kept)?,
+        files: files(&kept)?,
+    };
+    match &episode {
+        Episode::Live(session, _) => {
+            let undelivered = place.of.store().undelivered(Some(&place.key), None, MAX_LINES)?;
+            shown.waiting = session.waiting(MAX_LINES)?.iter().map(WaitingMessage::of).collect();
+            shown.undelivered = undelivered.iter().map(WaitingReply::of).collect();
+            shown.parked = session.parked(MAX_LINES)?.iter().map(SetAside::of).collect();
+        }
+        // What waits belongs to the key and not to something that is over.
+        Episode::Archived(episode) => shown.session = Row::archived(episode.row()),
+    }
+    Ok(shown)
 }
 
-#[derive(Debug, Deserialize)]
-pub(super) struct Words {
-    words: String,
-    tenant: Option<String>,
+#[derive(Debug, Default, Deserialize, IntoParams)]
+pub(crate) struct Words {
+    /// What to look for; all of them must stand in a line.
+    pub(crate) words: String,
+    /// Whose; empty: the owner's own. Absent: of all.
+    pub(crate) tenant: Option<String>,
     /// `active` or `archived`; both otherwise.
     #[serde(rename = "in")]
-    place: Option<String>,
-    after: Option<String>,
-    limit: Option<usize>,
+    pub(crate) place: Option<String>,
+    /// `next` of the page before.
+    pub(crate) after: Option<String>,
+    /// Lines of the page at most.
+    pub(crate) limit: Option<usize>,
+}
+
+/// A page of lines.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Hits {
+    pub(crate) hits: Vec<Hit>,
+    /// For `after` of the next page, which may be empty and not the last; null: this is the last.
+    pub(crate) next: Option<String>,
 }
 
 /// Tenants that one page of a search looks at.
@@ -153,7 +220,7 @@ const MAX_SEARCHED: usize = 20;
 /// Where a page of a search ends: tenant, key, line; without a key, before the first of that tenant.
 type HitCursor = (Option<String>, Option<(String, u64)>);
 
-pub(super) async fn search(State(gateway): State<Gateway>, Query(query): Query<Words>) -> Result<Response, Error> {
+pub(crate) async fn search(reached: Reached, Query(query): Query<Words>) -> Result<Hits, Error> {
     if query.words.trim().is_empty() {
         return Err(Error::Query("words: say what to look for".to_owned()));
     }
@@ -172,56 +239,75 @@ pub(super) async fn search(State(gateway): State<Gateway>, Query(query): Query<W
         }
     };
     let limit = query.limit.unwrap_or(MAX_HITS).clamp(1, MAX_HITS);
-    let tenants: Vec<Option<TenantId>> =
-        tenants(&gateway, query.tenant)?.into_iter().filter(|tenant| *tenant >= at).collect();
+    let tenants = reached.tenants(query.tenant.as_deref())?.into_iter();
+    let tenants: Vec<OfTenant> = tenants.filter(|of| of.id() >= at.as_ref()).collect();
     let (mut hits, mut next) = (Vec::new(), None);
-    for (n, tenant) in tenants.iter().take(MAX_SEARCHED).enumerate() {
-        access::note("search", tenant.as_ref(), None);
-        let after = after.take().filter(|_| *tenant == at);
+    for (n, of) in tenants.iter().take(MAX_SEARCHED).enumerate() {
+        of.note("search", None);
+        let after = after.take().filter(|_| of.id() == at.as_ref());
         let search = Search { words: query.words.clone(), in_live, in_archived, after, limit };
-        let store = gateway.store().tenant(tenant.as_ref());
+        let store = of.store();
         // It reads thousands of lines: not where messages are answered.
         let found = tokio::task::spawn_blocking(move || store.search(&search)).await;
         let found = found.unwrap_or(Err(store::Error::Closed))?;
-        let name = |tenant: &Option<TenantId>| tenant.as_ref().map(ToString::to_string);
-        hits.extend(found.hits.iter().map(|hit| json::hit(tenant.as_ref(), hit)));
+        hits.extend(found.hits.iter().map(|hit| Hit::of(of.id(), hit)));
         next = match found.next {
-            Some(line) => Some((name(tenant), Some((line.key.to_string(), line.seq)))),
-            None => tenants.get(n + 1).map(|tenant| (name(tenant), None::<(String, u64)>)),
+            Some(line) => Some((of.name(), Some((line.key.to_string(), line.seq)))),
+            None => tenants.get(n + 1).map(|of| (of.name(), None::<(String, u64)>)),
         };
         // A page looks at a bounded number of lines, whatever it finds.
         if !hits.is_empty() || next.as_ref().is_some_and(|(_, line)| line.is_some()) {
             break;
         }
     }
-    let next = next.map(|next| json!(next).to_string());
-    Ok(answer(StatusCode::OK, &json!({ "hits": hits, "next": next })))
+    Ok(Hits { hits, next: next.map(|next| json!(next).to_string()) })
 }
 
-pub(super) async fn archive(State(gateway): State<Gateway>, Query(named): Query<Named>) -> Result<Response, Error> {
-    let place = named.place(&gateway)?;
-    access::note("archive", place.tenant.as_ref(), Some(&place.key));
-    if !gateway.archive(place.tenant.as_ref(), &place.key).await? {
+/// What was archived.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ArchivedSession {
+    pub(crate) session: Option<Row>,
+}
+
+pub(crate) async fn archive(reached: Reached, Query(named): Query<Named>) -> Result<ArchivedSession, Error> {
+    let place = named.place(&reached)?;
+    place.of.note("archive", Some(&place.key));
+    if !place.of.archive(&place.key).await? {
         return Err(Error::NotFound(format!("{} has nothing to archive", place.key)));
     }
     let last = place.session.archives()?.pop();
-    Ok(answer(StatusCode::OK, &json!({ "session": last.as_ref().map(json::archived) })))
+    Ok(ArchivedSession { session: last.as_ref().map(Row::archived) })
 }
 
-pub(super) async fn restore(State(gateway): State<Gateway>, Query(named): Query<Named>) -> Result<Response, Error> {
-    let place = named.place(&gateway)?;
-    access::note("restore", place.tenant.as_ref(), Some(&place.key));
+/// What lives again.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RestoredSession {
+    pub(crate) session: Row,
+    /// Archived episodes that went into it.
+    pub(crate) episodes: u64,
+}
+
+pub(crate) async fn restore(reached: Reached, Query(named): Query<Named>) -> Result<RestoredSession, Error> {
+    let place = named.place(&reached)?;
+    place.of.note("restore", Some(&place.key));
     let archives = place.session.archives()?;
     if archives.iter().all(|row| named.episode.is_some_and(|episode| row.session.episode != episode)) {
         return Err(Error::NotFound(format!("{} has no such archived episode", place.key)));
     }
-    let restored = gateway.restore(place.tenant.as_ref(), &place.key, named.episode).await?;
-    Ok(answer(StatusCode::OK, &json!({ "session": json::row(&restored.row), "episodes": restored.n_episodes })))
+    let restored = place.of.restore(&place.key, named.episode).await?;
+    Ok(RestoredSession { session: Row::of(&restored.row), episodes: restored.n_episodes })
 }
 
-pub(super) async fn erase(State(gateway): State<Gateway>, Query(named): Query<Named>) -> Result<Response, Error> {
-    let place = named.place(&gateway)?;
-    access::note("erase", place.tenant.as_ref(), Some(&place.key));
+/// What was removed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ErasedSession {
+    pub(crate) key: String,
+    pub(crate) erased: Erased,
+}
+
+pub(crate) async fn erase(reached: Reached, Query(named): Query<Named>) -> Result<ErasedSession, Error> {
+    let place = named.place(&reached)?;
+    place.of.note("erase", Some(&place.key));
     if let Some(episode) = named.episode
         && place.session.episode(episode)?.is_none()
     {
@@ -230,6 +316,6 @@ pub(super) async fn erase(State(gateway): State<Gateway>, Query(named): Query<Na
             place.key
         )));
     }
-    let erased = gateway.erase(place.tenant.as_ref(), &place.key, named.episode).await?;
-    Ok(answer(StatusCode::OK, &json!({ "key": place.key.as_str(), "erased": json::erased(&erased) })))
+    let erased = place.of.erase(&place.key, named.episode).await?;
+    Ok(ErasedSession { key: place.key.to_string(), erased: Erased::of(&erased) })
 }

@@ -1,54 +1,75 @@
 //! Tenants: of whom something is kept, and its end.
 
-use axum::Router;
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
-use axum::response::Response;
-use axum::routing::{get, post};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use super::{Error, access, answer, parsed};
-use crate::gateway::Gateway;
+use super::error::Error;
+use super::operation::{MANAGE, Operation, Query, READ};
+use super::parsed;
+use super::reach::Reached;
 use crate::id::TenantId;
 use crate::store::KeptTenant;
 
-pub(super) fn routes() -> Router<Gateway> {
-    Router::new().route("/api/v1/tenants", get(list)).route("/api/v1/tenants/erase", post(erase))
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/v1/tenants", READ, "Of whom something is kept", list),
+        Operation::post("/api/v1/tenants/erase", MANAGE, "Removes all that is kept of a tenant, and its key", erase),
+    ]
 }
 
-#[derive(Debug, Deserialize)]
-struct Named {
-    tenant: Option<String>,
+/// Of whom something is kept.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Tenants {
+    pub(crate) tenants: Vec<Tenant>,
 }
 
-async fn list(State(gateway): State<Gateway>) -> Result<Response, Error> {
-    let kept = gateway.store().kept_tenants()?;
-    let tenants: Vec<Value> = kept.iter().map(shown).collect();
-    Ok(answer(StatusCode::OK, &json!({ "tenants": tenants })))
+/// A tenant.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Tenant {
+    /// Null: the owner's own.
+    pub(crate) tenant: Option<String>,
+    /// Conversations that live.
+    pub(crate) active: u64,
+    /// Those that are over.
+    pub(crate) archived: u64,
+    /// Is what is left of it being removed?
+    pub(crate) erasing: bool,
 }
 
-fn shown(kept: &KeptTenant) -> Value {
-    json!({
-        "tenant": kept.tenant.as_ref().map(TenantId::as_str),
-        "active": kept.n_live,
-        "archived": kept.n_archived,
-        "erasing": kept.is_erasing,
-    })
-}
-
-async fn erase(State(gateway): State<Gateway>, Query(Named { tenant }): Query<Named>) -> Result<Response, Error> {
-    let tenant = match tenant.as_deref() {
-        None => return Err(Error::Query("tenant: say which one; `tenant=` is the owner's own".to_owned())),
-        Some("") => None,
-        Some(id) => Some(parsed("tenant", TenantId::new(id))?),
+pub(crate) async fn list(reached: Reached, (): ()) -> Result<Tenants, Error> {
+    let shown = |kept: &KeptTenant| Tenant {
+        tenant: kept.tenant.as_ref().map(ToString::to_string),
+        active: kept.n_live,
+        archived: kept.n_archived,
+        erasing: kept.is_erasing,
     };
-    access::note("erase tenant", tenant.as_ref(), None);
+    Ok(Tenants { tenants: reached.kept_tenants()?.iter().map(shown).collect() })
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+pub(crate) struct Which {
+    /// Empty: the owner's own.
+    pub(crate) tenant: String,
+}
+
+/// What was removed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ErasedTenant {
+    /// Null: the owner's own.
+    pub(crate) tenant: Option<String>,
+    /// How many there were.
+    pub(crate) conversations: u64,
+}
+
+pub(crate) async fn erase(reached: Reached, Query(which): Query<Which>) -> Result<ErasedTenant, Error> {
+    let tenant = match which.tenant.as_str() {
+        "" => None,
+        id => Some(parsed("tenant", TenantId::new(id))?),
+    };
+    let gateway = reached.whole(MANAGE)?;
+    reached.note("erase tenant", tenant.as_ref(), None);
     match gateway.erase_tenant(tenant.as_ref()).await? {
-        Some(n_conversations) => {
-            let tenant = tenant.as_ref().map(TenantId::as_str);
-            Ok(answer(StatusCode::OK, &json!({ "tenant": tenant, "conversations": n_conversations })))
-        }
+        Some(conversations) => Ok(ErasedTenant { tenant: tenant.map(|id| id.to_string()), conversations }),
         None => Err(Error::NotFound(
             "nothing is kept of this tenant; `tenants list` shows those of whom something is".to_owned(),
         )),

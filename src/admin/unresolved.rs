@@ -1,68 +1,94 @@
 //! Messages that belong to no conversation.
 
-use axum::Router;
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
-use axum::response::Response;
-use axum::routing::get;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
+use super::error::Error;
 use super::json::time;
-use super::{Error, access, answer};
-use crate::gateway::Gateway;
-use crate::id::TenantId;
-use crate::store::{Parked, ParkedItem};
+use super::operation::{CHANGE, Operation, Query, READ};
+use super::reach::Reached;
+use crate::store::ParkedItem;
 
 /// Messages of one entry that are shown: all that it keeps.
 const MAX_SHOWN: usize = 1000;
 
-pub(super) fn routes() -> Router<Gateway> {
-    Router::new().route("/api/v1/sessions/unresolved", get(show).delete(forget))
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/v1/sessions/unresolved", READ, "Messages that belong to no conversation", show),
+        Operation::delete("/api/v1/sessions/unresolved", CHANGE, "Forgets them", forget),
+    ]
 }
 
-#[derive(Debug, Deserialize)]
-struct Which {
-    channel: Option<String>,
-    /// With what was written?
-    words: Option<bool>,
+#[derive(Debug, Default, Deserialize, IntoParams)]
+pub(crate) struct OfChannel {
+    /// Id of the channel entry; absent: of all.
+    pub(crate) channel: Option<String>,
 }
 
-async fn show(State(gateway): State<Gateway>, Query(which): Query<Which>) -> Result<Response, Error> {
+#[derive(Debug, Default, Deserialize, IntoParams)]
+pub(crate) struct WithWords {
+    /// With what was written.
+    #[serde(default)]
+    pub(crate) words: bool,
+}
+
+/// Messages that belong to no conversation.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Unresolved {
+    pub(crate) unresolved: Vec<UnresolvedMessage>,
+}
+
+/// A message that belongs to no conversation.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct UnresolvedMessage {
+    /// Id of the channel entry.
+    pub(crate) channel: String,
+    /// Null: the owner's own.
+    pub(crate) tenant: Option<String>,
+    pub(crate) at: String,
+    pub(crate) reason: String,
+    /// Only with `words`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) text: Option<String>,
+}
+
+pub(crate) async fn show(
+    reached: Reached,
+    (Query(of), Query(with)): (Query<OfChannel>, Query<WithWords>),
+) -> Result<Unresolved, Error> {
     let mut shown = Vec::new();
-    for (tenant, entry) in gateway.store().unresolved_entries()? {
-        if which.channel.as_deref().is_none_or(|channel| channel == entry.as_str()) {
-            if which.words.unwrap_or(false) {
-                access::note("unresolved", tenant.as_ref(), None);
+    for (tenant, entry) in reached.unresolved_entries()? {
+        if of.channel.as_deref().is_none_or(|channel| channel == entry.as_str()) {
+            if with.words {
+                tenant.note("unresolved", None);
             }
-            for parked in gateway.store().tenant(tenant.as_ref()).entry(&entry).unresolved(MAX_SHOWN)? {
-                shown.push(message(entry.as_str(), tenant.as_ref(), &parked, which.words.unwrap_or(false)));
+            for parked in tenant.store().entry(&entry).unresolved(MAX_SHOWN)? {
+                let text = match parked.what {
+                    ParkedItem::Message(inbound) if with.words => Some(inbound.text),
+                    _ => None,
+                };
+                let (channel, at) = (entry.to_string(), time(parked.at));
+                shown.push(UnresolvedMessage { channel, tenant: tenant.name(), at, reason: parked.reason, text });
             }
         }
     }
-    Ok(answer(StatusCode::OK, &json!({ "unresolved": shown })))
+    Ok(Unresolved { unresolved: shown })
 }
 
-async fn forget(State(gateway): State<Gateway>, Query(which): Query<Which>) -> Result<Response, Error> {
-    let mut n_dropped = 0;
-    for (tenant, entry) in gateway.store().unresolved_entries()? {
-        if which.channel.as_deref().is_none_or(|channel| channel == entry.as_str()) {
-            access::note("drop unresolved", tenant.as_ref(), None);
-            n_dropped += gateway.store().tenant(tenant.as_ref()).entry(&entry).drop_unresolved().await?;
+/// How many were forgotten.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Forgotten {
+    pub(crate) dropped: usize,
+}
+
+pub(crate) async fn forget(reached: Reached, Query(of): Query<OfChannel>) -> Result<Forgotten, Error> {
+    let mut dropped = 0;
+    for (tenant, entry) in reached.unresolved_entries()? {
+        if of.channel.as_deref().is_none_or(|channel| channel == entry.as_str()) {
+            tenant.note("drop unresolved", None);
+            dropped += tenant.drop_unresolved(&entry).await?;
         }
     }
-    Ok(answer(StatusCode::OK, &json!({ "dropped": n_dropped })))
-}
-
-fn message(channel: &str, tenant: Option<&TenantId>, parked: &Parked, words: bool) -> Value {
-    let mut shown = json!({
-        "channel": channel,
-        "tenant": tenant.map(TenantId::as_str),
-        "at": time(parked.at),
-        "reason": parked.reason,
-    });
-    if let (true, ParkedItem::Message(inbound), Value::Object(fields)) = (words, &parked.what, &mut shown) {
-        fields.insert("text".to_owned(), inbound.text.as_str().into());
-    }
-    shown
+    Ok(Forgotten { dropped })
 }

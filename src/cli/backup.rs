@@ -336,7 +336,7 @@ impl From {
 }
 
 /// What is in a file, without the end of its last line.
-fn read_key(file: &Path) -> Result<Secret, Failure> {
+pub(super) fn read_key(file: &Path) -> Result<Secret, Failure> {
     let bytes = read_at_most(file, MAX_KEY_BYTES)
         .map_err(|error| Exit::Usage.say(format!("{} cannot be read: {error}; name another file", file.display())))?;
     let text = String::from_utf8(bytes).unwrap_or_default();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use http::Method;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::output::{self, field, line, printable, table};
@@ -63,14 +64,14 @@ pub(super) fn run(context: &Context, command: Config) -> Result<(), Failure> {
 }
 
 /// What the running gateway says; without one, what this program finds itself.
-fn ask_or<E: Into<Failure>>(
+fn ask_or<T: Serialize, E: Into<Failure>>(
     context: &Context,
     path: &str,
-    find: impl FnOnce() -> Result<Value, E>,
+    find: impl FnOnce() -> Result<T, E>,
 ) -> Result<Value, Failure> {
     match client::try_ask(context, Method::GET, path)? {
         Some(answer) => answer.success(),
-        None => find().map_err(Into::into),
+        None => find().map(|found| json!(found)).map_err(Into::into),
     }
 }
 

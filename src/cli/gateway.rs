@@ -12,7 +12,7 @@ use super::{Context, Exit, Failure, client, keys, log};
 use crate::clock::SystemClock;
 use crate::gateway::{self, HomeError, Options, StartError};
 use crate::store;
-use crate::{admin, config};
+use crate::{admin, config, page};
 
 /// Instead of the path of a configuration.
 const NO_FILE: &str = "none, the embedded defaults are used";
@@ -55,6 +55,7 @@ async fn serve(context: &Context) -> Result<(), Failure> {
         variables: Arc::new(context.variables()),
         clock: Arc::new(SystemClock),
         device_key: keys::sources(context),
+        pages: page::router,
     };
     let gateway = gateway::Gateway::start(options).await.map_err(start_failure)?;
     admin::listen(&gateway).map_err(start_failure)?;
@@ -78,6 +79,10 @@ fn greet(gateway: &gateway::Gateway) {
     line(&format!("Frontdesk {} is listening on http://{address}", env!("CARGO_PKG_VERSION")));
     for page in gateway.chat_pages() {
         line(&format!("web chat: http://{address}{page}"));
+    }
+    line(&format!("admin: http://{address}/admin/"));
+    if let Some(code) = gateway.accounts().claim_code() {
+        line(&format!("claim code: {}", code.expose()));
     }
     for note in gateway.notes() {
         line(&format!("note: {}", printable(&note)));

@@ -20,6 +20,7 @@ mod sessions;
 mod store;
 mod tenants;
 mod unresolved;
+mod users;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -88,6 +89,12 @@ enum Command {
     /// Look after the key that everything kept here is sealed with
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Say who may use the admin page
+    #[command(subcommand)]
+    Users(users::Users),
+    /// Make tokens for programs that use the admin API
+    #[command(subcommand)]
+    Tokens(users::Tokens),
 }
 
 /// What every command gets.
@@ -193,6 +200,8 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Doctor => doctor::run(&context),
         Command::Import(command) => import::run(&context, command),
         Command::Keys(command) => keys::run(&context, command),
+        Command::Users(command) => users::run(&context, command),
+        Command::Tokens(command) => users::run_tokens(&context, command),
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Gateway {
     pub port: u16,
     /// Turns that run at the same time, over all conversations.
     pub max_turns: usize,
+    /// Names, besides `*.local` and addresses, that the local page is opened by; in lower case.
+    pub page_hosts: Vec<String>,
     /// Messages a minute from all peers of one tenant. `None`: any number.
     pub tenant_per_minute: Option<NonZeroU32>,
 }
@@ -107,6 +109,7 @@ impl Settings {
                 bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 port: 18_789,
                 max_turns: 16,
+                page_hosts: Vec::new(),
                 tenant_per_minute: None,
             },
             channels: Entry::embedded(session.dm_scope).into_iter().collect(),
@@ -293,9 +296,18 @@ impl Gateway {
                 .take_integer("max_turns", 1..=1_024)
                 .and_then(|n| usize::try_from(n).ok())
                 .unwrap_or(embedded.max_turns),
+            page_hosts: section.take_parsed_list("page_hosts", host_name),
             tenant_per_minute: identity::take_limit(section, "tenant_messages_per_minute", embedded.tenant_per_minute),
         }
     }
+}
+
+fn host_name(text: &str) -> Result<String, String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+    if text.is_empty() || text.starts_with('.') || text.ends_with('.') || !text.chars().all(is_name) {
+        return Err(format!("{text:?} is no host name; write it without scheme and port, as in \"desk.example.com\""));
+    }
+    Ok(text.to_ascii_lowercase())
 }
 
 fn address(text: &str) -> Result<IpAddr, String> {

@@ -40,7 +40,17 @@ pub(super) struct Disk {
 
 impl Disk {
     pub(super) fn look(home: &Path, store: &Path) -> Self {
-        let named = ["config.toml", "config.yml", "config.yaml", "device.key", "admin.token", "secrets", "revisions"];
+        let named = [
+            "config.toml",
+            "config.yml",
+            "config.yaml",
+            "device.key",
+            "admin.token",
+            "accounts.json",
+            "claim.code",
+            "secrets",
+            "revisions",
+        ];
         let mut paths: Vec<PathBuf> = named.iter().map(|name| home.join(name)).collect();
         paths.push(store.to_owned());
         for directory in ["secrets", "revisions"] {

@@ -425,7 +425,7 @@ impl Gateway {
         };
         let manifest = Manifest::new(id.clone(), base_id.clone(), at.0, storage_path);
         let name = name.unwrap_or_else(|| Name::new(&device, at, &id, base_id.as_ref()).to_string());
-        let files = gather(home, &named)?;
+        let files = gather(home, &named, self.0.accounts.to_keep())?;
         let n_erased = self.0.backups.n_erased.load(Ordering::Relaxed);
         let snapshot = self.0.store.snapshot()?;
         let sink = destination.create(&name)?;
@@ -557,9 +557,9 @@ fn read_back(destination: &Destination, name: &str, made: &Made) -> Result<(), E
     if digest.finish().as_ref() == made.digest { Ok(()) } else { Err(Error::ReadBack) }
 }
 
-/// The configuration, its revisions, secrets, and the files that it names, wherever they lie. One that cannot be read is
+/// The configuration, its revisions, secrets, accounts, and the files that it names, wherever they lie. One that cannot be read is
 /// an error: a backup without it would be found out when it is needed.
-fn gather(home: &Path, named: &[String]) -> Result<Vec<HomeFile>, Error> {
+fn gather(home: &Path, named: &[String], accounts: Option<(&str, Vec<u8>)>) -> Result<Vec<HomeFile>, Error> {
     let mut paths: Vec<String> = names(home)?.into_iter().filter(|name| is_config(name)).collect();
     for directory in ["revisions", "secrets"] {
         paths.extend(names(&home.join(directory))?.into_iter().map(|name| format!("{directory}/{name}")));
@@ -569,7 +569,9 @@ fn gather(home: &Path, named: &[String]) -> Result<Vec<HomeFile>, Error> {
             paths.push(name.clone());
         }
     }
-    paths.into_iter().map(|path| read(home, path)).collect()
+    let mut files = paths.into_iter().map(|path| read(home, path)).collect::<Result<Vec<_>, _>>()?;
+    files.extend(accounts.map(|(name, bytes)| HomeFile { path: name.to_owned(), mode: 0o600, bytes }));
+    Ok(files)
 }
 
 /// Is it the name of a configuration?

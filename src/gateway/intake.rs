@@ -260,6 +260,7 @@ mod tests {
             variables: Arc::new(NoVariables),
             clock: Arc::new(SystemClock),
             device_key: device_key::Sources::default(),
+            pages: |_| axum::Router::new(),
         };
         let gateway = Gateway::start(options).await.unwrap();
         let entry = gateway.0.live.load().entries.get(&EntryId::new("desk").unwrap()).unwrap().clone();

@@ -42,6 +42,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::account::Accounts;
 use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::document::{Problem, Secret, Variables};
@@ -57,7 +58,7 @@ pub use offline::Offline;
 pub use pairing::PairingError;
 pub use rekey::{Apply, Becomes, RekeyCursor, RekeyRow, Rekeyed};
 pub use restore::{RestoreError, Restored, restore};
-pub use server::short_path;
+pub use server::{Peer, short_path};
 pub use status::{ChannelStatus, Status};
 
 use live::Live;
@@ -84,6 +85,8 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// Where, besides the home, the key is that everything kept there is sealed with.
     pub device_key: device_key::Sources,
+    /// What people and programs with an account are served beside the channels.
+    pub pages: fn(&Gateway) -> axum::Router,
 }
 
 impl fmt::Debug for Options {
@@ -169,6 +172,7 @@ pub struct Gateway(Arc<Inner>);
 
 struct Inner {
     home: Home,
+    accounts: Accounts,
     variables: Arc<dyn Variables + Send + Sync>,
     clock: Arc<dyn Clock>,
     store: Store,
@@ -186,6 +190,7 @@ struct Inner {
     /// Counts changes of transcripts, for those who read along.
     said: watch::Sender<u64>,
     api: api::Waiters,
+    pages: fn(&Gateway) -> axum::Router,
     server: Mutex<Option<Server>>,
     reloading: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
@@ -226,7 +231,7 @@ impl Gateway {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let Options { home, variables, clock, device_key } = options;
+        let Options { home, variables, clock, device_key, pages } = options;
         let home = home::make(&home)?;
         if let Err(error) = config::Revisions::of(&home).finish_replacing() {
             tracing::error!(%error, "a configuration that was replaced cannot be removed; it does not count");
@@ -239,6 +244,11 @@ impl Gateway {
         };
         let store_file = home::store_file(&home, session, variables.get("HOME").as_deref());
         let home = Home::open(home, &device_key, &store_file)?;
+        // Whoever gets in by it can mend the rest, and it is no reason to answer nobody.
+        let accounts = Accounts::open(home.path(), clock.clone()).unwrap_or_else(|error| {
+            tracing::error!(%error, "the accounts cannot be used");
+            Accounts::shut(home.path(), clock.clone(), &error)
+        });
         let cache_bytes = session.map_or_else(|| crate::session::Config::absent().cache_bytes(), |s| s.cache_bytes());
         let store = open_store(&store_file, cache_bytes, &home.wrapping_key())?;
         let http = reqwest::Client::builder()
@@ -263,6 +273,7 @@ impl Gateway {
         let backups = backup::Backups::of(home.path());
         let gateway = Self(Arc::new(Inner {
             home,
+            accounts,
             variables,
             clock,
             store,
@@ -276,6 +287,7 @@ impl Gateway {
             sweep_now: Notify::new(),
             said: watch::Sender::new(0),
             api: api::Waiters::default(),
+            pages,
             server: Mutex::new(None),
             reloading: tokio::sync::Mutex::new(()),
             tasks: TaskTracker::new(),
@@ -379,6 +391,12 @@ impl Gateway {
         self.0.home.token()
     }
 
+    /// Who may use the admin API and the page.
+    #[must_use]
+    pub fn accounts(&self) -> &Accounts {
+        &self.0.accounts
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
@@ -401,6 +419,12 @@ impl Gateway {
     #[must_use]
     pub fn chat_pages(&self) -> Vec<String> {
         self.0.live.load().chat_pages()
+    }
+
+    /// Names that the local page may be opened by, besides those that only the local network gives.
+    #[must_use]
+    pub fn page_hosts(&self) -> Vec<String> {
+        self.0.live.load().settings.gateway.page_hosts.clone()
     }
 
     /// What the operator should know about the configuration.

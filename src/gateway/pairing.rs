@@ -10,6 +10,7 @@ use super::Gateway;
 use super::intake::notice;
 use super::live::LiveEntry;
 use super::rates::Holder;
+use crate::account::Who;
 use crate::identity::{APPROVED, MAX_PENDING, PAIRING_MS, PairingCode};
 use crate::message::{Inbound, Subject};
 use crate::store::{self, Approval, Offer, Offered, Pending};
@@ -100,29 +101,29 @@ impl Gateway {
         self.to_its_end(offering).await
     }
 
-    /// Who waits for approval, by channel; on one, if it is named.
+    /// Who waits for approval, by channel that `who` reaches; on one, if it is named.
     ///
     /// # Errors
     /// [`PairingError::NoChannel`], [`PairingError::Store`].
-    pub fn pairings(&self, channel: Option<&str>) -> Result<Vec<(String, Pending)>, PairingError> {
+    pub fn pairings(&self, who: &Who, channel: Option<&str>) -> Result<Vec<(String, Pending)>, PairingError> {
         let now = self.now();
-        self.of_entries(channel, |entry| self.kept(entry).pending(entry.stamp, now))
+        self.of_entries(who, channel, |entry| self.kept(entry).pending(entry.stamp, now))
     }
 
-    /// Who was approved, by channel; on one, if it is named.
+    /// Who was approved, by channel that `who` reaches; on one, if it is named.
     ///
     /// # Errors
     /// As [`Self::pairings`].
-    pub fn approvals(&self, channel: Option<&str>) -> Result<Vec<(String, Approval)>, PairingError> {
-        self.of_entries(channel, |entry| self.kept(entry).approvals(entry.stamp, MAX_APPROVALS))
+    pub fn approvals(&self, who: &Who, channel: Option<&str>) -> Result<Vec<(String, Approval)>, PairingError> {
+        self.of_entries(who, channel, |entry| self.kept(entry).approvals(entry.stamp, MAX_APPROVALS))
     }
 
     /// Lets the stranger with this code in, and says so to them. Not as an owner, and in no other chat.
     ///
     /// # Errors
     /// [`PairingError`], but for `NotApproved`.
-    pub async fn approve(&self, channel: &str, code: &str) -> Result<(String, Pending), PairingError> {
-        let (entry, pending) = self.with_code(channel, code)?;
+    pub async fn approve(&self, who: &Who, channel: &str, code: &str) -> Result<(String, Pending), PairingError> {
+        let (entry, pending) = self.with_code(who, channel, code)?;
         let (gateway, approving, stranger) = (self.clone(), entry.clone(), pending.clone());
         let approval = async move {
             let kept = gateway.kept(&approving);
@@ -131,7 +132,7 @@ impl Gateway {
             Ok(())
         };
         self.to_its_end(approval).await.map_err(|error| decided(&entry, error))?;
-        tracing::info!(channel.name = %entry.id, kind = pending.subject.kind(), "a stranger was approved");
+        tracing::info!(access.who = who.name, channel.name = %entry.id, kind = pending.subject.kind(), "a stranger was approved");
         Ok((entry.id.to_string(), pending))
     }
 
@@ -139,10 +140,11 @@ impl Gateway {
     ///
     /// # Errors
     /// As [`Self::approve`].
-    pub async fn reject(&self, channel: &str, code: &str) -> Result<(String, Pending), PairingError> {
-        let (entry, pending) = self.with_code(channel, code)?;
+    pub async fn reject(&self, who: &Who, channel: &str, code: &str) -> Result<(String, Pending), PairingError> {
+        let (entry, pending) = self.with_code(who, channel, code)?;
         let rejected = self.kept(&entry).reject(entry.stamp, &pending, self.now()).await;
         rejected.map_err(|error| decided(&entry, error))?;
+        tracing::info!(access.who = who.name, channel.name = %entry.id, "a stranger was rejected");
         Ok((entry.id.to_string(), pending))
     }
 
@@ -150,19 +152,24 @@ impl Gateway {
     ///
     /// # Errors
     /// [`PairingError::NoChannel`], [`PairingError::NotApproved`], [`PairingError::Store`].
-    pub async fn revoke(&self, channel: &str, subject: &str) -> Result<(String, Vec<Subject>), PairingError> {
-        let entry = self.entry(channel)?;
+    pub async fn revoke(
+        &self,
+        who: &Who,
+        channel: &str,
+        subject: &str,
+    ) -> Result<(String, Vec<Subject>), PairingError> {
+        let entry = self.entry(who, channel)?;
         let revoked = self.kept(&entry).revoke(subject).await?;
         let channel = entry.id.to_string();
         if revoked.is_empty() {
             return Err(PairingError::NotApproved { channel });
         }
-        tracing::info!(channel.name = %entry.id, "an approval was revoked");
+        tracing::info!(access.who = who.name, channel.name = %entry.id, "an approval was revoked");
         Ok((channel, revoked))
     }
 
-    fn with_code(&self, channel: &str, code: &str) -> Result<(Arc<LiveEntry>, Pending), PairingError> {
-        let entry = self.entry(channel)?;
+    fn with_code(&self, who: &Who, channel: &str, code: &str) -> Result<(Arc<LiveEntry>, Pending), PairingError> {
+        let entry = self.entry(who, channel)?;
         let tries = self.0.guesses.take(Holder::of(&[Some(entry.id.as_str())]), GUESSES, Instant::now());
         let channel = entry.id.to_string();
         if let Err(retry_after) = tries {
@@ -178,12 +185,13 @@ impl Gateway {
 
     fn of_entries<T>(
         &self,
+        who: &Who,
         channel: Option<&str>,
         read: impl Fn(&LiveEntry) -> Result<Vec<T>, store::Error>,
     ) -> Result<Vec<(String, T)>, PairingError> {
         let entries: Vec<Arc<LiveEntry>> = match channel {
-            Some(channel) => vec![self.entry(channel)?],
-            None => self.0.live.load().entries.values().cloned().collect(),
+            Some(channel) => vec![self.entry(who, channel)?],
+            None => self.0.live.load().entries.values().filter(|entry| is_reached(who, entry)).cloned().collect(),
         };
         let mut found = Vec::new();
         for entry in entries {
@@ -192,17 +200,22 @@ impl Gateway {
         Ok(found)
     }
 
-    /// A channel by its id, or by its type where there is one of it.
-    fn entry(&self, name: &str) -> Result<Arc<LiveEntry>, PairingError> {
+    /// A channel by its id, or by its type where there is one of it. Others than `who` reaches are not there for them.
+    fn entry(&self, who: &Who, name: &str) -> Result<Arc<LiveEntry>, PairingError> {
         let live = self.0.live.load();
-        let by_id = live.entries.values().find(|entry| entry.id.as_str() == name);
-        let mut by_type = live.entries.values().filter(|entry| entry.descriptor().type_name == name);
+        let entries = || live.entries.values().filter(|entry| is_reached(who, entry));
+        let by_id = entries().find(|entry| entry.id.as_str() == name);
+        let mut by_type = entries().filter(|entry| entry.descriptor().type_name == name);
         let only = by_type.next().filter(|_| by_type.next().is_none());
         by_id.or(only).cloned().ok_or_else(|| {
-            let known = live.entries.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let known = entries().map(|entry| entry.id.to_string()).collect::<Vec<_>>().join(", ");
             PairingError::NoChannel { name: name.to_owned(), known }
         })
     }
+}
+
+fn is_reached(who: &Who, entry: &LiveEntry) -> bool {
+    who.reaches(entry.tenant.as_ref())
 }
 
 /// Somebody else decided first, or the hour was over just now.

@@ -7,7 +7,8 @@
 //! | `/hooks/<entry id>` | vendors | raw requests for push channels, at most 1 MiB |
 //! | `/chat/<entry id>[/…]` | visitors | the pages of page channels |
 //! | `/v1/…` | programs with an API key | see `api` |
-//! | `/` | anybody | leads to the web chat, if there is one |
+//! | `/admin/…`, `/api/v1/…` | people and programs with an account | see `page` and `admin`, which [`super::Options`] brings |
+//! | `/` | anybody | leads to the web chat, if there is one, else to the local page |
 //!
 //! The local socket serves what it is given: `/api/v1/…` (see `admin`).
 
@@ -39,8 +40,11 @@ use super::status::Probe;
 use crate::channel::{Admitted, Handled, HookRequest, HookResponse};
 
 use connections::Connections;
+pub use connections::Peer;
 use refusals::Refusals;
 
+/// Where the local page is.
+const PAGES: &str = "/admin/";
 /// Longest body of a hook, in bytes.
 const MAX_HOOK_BYTES: usize = 1024 * 1024;
 /// Connections at the same time, with those that became a WebSocket; each costs some tens of kilobytes.
@@ -189,6 +193,7 @@ fn router(gateway: Gateway) -> Router {
         .route("/chat/{entry}/{*path}", any(page_path))
         .with_state(gateway.clone())
         .nest("/v1", crate::api::router(Arc::new(gateway.clone())))
+        .merge((gateway.0.pages)(&gateway))
         .layer(middleware::from_fn_with_state(gateway, only_with_a_store))
 }
 
@@ -217,7 +222,7 @@ async fn front(State(gateway): State<Gateway>) -> Response {
     match gateway.chat_pages().as_slice() {
         // With several, nobody should learn here which businesses there are.
         [page] => Redirect::temporary(page).into_response(),
-        _ => "Frontdesk is running.\n".into_response(),
+        _ => Redirect::temporary(PAGES).into_response(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::Gateway;
 use super::backup::BackupStatus;
 use super::live::{Live, LiveEntry};
+use crate::account::Who;
 use crate::clock::Timestamp;
 use crate::id::{API_ENTRY, ChannelType, OpaqueId, SessionKey, TenantId};
 use crate::store::{self, Counts};
@@ -92,12 +93,7 @@ impl Gateway {
         let is_usable = self.0.store.why_unusable().is_none();
         let counts = if is_usable { self.0.store.counts()? } else { Counts::default() };
         let address = self.address();
-        let now = self.now();
-        let status = |entry: &Arc<LiveEntry>| {
-            let pending = self.kept(entry).pending(entry.stamp, now)?;
-            Ok(channel(entry, pending.len()))
-        };
-        let channels = live.entries.values().map(status).collect::<Result<Vec<ChannelStatus>, store::Error>>()?;
+        let (now, channels) = (self.now(), self.channels(&Who::console())?);
         let mut warnings: Vec<String> = live.warnings.iter().map(ToString::to_string).collect();
         let mut errors: Vec<String> = live.safe_mode.iter().map(|error| format!("safe mode: {error}")).collect();
         if counts.parked > 0 {
@@ -143,6 +139,15 @@ impl Gateway {
             }
         }
         warnings.extend(self.shared_mains(&live)?);
+        if let Some(why) = self.0.accounts.why_shut() {
+            warnings.push(why);
+        } else if !self.0.accounts.is_claimed() && address.is_some_and(|address| !address.ip().is_loopback()) {
+            warnings.push(
+                "nobody has claimed this box, and it can be reached over the network; open its admin page and enter the \
+                 claim code, which `frontdesk gateway run` prints and claim.code in the home holds"
+                    .to_owned(),
+            );
+        }
         let backup = self.backup_status();
         warnings.extend(backup.warnings(now));
         Ok(Status {
@@ -162,6 +167,16 @@ impl Gateway {
             errors,
             warnings,
         })
+    }
+
+    /// How the channel entries are that `who` reaches.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn channels(&self, who: &Who) -> Result<Vec<ChannelStatus>, store::Error> {
+        let (live, now) = (self.0.live.load(), self.now());
+        let reached = live.entries.values().filter(|entry| who.reaches(entry.tenant.as_ref()));
+        reached.map(|entry| Ok(channel(entry, self.kept(entry).pending(entry.stamp, now)?.len()))).collect()
     }
 
     /// Can a message be taken and answered? Asks the store's writer and not only its tables: a store that can be
@@ -279,6 +294,7 @@ fn counted(n: u64, one: &str, many: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;

@@ -389,22 +389,30 @@ impl Store {
     pub fn kept_tenants(&self) -> Result<Vec<KeptTenant>, Error> {
         let view = self.shared.database.read()?;
         let (keys, erasing) = (view.rows(&KEYS)?, view.rows(&ERASING)?);
-        let (sessions, archive) = (view.values(&SESSIONS)?, view.values(&ARCHIVE)?);
         let stored = keys.iter()?.map(|row| Ok::<_, Error>((row?.0.value().to_owned(), false)));
         let begun = erasing.iter()?.map(|row| Ok((row?.0.value().to_owned(), true)));
         let mut kept = stored.chain(begun).collect::<Result<Vec<_>, _>>()?;
         kept.sort_unstable();
-        let one = |(tenant, is_erasing): (String, bool)| {
-            let next = tables::after(&tenant);
-            let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-            Ok(KeptTenant {
-                tenant: restore_tenant(&tenant)?,
-                n_live: count(sessions.keys((&*tenant, "")..(&*next, ""))?.count()),
-                n_archived: count(archive.keys((&*tenant, "", 0)..(&*next, "", 0))?.count()),
-                is_erasing,
-            })
-        };
-        kept.into_iter().map(one).collect()
+        kept.into_iter().map(|(tenant, is_erasing)| self.kept(&tenant, is_erasing)).collect()
+    }
+
+    /// The same of one tenant, without looking at others: nothing or one, or two while what is left of it is removed and
+    /// it has begun again.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn kept_tenant(&self, tenant: Option<&TenantId>) -> Result<Vec<KeptTenant>, Error> {
+        let view = self.shared.database.read()?;
+        let part = scope::tenant_part(tenant);
+        let stored = view.rows(&KEYS)?.get(part)?.map(|_| false);
+        let begun = view.rows(&ERASING)?.get(part)?.map(|_| true);
+        stored.into_iter().chain(begun).map(|is_erasing| self.kept(part, is_erasing)).collect()
+    }
+
+    fn kept(&self, tenant: &str, is_erasing: bool) -> Result<KeptTenant, Error> {
+        let tenant = restore_tenant(tenant)?;
+        let Counts { sessions, archived, .. } = self.tenant(tenant.as_ref()).conversations()?;
+        Ok(KeptTenant { tenant, n_live: sessions, n_archived: archived, is_erasing })
     }
 
     /// The tenants that are being erased.

@@ -12,10 +12,10 @@ use crate::message::Inbound;
 use super::entry::EntryStore;
 use super::filing::File;
 use super::moving::MoveSession;
-use super::record::{ArchivedRow, Conversations, Filed, Filter, Found, Life, Moved, Search, SessionRow};
+use super::record::{ArchivedRow, Conversations, Counts, Filed, Filter, Found, Life, Moved, Search, SessionRow};
 use super::scope::{Scope, tenant_part};
 use super::session::SessionStore;
-use super::tables::{self, ARCHIVE, PEERS, PeerIn, SESSIONS, USERS};
+use super::tables::{self, ARCHIVE, INBOX, OUTBOX, PARKED, PEERS, PeerIn, SESSIONS, UNRESOLVED, USERS};
 use super::versioned::Versioned;
 use super::writer::Writer;
 use super::{Error, Shared, disk, search};
@@ -57,6 +57,42 @@ impl TenantStore {
         let view = self.shared.database.read()?;
         let sessions = view.values(&SESSIONS)?;
         Ok(sessions.get((self.part(), key.as_str()))?.is_some())
+    }
+
+    /// Numbers of this tenant alone, from the keys.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn counts(&self) -> Result<Counts, Error> {
+        let view = self.shared.database.read()?;
+        let (part, next) = (self.part(), tables::after(self.part()));
+        Ok(Counts {
+            waiting: count(view.values(&INBOX)?.keys((part, "", 0)..(&*next, "", 0))?),
+            undelivered: count(view.values(&OUTBOX)?.keys((part, "", 0)..(&*next, "", 0))?),
+            parked: count(view.values(&PARKED)?.keys((part, "", 0)..(&*next, "", 0))?),
+            ..self.conversations()?
+        })
+    }
+
+    /// Of these numbers only those of conversations.
+    pub(super) fn conversations(&self) -> Result<Counts, Error> {
+        let view = self.shared.database.read()?;
+        let (part, next) = (self.part(), tables::after(self.part()));
+        Ok(Counts {
+            sessions: count(view.values(&SESSIONS)?.keys((part, "")..(&*next, ""))?),
+            archived: count(view.values(&ARCHIVE)?.keys((part, "", 0)..(&*next, "", 0))?),
+            ..Counts::default()
+        })
+    }
+
+    /// Messages of this tenant without a conversation.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn n_unresolved(&self) -> Result<u64, Error> {
+        let view = self.shared.database.read()?;
+        let (part, next) = (self.part(), tables::after(self.part()));
+        Ok(count(view.values(&UNRESOLVED)?.keys((part, "", 0)..(&*next, "", 0))?))
     }
 
     /// A page of this tenant's live conversations in key order.
@@ -230,4 +266,8 @@ pub(super) fn restore(scope: Scope, row: disk::Session) -> Result<SessionRow, Er
 /// A row of the archive.
 pub(super) fn restore_archived(scope: Scope, row: disk::Archived) -> Result<ArchivedRow, Error> {
     row.restore(scope).or(Err(Error::Value { what: disk::Archived::WHAT }))
+}
+
+fn count(rows: impl Iterator) -> u64 {
+    u64::try_from(rows.count()).unwrap_or(u64::MAX)
 }

@@ -17,7 +17,7 @@ const MODULES: &[(&str, &[&str])] = &[
     // Knows rows, not what they mean: a store gives them, a store takes them.
     ("backup", &["clock", "document", "id", "store"]),
     // Who may do what; knows of tenants that they have ids.
-    ("account", &["id"]),
+    ("account", &["clock", "document", "id"]),
     ("provider", &["document"]),
     ("channel", &["browser", "clock", "document", "id", "message"]),
     ("session", &["document", "id", "message"]),
@@ -31,7 +31,7 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "gateway",
         &[
-            "agent", "api", "backup", "channel", "clock", "config", "document", "id", "identity", "message",
+            "account", "agent", "api", "backup", "channel", "clock", "config", "document", "id", "identity", "message",
             "provider", "route", "session", "store",
         ],
     ),
@@ -39,15 +39,20 @@ const MODULES: &[(&str, &[&str])] = &[
     ("doctor", &["clock", "config", "document", "gateway", "id", "identity", "message", "session"]),
     (
         "admin",
-        &["backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "message", "session", "store"],
+        &[
+            "account", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "message",
+            "session", "store",
+        ],
     ),
+    // What people see; what they may see and do is `admin`'s.
+    ("page", &["account", "admin", "browser", "clock", "doctor", "document", "gateway", "id", "message", "store"]),
     // Reads what another gateway kept; its tests load what it writes.
     ("import", &["channel", "clock", "config", "document", "id", "message", "route", "session"]),
     (
         "cli",
         &[
             "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import",
-            "message", "route", "session", "store",
+            "message", "page", "route", "session", "store",
         ],
     ),
     // Anybody's tests may use it; the compiler keeps it out of everything else.

@@ -7,6 +7,8 @@
     reason = "in a test they are the failure, with its place"
 )]
 
+mod access;
+mod admin;
 mod admission;
 mod allocations;
 mod api;
@@ -18,6 +20,7 @@ mod documents;
 mod gateway;
 mod import;
 mod life;
+mod page;
 mod peers;
 mod soak;
 mod source;

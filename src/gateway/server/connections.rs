@@ -1,6 +1,7 @@
 //! Open connections: how many there may be, and how one is served.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
@@ -9,6 +10,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -58,6 +63,7 @@ impl Connections {
                 return tokio::time::sleep(ACCEPT_WAIT).await;
             }
         };
+        let address = peer;
         let Some(peer) = self.peers.enter(peer) else {
             return tracing::debug!("a connection was closed: its address has {MAX_PER_PEER} already");
         };
@@ -69,7 +75,7 @@ impl Connections {
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(READ_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
+                .serve_connection(TokioIo::new(stream), FromPeer { app: TowerToHyperService::new(app), address })
                 .with_upgrades();
             tokio::pin!(connection);
             let ended = tokio::select! {
@@ -83,6 +89,29 @@ impl Connections {
                 tracing::debug!(%error, "a connection ended early");
             }
         });
+    }
+}
+
+/// Where a request comes from, by its connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
+
+/// Tells every request of a connection where it comes from.
+struct FromPeer {
+    app: TowerToHyperService<Router>,
+    address: Option<IpAddr>,
+}
+
+impl Service<Request<Incoming>> for FromPeer {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if let Some(address) = self.address {
+            request.extensions_mut().insert(Peer(address));
+        }
+        self.app.call(request)
     }
 }
 

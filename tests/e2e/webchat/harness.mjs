@@ -37,6 +37,10 @@ export class Gateway {
     return gateway;
   }
 
+  get home() {
+    return this.#home;
+  }
+
   get origin() {
     return `http://127.0.0.1:${this.port}`;
   }

@@ -6,7 +6,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{Method, Request, StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use frontdesk::account::{Accounts, Who};
+use frontdesk::admin::AdminToken;
 use frontdesk::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use frontdesk::document::Variables;
 use frontdesk::gateway::device_key::{DeviceKey, Sources};
@@ -96,6 +99,11 @@ impl TestGateway {
         self.running().gateway.store()
     }
 
+    /// Who may use its admin API.
+    pub(crate) fn accounts(&self) -> &Accounts {
+        self.running().gateway.accounts()
+    }
+
     /// As an editor does for a moment.
     pub(crate) fn remove_config(&self) {
         fs::remove_file(self.home.path().join("config.toml")).unwrap();
@@ -122,7 +130,8 @@ impl TestGateway {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (home, clock) = (self.home.path().to_owned(), Arc::clone(&self.clock));
         let started = runtime.spawn(async move {
-            let options = Options { home, variables: Arc::new(NoVariables), clock, device_key: Sources::default() };
+            let (variables, device_key) = (Arc::new(NoVariables), Sources::default());
+            let options = Options { home, variables, clock, device_key, pages: frontdesk::page::router };
             let gateway = Gateway::start(options).await.unwrap();
             frontdesk::admin::listen(&gateway).unwrap();
             gateway
@@ -224,16 +233,49 @@ impl TestGateway {
         self.admin_stream(&token, Method::GET, path, "").await
     }
 
+    /// From now on the admin API knows these besides the owner, each by their name for a token.
+    pub(crate) fn let_in(&self, known: Vec<Who>) {
+        let Running { gateway, runtime } = self.running();
+        let owner = AdminToken::of(gateway);
+        let doors = move |head: &Parts| {
+            let token = frontdesk::admin::bearer(head)?;
+            owner.shown_in(head).or_else(|| known.iter().find(|who| who.name == token).cloned())
+        };
+        let _tasks = runtime.enter();
+        gateway.listen_local(frontdesk::admin::router(gateway, doors)).unwrap();
+    }
+
+    /// Asks the admin API; gives everything that comes back.
+    pub(crate) async fn admin_raw(
+        &self,
+        token: Option<&str>,
+        method: Method,
+        path: &str,
+        body: &str,
+    ) -> (StatusCode, HeaderMap, Bytes) {
+        let response = self.admin_response(token, method, path, body).await;
+        let (head, body) = response.into_parts();
+        let body = soon("the whole answer", body.collect()).await.unwrap().to_bytes();
+        (head.status, head.headers, body)
+    }
+
     async fn admin_stream(&self, token: &str, method: Method, path: &str, body: &str) -> (StatusCode, Incoming) {
+        let response = self.admin_response(Some(token), method, path, body).await;
+        (response.status(), response.into_body())
+    }
+
+    async fn admin_response(&self, token: Option<&str>, method: Method, path: &str, body: &str) -> Response<Incoming> {
         let stream = UnixStream::connect(socket(self.home.path())).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         #[expect(clippy::disallowed_methods, reason = "it ends with the test")]
         tokio::spawn(connection);
         let request = Request::builder().method(method).uri(path).header(header::HOST, "frontdesk");
-        let request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        let request = match token {
+            Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
+            None => request,
+        };
         let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
-        let response = soon("an answer of the admin API", sender.send_request(request)).await.unwrap();
-        (response.status(), response.into_body())
+        soon("an answer of the admin API", sender.send_request(request)).await.unwrap()
     }
 
     /// Keys of the archived conversations, as soon as there are so many.

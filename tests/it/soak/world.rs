@@ -245,7 +245,7 @@ impl World {
             let unanswered = self.ledger.unanswered();
             let first = self.ledger.message(unanswered[0]);
             let (tenant, words) = (encode(TENANTS[first.0.tenant]), word(unanswered[0]));
-            let search = format!("/api/v1/sessions/search?tenant={tenant}&archived=true&words={words}");
+            let search = format!("/api/v1/sessions/search?tenant={tenant}&words={words}");
             let (_, said) = self.gateway.admin(Method::GET, &search).await;
             let (_, aside) =
                 self.gateway.admin(Method::GET, &format!("/api/v1/deliveries?tenant={tenant}&text=true")).await;

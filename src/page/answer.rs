@@ -1,0 +1,95 @@
+//! How pages are answered.
+
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use maud::{Markup, html};
+
+use super::layout::{self, Place};
+use super::visit::Visit;
+use super::words::Words;
+use crate::{admin, store};
+
+/// A page.
+pub(super) fn html(status: StatusCode, markup: Markup) -> Response {
+    (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], markup.into_string()).into_response()
+}
+
+/// A page with one sentence, for anybody.
+pub(super) fn plain(words: &Words, status: StatusCode, title: &str, lead: &str) -> Response {
+    let content = html! { section class="card" { h1 { (title) } p { (lead) } } };
+    html(status, layout::door(words, title, &content))
+}
+
+/// Why a page cannot be shown, or nothing was done.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// There is no such thing, or none that this visitor may know of.
+    NotFound,
+    /// They may only look.
+    NotAllowed,
+    /// The form was made by a page of another session.
+    Stale,
+    /// In words.
+    Said(StatusCode, String),
+}
+
+impl From<store::Error> for Problem {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Gone { .. } => Self::NotFound,
+            store::Error::Unusable { .. } => Self::Said(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+            error => {
+                tracing::error!(%error, "a page cannot be shown");
+                Self::Said(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+            }
+        }
+    }
+}
+
+impl From<admin::Error> for Problem {
+    fn from(error: admin::Error) -> Self {
+        match error {
+            admin::Error::NotFound(_) => Self::NotFound,
+            admin::Error::Forbidden(_) => Self::NotAllowed,
+            admin::Error::Store(error) => error.into(),
+            admin::Error::Conflict(text) => Self::Said(StatusCode::CONFLICT, text),
+            admin::Error::Unavailable(text) => Self::Said(StatusCode::SERVICE_UNAVAILABLE, text),
+            // Nobody writes these addresses by hand.
+            _ => Self::NotFound,
+        }
+    }
+}
+
+impl Problem {
+    pub(super) fn respond(self, visit: &Visit) -> Response {
+        let words = visit.words;
+        let (status, title, lead) = match self {
+            Self::NotFound => (StatusCode::NOT_FOUND, words.not_found, words.not_found_lead.to_owned()),
+            Self::NotAllowed => (StatusCode::FORBIDDEN, words.not_allowed, words.not_allowed_lead.to_owned()),
+            Self::Stale => (StatusCode::FORBIDDEN, words.stale, words.stale_lead.to_owned()),
+            Self::Said(status, lead) => (status, words.failed, lead),
+        };
+        let content = html! { section class="card" { h1 { (title) } p { (lead) } } };
+        html(status, layout::page(visit, Place::Elsewhere, title, &content))
+    }
+}
+
+/// What was done is shown by the page that comes next, so that nothing is done twice when it is loaded again.
+pub(super) fn done(address: &str) -> Response {
+    Redirect::to(address).into_response()
+}
+
+/// One of our own files: kept by browsers until its text changes.
+pub(super) fn file(request: &HeaderMap, content_type: &'static str, body: &'static str) -> Response {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body.as_bytes());
+    let hash: String = digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    // Hex digits between quotes are a header value.
+    let etag = HeaderValue::try_from(format!("\"{hash}\"")).unwrap_or(HeaderValue::from_static("\"0\""));
+    let is_known = request.get(header::IF_NONE_MATCH).is_some_and(|known| *known == etag);
+    let headers = [
+        (header::ETAG, etag),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+    ];
+    if is_known { (StatusCode::NOT_MODIFIED, headers).into_response() } else { (headers, body).into_response() }
+}

@@ -1,0 +1,280 @@
+//! The list of conversations, and the search in them.
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use maud::{Markup, html};
+use serde::{Deserialize, Serialize};
+
+use super::answer::{self, Problem};
+use super::format::{ago, number, time};
+use super::layout::{self, Place};
+use super::visit::Visit;
+use super::words::Words;
+use super::{CONVERSATIONS, conversation_address, query};
+use crate::admin::Reached;
+use crate::clock::Timestamp;
+use crate::gateway::Gateway;
+use crate::id::{SessionKey, TenantId};
+use crate::message::ChatKind;
+use crate::store::{Filter, RecentCursor, Search, SessionRow};
+
+/// Rows of a page.
+const ROWS: usize = 50;
+/// Lines that a search shows.
+const HITS: usize = 50;
+/// Conversations whose names a search looks at, the newest first.
+const MAX_NAMES: usize = 5_000;
+
+/// What the form above the list says.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Wanted {
+    words: Option<String>,
+    tenant: Option<String>,
+    /// `archived`, else those that are live.
+    which: Option<String>,
+    before: Option<String>,
+    /// What was just done.
+    done: Option<String>,
+}
+
+/// Where the next page begins: time, tenant, key; for archived ones tenant, key, episode.
+#[derive(Debug, Serialize, Deserialize)]
+enum Cursor {
+    Live(u64, Option<String>, String),
+    Archived(Option<String>, String, u64),
+}
+
+/// One line of the list.
+struct Row {
+    session: SessionRow,
+    is_archived: bool,
+    /// What was said, where that is why it is here.
+    said: Option<String>,
+}
+
+pub(super) async fn list(State(gateway): State<Gateway>, visit: Visit, Query(wanted): Query<Wanted>) -> Response {
+    let reached = Reached::new(gateway.clone(), visit.who().clone());
+    match found(&reached, &wanted).await {
+        Ok((rows, next)) => {
+            let content = view(&visit, &reached, &wanted, &rows, next.as_deref(), gateway.now());
+            let title = visit.words.conversations;
+            answer::html(StatusCode::OK, layout::page(&visit, Place::Conversations, title, &content))
+        }
+        Err(problem) => problem.respond(&visit),
+    }
+}
+
+async fn found(reached: &Reached, wanted: &Wanted) -> Result<(Vec<Row>, Option<String>), Problem> {
+    let words = wanted.words.as_deref().map(str::trim).filter(|words| !words.is_empty());
+    let is_archived = wanted.which.as_deref() == Some("archived");
+    match (words, is_archived) {
+        (Some(words), _) => Ok((search(reached, wanted, words, is_archived).await?, None)),
+        (None, false) => live(reached, wanted),
+        (None, true) => archived(reached, wanted),
+    }
+}
+
+fn live(reached: &Reached, wanted: &Wanted) -> Result<(Vec<Row>, Option<String>), Problem> {
+    let before = match cursor(wanted) {
+        Some(Cursor::Live(at, tenant, key)) => {
+            let (tenant, key) = (tenant.map(TenantId::new).transpose(), SessionKey::parse(&key));
+            let (Ok(tenant), Ok(key)) = (tenant, key) else { return Err(Problem::NotFound) };
+            Some(RecentCursor { at: Timestamp(at), tenant, key })
+        }
+        _ => None,
+    };
+    let page = reached.recent(tenant(wanted), before.as_ref(), ROWS)?;
+    let next = page
+        .next
+        .map(|next| Cursor::Live(next.at.0, next.tenant.map(|tenant| tenant.to_string()), next.key.to_string()));
+    let row = |session| Row { session, is_archived: false, said: None };
+    Ok((page.rows.into_iter().map(row).collect(), next.and_then(|next| serde_json::to_string(&next).ok())))
+}
+
+fn archived(reached: &Reached, wanted: &Wanted) -> Result<(Vec<Row>, Option<String>), Problem> {
+    let after = match cursor(wanted) {
+        Some(Cursor::Archived(tenant, key, episode)) => {
+            let key = SessionKey::parse(&key).map_err(|_not_ours| Problem::NotFound)?;
+            Some((tenant, key, episode))
+        }
+        _ => None,
+    };
+    let mut rows: Vec<Row> = Vec::new();
+    for of in reached.tenants(tenant(wanted))? {
+        let mut filter = Filter { limit: (ROWS + 1).saturating_sub(rows.len()), ..Filter::default() };
+        match &after {
+            Some((at, ..)) if of.name() < *at => continue,
+            Some((at, key, episode)) if of.name() == *at => {
+                (filter.after, filter.after_episode) = (Some(key.clone()), Some(*episode));
+            }
+            _ => {}
+        }
+        let row = |session| Row { session, is_archived: true, said: None };
+        rows.extend(of.store().archived(&filter)?.into_iter().map(|archived| row(archived.session)));
+        if rows.len() > ROWS {
+            break;
+        }
+    }
+    let has_more = rows.len() > ROWS;
+    rows.truncate(ROWS);
+    let next = rows.last().filter(|_| has_more).map(|row| {
+        let SessionRow { tenant, key, episode, .. } = &row.session;
+        Cursor::Archived(tenant.as_ref().map(ToString::to_string), key.to_string(), *episode)
+    });
+    Ok((rows, next.and_then(|next| serde_json::to_string(&next).ok())))
+}
+
+/// Conversations whose names hold the words, then lines that do.
+async fn search(reached: &Reached, wanted: &Wanted, words: &str, is_archived: bool) -> Result<Vec<Row>, Problem> {
+    let mut rows = Vec::new();
+    if !is_archived {
+        let page = reached.recent(tenant(wanted), None, MAX_NAMES)?;
+        let named = page.rows.into_iter().filter(|session| is_named(session, words)).take(ROWS);
+        rows.extend(named.map(|session| Row { session, is_archived: false, said: None }));
+    }
+    for of in reached.tenants(tenant(wanted))? {
+        of.note("search", None);
+        let search = Search {
+            words: words.to_owned(),
+            in_live: !is_archived,
+            in_archived: is_archived,
+            after: None,
+            limit: HITS.saturating_sub(rows.len()),
+        };
+        if search.limit == 0 {
+            break;
+        }
+        let store = of.store();
+        // It reads thousands of lines: not where messages are answered.
+        let found = tokio::task::spawn_blocking(move || store.search(&search)).await;
+        let found = found.unwrap_or(Err(crate::store::Error::Closed))?;
+        for hit in found.hits {
+            let session = of.store().session(&hit.key);
+            let row = match hit.is_archived {
+                true => session.episode(hit.episode)?.map(|episode| episode.row().session.clone()),
+                false => session.row()?,
+            };
+            rows.extend(row.map(|session| Row { session, is_archived: hit.is_archived, said: Some(hit.excerpt) }));
+        }
+    }
+    Ok(rows)
+}
+
+fn is_named(row: &SessionRow, words: &str) -> bool {
+    let words = words.to_lowercase();
+    let ids = [&row.user, &row.room, &row.thread, &row.server].into_iter().flatten().map(|id| id.as_str());
+    let texts = ids.chain(row.user_name.as_deref()).chain([row.key.as_str(), row.channel.as_str()]);
+    texts.into_iter().any(|text| text.to_lowercase().contains(&words))
+}
+
+fn cursor(wanted: &Wanted) -> Option<Cursor> {
+    serde_json::from_str(wanted.before.as_deref()?).ok()
+}
+
+/// As requests name one: nothing is all of them, empty is the owner's own.
+fn tenant(wanted: &Wanted) -> Option<&str> {
+    match wanted.tenant.as_deref() {
+        None | Some("*") => None,
+        named => named,
+    }
+}
+
+fn view(visit: &Visit, reached: &Reached, wanted: &Wanted, rows: &[Row], next: Option<&str>, now: Timestamp) -> Markup {
+    let words = visit.words;
+    let is_searched = wanted.words.as_deref().is_some_and(|words| !words.trim().is_empty());
+    html! {
+        h1 { (words.conversations) }
+        @if wanted.done.as_deref() == Some("erase") { (layout::notice("good", words.erase_done)) }
+        (filter(words, reached, wanted))
+        div data-refresh=[(wanted.before.is_none() && !is_searched).then_some("10")] {
+            section class="card" {
+                @match (rows.is_empty(), is_searched) {
+                    (true, true) => (layout::empty(words.nothing_found, words.nothing_found_lead)),
+                    (true, false) => (layout::empty(words.no_conversations, words.no_conversations_lead)),
+                    (false, _) => ul class="rows" { @for row in rows { li { (line(words, row, now)) } } },
+                }
+            }
+            @if next.is_some() || wanted.before.is_some() {
+                p class="inline" {
+                    @if wanted.before.is_some() { a class="button" href=(address(wanted, None)) { (words.newest) } }
+                    @if let Some(next) = next { a class="button" rel="next" href=(address(wanted, Some(next))) { (words.older) } }
+                }
+            }
+        }
+    }
+}
+
+fn address(wanted: &Wanted, before: Option<&str>) -> String {
+    let fields = [("tenant", wanted.tenant.as_deref()), ("which", wanted.which.as_deref()), ("before", before)];
+    let fields: Vec<String> =
+        fields.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", query(value?)))).collect();
+    format!("{CONVERSATIONS}?{}", fields.join("&"))
+}
+
+fn filter(words: &Words, reached: &Reached, wanted: &Wanted) -> Markup {
+    let tenants: Vec<Option<String>> = reached.tenants(None).unwrap_or_default().iter().map(|of| of.name()).collect();
+    let is_archived = wanted.which.as_deref() == Some("archived");
+    html! {
+        form class="filter" method="get" action=(CONVERSATIONS) role="search" {
+            div class="wide" {
+                label for="words" { (words.search_label) }
+                input id="words" name="words" type="search" value=[wanted.words.as_deref()];
+            }
+            @if tenants.len() > 1 {
+                div {
+                    label for="tenant" { (words.tenant) }
+                    select id="tenant" name="tenant" {
+                        option value="*" { (words.all_tenants) }
+                        @for tenant in &tenants {
+                            @let name = tenant.as_deref().unwrap_or_default();
+                            option value=(name) selected[wanted.tenant.as_deref() == Some(name)] {
+                                (tenant.as_deref().unwrap_or(words.own_tenant))
+                            }
+                        }
+                    }
+                }
+            }
+            div {
+                label for="which" { (words.which) }
+                select id="which" name="which" {
+                    option value="live" selected[!is_archived] { (words.live) }
+                    option value="archived" selected[is_archived] { (words.archived) }
+                }
+            }
+            button { (words.show) }
+        }
+    }
+}
+
+fn line(words: &Words, row: &Row, now: Timestamp) -> Markup {
+    let session = &row.session;
+    let episode = row.is_archived.then_some(session.episode);
+    let at = session.last_active_at;
+    html! {
+        a href=(conversation_address(session.tenant.as_ref(), &session.key, episode)) {
+            strong dir="auto" { (name(words, session)) }
+            time datetime=(at) title=(time(words, at)) { (ago(words, at, now)) }
+            @if let Some(said) = &row.said { span class="said" dir="auto" { (said) } }
+            span class="detail" {
+                (session.channel.as_str())
+                @if let Some(tenant) = &session.tenant { " · " (tenant) }
+                @if let Some(agent) = &session.agent { " · " (agent) }
+                " · " (number(words, session.n_messages)) " " (words.messages)
+                @if row.is_archived { " · " (words.archived) }
+            }
+        }
+    }
+}
+
+/// Whom it is with.
+pub(super) fn name(words: &Words, row: &SessionRow) -> String {
+    let id = |id: &Option<crate::id::OpaqueId>| id.as_ref().map(|id| id.as_str().to_owned());
+    match row.kind {
+        ChatKind::Direct => row.user_name.clone().or_else(|| id(&row.user)).unwrap_or_else(|| row.key.to_string()),
+        ChatKind::Group => format!("{} {}", words.group, id(&row.room).unwrap_or_default()),
+        ChatKind::Thread => {
+            format!("{} {} {}", words.thread, id(&row.room).unwrap_or_default(), id(&row.thread).unwrap_or_default())
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Claiming the box, logging in and out.
+
+use axum::Form;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::visit::{self, From, Visit};
+use super::words::{Words, fill};
+use super::{CLAIM, HOME, LOGIN, answer, layout};
+use crate::account::{self, ClaimError, LoginError, Weakness};
+use crate::document::Secret;
+use crate::gateway::Gateway;
+
+/// Where to go afterwards.
+#[derive(Debug, Deserialize)]
+pub(super) struct Next {
+    next: Option<String>,
+}
+
+impl Next {
+    /// A page of ours, and nothing else.
+    fn address(&self) -> &str {
+        let is_ours =
+            |next: &&str| next.starts_with(HOME) && !next.contains(['\\', '\r', '\n']) && !next.contains("//");
+        self.next.as_deref().filter(is_ours).unwrap_or(HOME)
+    }
+}
+
+pub(super) async fn login_page(
+    State(gateway): State<Gateway>,
+    Query(next): Query<Next>,
+    headers: HeaderMap,
+) -> Response {
+    if !gateway.accounts().is_claimed() && gateway.accounts().why_shut().is_none() {
+        return Redirect::to(CLAIM).into_response();
+    }
+    answer::html(StatusCode::OK, login_form(&gateway, visit::words(&headers), &next, "", None))
+}
+
+fn login_form(gateway: &Gateway, words: &Words, next: &Next, name: &str, problem: Option<&str>) -> Markup {
+    let shut = gateway.accounts().why_shut().map(|why| fill(words.accounts_shut, &[("why", &why)]));
+    let content = html! {
+        section class="card" {
+            h1 { (words.login_title) }
+            @if let Some(shut) = &shut { (layout::notice("bad", shut)) }
+            @if let Some(problem) = problem { p class="notice bad" role="alert" id="problem" { (problem) } }
+            form method="post" action=(LOGIN) {
+                input type="hidden" name="next" value=(next.address());
+                label for="name" { (words.name) }
+                input id="name" name="name" value=(name) required autocomplete="username" autocapitalize="none"
+                    spellcheck="false" autofocus[name.is_empty()];
+                label for="password" { (words.password) }
+                input id="password" name="password" type="password" required autocomplete="current-password"
+                    autofocus[!name.is_empty()] aria-describedby=[problem.map(|_| "problem")];
+                button class="primary" { (words.login_submit) }
+            }
+            p class="muted small" { (words.login_forgot) }
+            (chat_link(gateway, words))
+        }
+    };
+    layout::door(words, words.login_title, &content)
+}
+
+/// A customer who came to the wrong door. With several chats, nobody should learn here which businesses there are.
+fn chat_link(gateway: &Gateway, words: &Words) -> Markup {
+    match gateway.chat_pages().as_slice() {
+        [page] => html! { p class="small" { a href=(page) { (words.open_chat) } } },
+        _ => html! {},
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Login {
+    name: String,
+    password: String,
+    next: Option<String>,
+}
+
+pub(super) async fn login(
+    State(gateway): State<Gateway>,
+    from: From,
+    headers: HeaderMap,
+    Form(form): Form<Login>,
+) -> Response {
+    let words = visit::words(&headers);
+    let next = Next { next: form.next };
+    let password = Secret::new(form.password);
+    let (status, problem) = match gateway.accounts().log_in(&form.name, &password, from.address).await {
+        Ok(session) => return enter(&headers, &session.token, next.address()),
+        Err(LoginError::Wrong) => (StatusCode::UNAUTHORIZED, words.login_wrong.to_owned()),
+        Err(LoginError::TooMany { retry_after }) => {
+            let seconds = retry_after.as_secs().max(1).to_string();
+            (StatusCode::TOO_MANY_REQUESTS, fill(words.too_many, &[("n", &seconds)]))
+        }
+        Err(LoginError::Account(error)) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    };
+    answer::html(status, login_form(&gateway, words, &next, &form.name, Some(&problem)))
+}
+
+/// Goes to a page with a session that has just begun.
+fn enter(headers: &HeaderMap, token: &Secret, address: &str) -> Response {
+    let mut response = answer::done(address);
+    response.headers_mut().insert(header::SET_COOKIE, visit::cookie(headers, Some(token)));
+    response
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Made {
+    csrf: String,
+}
+
+pub(super) async fn logout(
+    State(gateway): State<Gateway>,
+    visit: Visit,
+    headers: HeaderMap,
+    Form(made): Form<Made>,
+) -> Response {
+    if !visit.session.is_csrf(&made.csrf) {
+        return answer::Problem::Stale.respond(&visit);
+    }
+    if let Some(token) = visit::token(&headers)
+        && let Err(error) = gateway.accounts().log_out(token).await
+    {
+        return answer::Problem::Said(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).respond(&visit);
+    }
+    let mut response = answer::done(LOGIN);
+    response.headers_mut().insert(header::SET_COOKIE, visit::cookie(&headers, None));
+    response
+}
+
+pub(super) async fn claim_page(State(gateway): State<Gateway>, from: From, headers: HeaderMap) -> Response {
+    let words = visit::words(&headers);
+    if gateway.accounts().is_claimed() {
+        return Redirect::to(LOGIN).into_response();
+    }
+    if !from.is_near {
+        return answer::plain(words, StatusCode::FORBIDDEN, words.claim_title, words.claim_elsewhere);
+    }
+    answer::html(StatusCode::OK, claim_form(&gateway, words, "", None))
+}
+
+fn claim_form(gateway: &Gateway, words: &Words, name: &str, problem: Option<&str>) -> Markup {
+    let content = html! {
+        section class="card" {
+            h1 { (words.claim_title) }
+            p { (words.claim_lead) }
+            @if let Some(problem) = problem { p class="notice bad" role="alert" id="problem" { (problem) } }
+            form method="post" action=(CLAIM) {
+                label for="code" { (words.claim_code) }
+                input id="code" name="code" required autocomplete="off" autocapitalize="characters"
+                    spellcheck="false" aria-describedby="code-hint" autofocus;
+                p class="hint" id="code-hint" { (words.claim_code_hint) }
+                label for="name" { (words.your_name) }
+                input id="name" name="name" value=(name) required maxlength="64" autocomplete="username";
+                label for="password" { (words.password) }
+                input id="password" name="password" type="password" required autocomplete="new-password"
+                    aria-describedby="password-hint";
+                p class="hint" id="password-hint" { (words.password_hint) }
+                button class="primary" { (words.claim_submit) }
+            }
+            (chat_link(gateway, words))
+        }
+    };
+    layout::door(words, words.claim_title, &content)
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Claim {
+    code: String,
+    name: String,
+    password: String,
+}
+
+pub(super) async fn claim(
+    State(gateway): State<Gateway>,
+    from: From,
+    headers: HeaderMap,
+    Form(form): Form<Claim>,
+) -> Response {
+    let words = visit::words(&headers);
+    let (code, password) = (Secret::new(form.code), Secret::new(form.password));
+    let claimed = match from.is_near {
+        true => gateway.accounts().claim(&code, &form.name, &password, from.address).await,
+        false => Err(ClaimError::NotLocal),
+    };
+    let (status, problem) = match claimed {
+        Ok(session) => return enter(&headers, &session.token, HOME),
+        Err(ClaimError::Claimed) => return Redirect::to(LOGIN).into_response(),
+        Err(ClaimError::NotLocal) => (StatusCode::FORBIDDEN, words.claim_elsewhere.to_owned()),
+        Err(ClaimError::Wrong) => (StatusCode::UNAUTHORIZED, words.claim_wrong.to_owned()),
+        Err(ClaimError::TooMany { retry_after }) => {
+            let seconds = retry_after.as_secs().max(1).to_string();
+            (StatusCode::TOO_MANY_REQUESTS, fill(words.too_many, &[("n", &seconds)]))
+        }
+        Err(ClaimError::Account(error)) => refused(words, &error),
+    };
+    answer::html(status, claim_form(&gateway, words, &form.name, Some(&problem)))
+}
+
+/// What the account module does not take.
+pub(super) fn refused(words: &Words, error: &account::Error) -> (StatusCode, String) {
+    match error {
+        account::Error::Weak(weakness) => (StatusCode::UNPROCESSABLE_ENTITY, weak(words, *weakness).to_owned()),
+        account::Error::Busy => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        error => (StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+    }
+}
+
+fn weak(words: &Words, weakness: Weakness) -> &'static str {
+    match weakness {
+        Weakness::Short => words.weak_short,
+        Weakness::Long => words.weak_long,
+        Weakness::Common => words.weak_common,
+        Weakness::Sequence => words.weak_sequence,
+        Weakness::Repetition => words.weak_repetition,
+        Weakness::Date => words.weak_date,
+        Weakness::PersonName => words.weak_name,
+        Weakness::Word => words.weak_word,
+        Weakness::Guessable => words.weak_guessable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_leads_to_pages_of_ours_only() {
+        let check = |next: &str, expected: &str| {
+            assert_eq!(Next { next: Some(next.to_owned()) }.address(), expected, "{next}");
+        };
+        check("/admin/conversations?key=a", "/admin/conversations?key=a");
+        for next in ["https://evil.example/", "//evil.example", "/admin/\\evil", "/chat/x", "", "/admin//evil.example"]
+        {
+            check(next, HOME);
+        }
+    }
+}

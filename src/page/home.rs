@@ -1,0 +1,186 @@
+//! Is it working?
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use maud::{Markup, html};
+
+use super::format::{ago, bytes, duration, number, time};
+use super::layout::{self, Place};
+use super::visit::Visit;
+use super::words::{Words, fill};
+use super::{answer, machine};
+use crate::account::Reach;
+use crate::clock::Timestamp;
+use crate::doctor::{self, Finding, Severity};
+use crate::gateway::device_key::Sources;
+use crate::gateway::{ChannelStatus, Gateway, Status};
+
+pub(super) async fn show(State(gateway): State<Gateway>, visit: Visit) -> Response {
+    match view(&gateway, &visit) {
+        Ok(content) => answer::html(StatusCode::OK, layout::page(&visit, Place::Home, visit.words.home, &content)),
+        Err(problem) => problem.respond(&visit),
+    }
+}
+
+fn view(gateway: &Gateway, visit: &Visit) -> Result<Markup, answer::Problem> {
+    let (words, now) = (visit.words, gateway.now());
+    let status = gateway.status()?;
+    let channels: Vec<&ChannelStatus> = status
+        .channels
+        .iter()
+        .filter(|channel| match &visit.who().reach {
+            Reach::All => true,
+            Reach::Tenant(own) => channel.tenant.as_deref() == Some(own.as_str()),
+        })
+        .collect();
+    // What is wrong with the box, and how full it is, is the business of whoever sees all of it.
+    let findings = match visit.who().reach {
+        Reach::All => findings(gateway, &status),
+        Reach::Tenant(_) => Vec::new(),
+    };
+    Ok(html! {
+        div data-refresh="15" {
+            (verdict(words, &findings, &channels))
+            (channel_cards(words, &channels, now))
+            @if visit.who().reach == Reach::All {
+                div class="pair" {
+                    (queue_card(words, &status))
+                    (machine_card(words, gateway, &status, now))
+                }
+            }
+        }
+    })
+}
+
+fn findings(gateway: &Gateway, status: &Status) -> Vec<Finding> {
+    let in_use = gateway.config_digest();
+    let running = doctor::Running { status, config_digest: in_use.as_deref() };
+    doctor::examine(gateway.home(), gateway.variables(), Some(&running), &Sources::default(), gateway.now())
+}
+
+fn verdict(words: &Words, findings: &[Finding], channels: &[&ChannelStatus]) -> Markup {
+    let has_trouble = channels.iter().any(|channel| channel.problem.is_some());
+    let is_bad = has_trouble || findings.iter().any(|finding| finding.severity == Severity::Error);
+    let (kind, title, lead) = match is_bad {
+        true => ("bad", words.something_wrong, words.something_wrong_lead),
+        false => ("good", words.all_well, words.all_well_lead),
+    };
+    let (now, later): (Vec<&Finding>, Vec<&Finding>) =
+        findings.iter().partition(|finding| finding.severity == Severity::Error);
+    html! {
+        section class={ "verdict " (kind) } {
+            h1 { (title) }
+            p { (lead) }
+            @if !now.is_empty() { ul class="findings" { @for finding in now { (finding_line(words, finding)) } } }
+        }
+        @if !later.is_empty() {
+            details class="card" {
+                summary { h2 { (words.worth_a_look) " (" (number(words, later.len() as u64)) ")" } }
+                ul class="findings" { @for finding in later { (finding_line(words, finding)) } }
+            }
+        }
+    }
+}
+
+fn finding_line(words: &Words, finding: &Finding) -> Markup {
+    let (kind, name) = match finding.severity {
+        Severity::Error => ("bad", words.severity_error),
+        Severity::Warning => ("warn", words.severity_warning),
+        Severity::Hint => ("", words.severity_hint),
+    };
+    html! {
+        li {
+            span class={ "tag " (kind) } { (name) }
+            p { (finding.what) }
+            p class="muted" { span class="unseen" { (words.to_do) ": " } (finding.fix) }
+        }
+    }
+}
+
+fn channel_cards(words: &Words, channels: &[&ChannelStatus], now: Timestamp) -> Markup {
+    let when = |at: Option<Timestamp>| match at {
+        Some(at) => html! { time datetime=(at) title=(time(words, at)) { (ago(words, at, now)) } },
+        None => html! { span class="muted" { (words.no_message_yet) } },
+    };
+    html! {
+        section class="card" {
+            h2 { (words.channels) }
+            @if channels.is_empty() { p class="muted" { (words.no_channels) } }
+            @else {
+                div class="scroll" tabindex="0" role="group" aria-label=(words.channels) {
+                    table {
+                        thead { tr {
+                            th scope="col" { (words.channel) }
+                            th scope="col" { (words.last_in) }
+                            th scope="col" { (words.last_out) }
+                            th scope="col" { (words.state) }
+                        } }
+                        tbody {
+                            @for channel in channels {
+                                tr {
+                                    th scope="row" { (channel.id) @if let Some(tenant) = &channel.tenant { " " span class="muted" { (tenant) } } }
+                                    td { (when(channel.last_in)) }
+                                    td { (when(channel.last_out)) }
+                                    td {
+                                        @match &channel.problem {
+                                            Some(problem) => span class="tag bad" { (problem) },
+                                            None => span class="tag good" { (words.fine) },
+                                        }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn queue_card(words: &Words, status: &Status) -> Markup {
+    let counts = &status.counts;
+    let rows = [
+        (words.waiting_messages, counts.waiting),
+        (words.undelivered, counts.undelivered),
+        (words.set_aside, counts.parked),
+        (words.active, counts.sessions),
+        (words.archived_count, counts.archived),
+    ];
+    html! {
+        section class="card" {
+            h2 { (words.queue) }
+            dl class="facts" { @for (name, n) in rows { div { dt { (name) } dd { (number(words, n)) } } } }
+        }
+    }
+}
+
+fn machine_card(words: &Words, gateway: &Gateway, status: &Status, now: Timestamp) -> Markup {
+    let machine = machine::look(gateway.home());
+    let backup = &status.backup;
+    html! {
+        section class="card" {
+            h2 { (words.machine) }
+            dl class="facts" {
+                div { dt { (words.running_for) } dd { (duration(words, status.uptime_ms)) } }
+                @if let Some(disk) = machine.disk {
+                    div { dt { (words.disk) } dd {
+                        (fill(words.disk_free, &[("free", &bytes(words, disk.free)), ("total", &bytes(words, disk.total))]))
+                    } }
+                }
+                @if let Some(resident) = machine.resident { div { dt { (words.memory) } dd { (bytes(words, resident)) } } }
+                div { dt { (words.store) } dd { (bytes(words, status.store_bytes)) } }
+                div { dt { (words.backup) } dd {
+                    @match (&backup.failed, &backup.last) {
+                        (Some(failed), _) => span class="tag bad" { (fill(words.backup_failed, &[("why", &failed.reason)])) },
+                        (None, Some(last)) => time datetime=(Timestamp(last.at_ms)) title=(time(words, Timestamp(last.at_ms))) {
+                            (ago(words, Timestamp(last.at_ms), now))
+                        },
+                        (None, None) => span class="muted" { (words.backup_never) },
+                    }
+                } }
+                div { dt { (words.version) } dd { (env!("CARGO_PKG_VERSION")) } }
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The local page: what the owner, the agency and support see.
+//!
+//! | path | who | what |
+//! |---|---|---|
+//! | `/admin/claim` | near the box, with the claim code, while nobody has claimed it | the first account |
+//! | `/admin/login`, `POST /admin/logout` | anybody | in and out |
+//! | `/admin/` | who is logged in | is it working? |
+//! | `/admin/conversations?words&tenant&which&before` | the same | the list, and the search |
+//! | `/admin/conversation?key&tenant&episode&before` | the same | one of them, as it goes on |
+//! | `/admin/erase?key&tenant`, `POST /admin/conversation/{archive,restore,erase}` | admins | what support does |
+//! | `/admin/people` | who is logged in | accounts, own sessions, own password |
+//! | `/admin/page.css`, `/admin/page.js`, `/admin/mark.svg` | anybody | what pages need |
+//!
+//! Pages are made here, whole, in the language of the browser; they work without their script, and ask no other host for
+//! anything. Not here: what may be seen, which is `admin::Reached`; who somebody is, which is `account`.
+//!
+//! What always holds: a request is heard only under a name of ours ([`visit::guard`]); what changes something is a POST by
+//! a page of the same session; whatever people or models wrote stays text.
+
+mod answer;
+mod conversation;
+mod conversations;
+mod door;
+mod format;
+mod home;
+mod layout;
+mod machine;
+mod people;
+mod visit;
+mod words;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware;
+use axum::response::Response;
+use axum::routing::{get, post};
+
+use crate::admin;
+use crate::gateway::Gateway;
+use crate::id::{SessionKey, TenantId};
+
+const HOME: &str = "/admin/";
+const LOGIN: &str = "/admin/login";
+const CLAIM: &str = "/admin/claim";
+const CONVERSATIONS: &str = "/admin/conversations";
+const CONVERSATION: &str = "/admin/conversation";
+const PEOPLE: &str = "/admin/people";
+const ERASE: &str = "/admin/erase";
+
+/// Longest body of a form, in bytes.
+const MAX_FORM_BYTES: usize = 64 * 1024;
+
+/// Serves the pages, and the admin API to programs with a token and to those who are logged in.
+pub fn router(gateway: &Gateway) -> Router {
+    let door = visit::Door::new(gateway);
+    Router::new()
+        .route("/admin", get(async || answer::done(HOME)))
+        .route(HOME, get(home::show))
+        .route(LOGIN, get(door::login_page).post(door::login))
+        .route("/admin/logout", post(door::logout))
+        .route(CLAIM, get(door::claim_page).post(door::claim))
+        .route(CONVERSATIONS, get(conversations::list))
+        .route(CONVERSATION, get(conversation::show))
+        .route(ERASE, get(conversation::ask_to_erase))
+        .route("/admin/conversation/{action}", post(conversation::change))
+        .route(PEOPLE, get(people::show))
+        .route("/admin/people/{action}", post(people::change))
+        .route(
+            "/admin/page.css",
+            get(async |headers: HeaderMap| answer::file(&headers, "text/css; charset=utf-8", include_str!("page.css"))),
+        )
+        .route(
+            "/admin/page.js",
+            get(async |headers: HeaderMap| {
+                answer::file(&headers, "text/javascript; charset=utf-8", include_str!("page.js"))
+            }),
+        )
+        .route(
+            "/admin/mark.svg",
+            get(async |headers: HeaderMap| answer::file(&headers, "image/svg+xml", include_str!("mark.svg"))),
+        )
+        .route("/admin/{*elsewhere}", get(nothing))
+        .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
+        .with_state(gateway.clone())
+        .merge(admin::router(gateway, door))
+        .layer(middleware::from_fn_with_state(gateway.clone(), visit::guard))
+}
+
+async fn nothing(headers: HeaderMap) -> Response {
+    let words = visit::words(&headers);
+    answer::plain(words, StatusCode::NOT_FOUND, words.not_found, words.not_found_lead)
+}
+
+/// A value of a query, as an address holds it.
+fn query(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(char::from(byte)),
+            byte => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+fn conversation_address(tenant: Option<&TenantId>, key: &SessionKey, episode: Option<u64>) -> String {
+    let tenant = tenant.map(TenantId::as_str).unwrap_or_default();
+    let episode = episode.map(|episode| format!("&episode={episode}")).unwrap_or_default();
+    format!("{CONVERSATION}?tenant={}&key={}{episode}", query(tenant), query(key.as_str()))
+}

@@ -1,0 +1,268 @@
+//! Who may log in, and where they are.
+
+use axum::Form;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::answer::{self, Problem};
+use super::format::{ago, time};
+use super::layout::{self, Place};
+use super::visit::{From, Visit};
+use super::words::Words;
+use super::{PEOPLE, door};
+use crate::account::{Reach, Role};
+use crate::clock::Timestamp;
+use crate::document::Secret;
+use crate::gateway::Gateway;
+use crate::id::TenantId;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Shown {
+    done: Option<String>,
+}
+
+pub(super) async fn show(State(gateway): State<Gateway>, visit: Visit, Query(shown): Query<Shown>) -> Response {
+    let done = shown.done.as_deref().and_then(|done| done_words(visit.words, done));
+    page(&gateway, &visit, StatusCode::OK, done.map(|done| ("good", done.to_owned())))
+}
+
+fn page(gateway: &Gateway, visit: &Visit, status: StatusCode, notice: Option<(&str, String)>) -> Response {
+    let words = visit.words;
+    let content = html! {
+        h1 { (words.people) }
+        @if let Some((kind, text)) = &notice { (layout::notice(kind, text)) }
+        @if may_manage(visit) { (users(gateway, visit)) }
+        (sessions(gateway, visit))
+        (own_password(visit))
+    };
+    answer::html(status, layout::page(visit, Place::People, words.people, &content))
+}
+
+/// Accounts are the gateway's, not a tenant's.
+fn may_manage(visit: &Visit) -> bool {
+    visit.who().role == Role::Admin && visit.who().reach == Reach::All
+}
+
+fn done_words(words: &Words, done: &str) -> Option<&'static str> {
+    match done {
+        "added" => Some(words.added),
+        "removed" => Some(words.removed),
+        "changed" => Some(words.changed),
+        "ended" => Some(words.ended),
+        _ => None,
+    }
+}
+
+fn users(gateway: &Gateway, visit: &Visit) -> Markup {
+    let words = visit.words;
+    let tenants = gateway.store().tenants().unwrap_or_default();
+    html! {
+        section class="card" {
+            h2 { (words.users) }
+            div class="scroll" tabindex="0" role="group" aria-label=(words.users) {
+                table {
+                    thead { tr {
+                        th scope="col" { (words.name) }
+                        th scope="col" { (words.role) }
+                        th scope="col" { (words.reach) }
+                        th { span class="unseen" { (words.remove) } }
+                    } }
+                    tbody {
+                        @for user in gateway.accounts().users() {
+                            tr {
+                                th scope="row" dir="auto" { (user.name) }
+                                td { (match user.role { Role::Admin => words.role_admin, Role::Support => words.role_support }) }
+                                td { (match &user.reach { Reach::All => words.reach_all, Reach::Tenant(tenant) => tenant.as_str() }) }
+                                td {
+                                    @if user.name != visit.who().name {
+                                        form class="inline" method="post" action=(format!("{PEOPLE}/remove")) {
+                                            (layout::csrf(visit))
+                                            input type="hidden" name="name" value=(user.name);
+                                            button class="quiet" aria-label=(format!("{}: {}", words.remove, user.name)) { (words.remove) }
+                                        }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            details {
+                summary { h2 { (words.add_person) } }
+                form method="post" action=(format!("{PEOPLE}/add")) {
+                    (layout::csrf(visit))
+                    label for="new-name" { (words.name) }
+                    input id="new-name" name="name" required maxlength="64" autocomplete="off";
+                    label for="new-role" { (words.role) }
+                    select id="new-role" name="role" {
+                        option value="support" { (words.role_support) }
+                        option value="admin" { (words.role_admin) }
+                    }
+                    label for="new-reach" { (words.reach) }
+                    select id="new-reach" name="tenant" {
+                        option value="" { (words.reach_all) }
+                        @for tenant in tenants.iter().flatten() { option value=(tenant) { (tenant) } }
+                    }
+                    label for="new-password" { (words.password) }
+                    input id="new-password" name="password" type="password" required autocomplete="new-password"
+                        aria-describedby="new-password-hint";
+                    p class="hint" id="new-password-hint" { (words.password_hint) }
+                    button class="primary" { (words.add) }
+                }
+            }
+        }
+    }
+}
+
+fn sessions(gateway: &Gateway, visit: &Visit) -> Markup {
+    let (words, now) = (visit.words, gateway.now());
+    let own = gateway.accounts().sessions();
+    let when = |at: Timestamp| html! { time datetime=(at) title=(time(words, at)) { (ago(words, at, now)) } };
+    html! {
+        section class="card" {
+            h2 { (words.your_sessions) }
+            table {
+                thead { tr { th scope="col" { (words.last_used) } th { span class="unseen" { (words.end_session) } } } }
+                tbody {
+                    @for session in own.iter().filter(|session| session.user == visit.who().name) {
+                        tr {
+                            td { (when(session.used_at)) @if session.id == visit.session.id { " · " (words.this_device) } }
+                            td {
+                                @if session.id != visit.session.id {
+                                    form class="inline" method="post" action=(format!("{PEOPLE}/end")) {
+                                        (layout::csrf(visit))
+                                        input type="hidden" name="name" value=(session.id);
+                                        button class="quiet" { (words.end_session) }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn own_password(visit: &Visit) -> Markup {
+    let words = visit.words;
+    html! {
+        section class="card" {
+            h2 { (words.change_password) }
+            form method="post" action=(format!("{PEOPLE}/password")) {
+                (layout::csrf(visit))
+                input type="hidden" name="name" value=(visit.who().name) autocomplete="username";
+                label for="current" { (words.current_password) }
+                input id="current" name="current" type="password" required autocomplete="current-password";
+                label for="password" { (words.new_password) }
+                input id="password" name="password" type="password" required autocomplete="new-password"
+                    aria-describedby="password-hint";
+                p class="hint" id="password-hint" { (words.password_hint) }
+                button { (words.change) }
+            }
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Order {
+    csrf: String,
+    /// An account, or a session that ends.
+    name: String,
+    role: Option<String>,
+    tenant: Option<String>,
+    current: Option<String>,
+    password: Option<String>,
+}
+
+pub(super) async fn change(
+    State(gateway): State<Gateway>,
+    visit: Visit,
+    from: From,
+    Path(action): Path<String>,
+    Form(order): Form<Order>,
+) -> Response {
+    match obey(&gateway, &visit, from, &action, order).await {
+        Ok(done) => answer::done(&format!("{PEOPLE}?done={done}")),
+        Err(Problem::Said(status, text)) => page(&gateway, &visit, status, Some(("bad", text))),
+        Err(problem) => problem.respond(&visit),
+    }
+}
+
+async fn obey(
+    gateway: &Gateway,
+    visit: &Visit,
+    from: From,
+    action: &str,
+    order: Order,
+) -> Result<&'static str, Problem> {
+    let (words, accounts) = (visit.words, gateway.accounts());
+    let said = |error: &crate::account::Error| {
+        let (status, text) = door::refused(words, error);
+        Problem::Said(status, text)
+    };
+    if !visit.session.is_csrf(&order.csrf) {
+        return Err(Problem::Stale);
+    }
+    if matches!(action, "add" | "remove") && !may_manage(visit) {
+        return Err(Problem::NotAllowed);
+    }
+    let password = Secret::new(order.password.unwrap_or_default());
+    match action {
+        "add" => {
+            let role = order.role.as_deref().and_then(Role::parse).ok_or(Problem::NotFound)?;
+            let reach = match order.tenant.as_deref().filter(|tenant| !tenant.is_empty()) {
+                None => Reach::All,
+                Some(tenant) => Reach::Tenant(TenantId::new(tenant).map_err(|_not_one| Problem::NotFound)?),
+            };
+            accounts.add_user(&order.name, role, reach, &password).await.map_err(|error| said(&error))?;
+            tracing::info!(access.who = visit.who().name, access.what = "add user", "an account was added");
+            Ok("added")
+        }
+        "remove" => {
+            accounts.remove_user(&order.name).await.map_err(|error| said(&error))?;
+            tracing::info!(access.who = visit.who().name, access.what = "remove user", "an account was removed");
+            Ok("removed")
+        }
+        "end" => {
+            let own = accounts.sessions();
+            if !own.iter().any(|session| session.id == order.name && session.user == visit.who().name) {
+                return Err(Problem::NotFound);
+            }
+            accounts.revoke_session(&order.name).await.map_err(|error| said(&error))?;
+            Ok("ended")
+        }
+        "password" => {
+            let current = Secret::new(order.current.unwrap_or_default());
+            change_own(gateway, visit, from, &current, &password).await?;
+            Ok("changed")
+        }
+        _ => Err(Problem::NotFound),
+    }
+}
+
+async fn change_own(
+    gateway: &Gateway,
+    visit: &Visit,
+    from: From,
+    current: &Secret,
+    new: &Secret,
+) -> Result<(), Problem> {
+    let words = visit.words;
+    let changed = gateway.accounts().change_password(&visit.session, current, new, from.address).await;
+    changed.map_err(|error| match error {
+        crate::account::LoginError::Wrong => Problem::Said(StatusCode::UNAUTHORIZED, words.login_wrong.to_owned()),
+        crate::account::LoginError::TooMany { retry_after } => {
+            let seconds = retry_after.as_secs().max(1).to_string();
+            let text = super::words::fill(words.too_many, &[("n", &seconds)]);
+            Problem::Said(StatusCode::TOO_MANY_REQUESTS, text)
+        }
+        crate::account::LoginError::Account(error) => {
+            let (status, text) = door::refused(words, &error);
+            Problem::Said(status, text)
+        }
+    })
+}

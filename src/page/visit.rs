@@ -1,0 +1,232 @@
+//! Who looks at a page, and whether their browser may be heard.
+
+use std::net::IpAddr;
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Redirect, Response};
+
+use super::answer;
+use super::words::Words;
+use crate::account::{Session, Who, is_local};
+use crate::admin::{self, AdminToken, Authenticate};
+use crate::browser::{self, Language, Proof};
+use crate::document::Secret;
+use crate::gateway::{Gateway, Peer};
+
+/// Name of the cookie that a session is shown with.
+const COOKIE: &str = "frontdesk_session";
+/// As long as a session lasts.
+const COOKIE_SECONDS: u64 = 30 * 24 * 60 * 60;
+
+/// Somebody who is logged in.
+#[derive(Debug)]
+pub(super) struct Visit {
+    pub(super) session: Session,
+    pub(super) words: &'static Words,
+}
+
+impl Visit {
+    pub(super) fn who(&self) -> &Who {
+        &self.session.who
+    }
+}
+
+impl FromRequestParts<Gateway> for Visit {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, Response> {
+        let words = words(&parts.headers);
+        let session = match token(&parts.headers) {
+            Some(token) => gateway.accounts().session(token).await,
+            None => None,
+        };
+        session.map(|session| Self { session, words }).ok_or_else(|| to_the_door(&parts.uri, &parts.method))
+    }
+}
+
+/// Back to where they wanted to go, once they are logged in.
+fn to_the_door(uri: &Uri, method: &Method) -> Response {
+    let wanted = uri.path_and_query().map(|wanted| wanted.as_str()).filter(|_| *method == Method::GET);
+    match wanted.filter(|wanted| *wanted != super::HOME) {
+        Some(wanted) => Redirect::to(&format!("{}?next={}", super::LOGIN, super::query(wanted))).into_response(),
+        None => Redirect::to(super::LOGIN).into_response(),
+    }
+}
+
+/// The words of the language that the browser likes best.
+pub(super) fn words(headers: &HeaderMap) -> &'static Words {
+    Words::of(Language::of(headers))
+}
+
+/// What the browser proves a session with.
+pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == COOKIE).map(|(_, token)| token)
+}
+
+/// What makes a browser show the session from now on; `None`: not any more.
+pub(super) fn cookie(headers: &HeaderMap, token: Option<&Secret>) -> HeaderValue {
+    let secure = if is_https(headers) { "; Secure" } else { "" };
+    let (token, seconds) = token.map_or(("", 0), |token| (token.expose(), COOKIE_SECONDS));
+    let cookie = format!("{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
+    // A token has no character that a header could not hold.
+    HeaderValue::try_from(cookie).unwrap_or(HeaderValue::from_static("frontdesk_session=; Path=/; Max-Age=0"))
+}
+
+/// Only a proxy on this machine, which ends TLS, says so.
+fn is_https(headers: &HeaderMap) -> bool {
+    headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https")
+}
+
+/// Says who asks for the admin API: a program by its token, a browser by its session.
+#[derive(Debug, Clone)]
+pub(super) struct Door {
+    gateway: Gateway,
+    admin_token: AdminToken,
+}
+
+impl Door {
+    pub(super) fn new(gateway: &Gateway) -> Self {
+        Self { gateway: gateway.clone(), admin_token: AdminToken::of(gateway) }
+    }
+}
+
+impl Authenticate for Door {
+    async fn who(&self, head: &Parts) -> Option<Who> {
+        match (admin::bearer(head), token(&head.headers)) {
+            (Some(token), _) => match self.admin_token.shown_in(head) {
+                Some(console) => Some(console),
+                None => self.gateway.accounts().token(token).await,
+            },
+            // A cookie comes along whoever makes the browser ask.
+            (None, Some(token)) if head.method.is_safe() || browser::is_ours(&head.headers, None, Proof::Required) => {
+                self.gateway.accounts().session(token).await.map(|session| session.who)
+            }
+            (None, _) => None,
+        }
+    }
+}
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct From {
+    pub(super) address: IpAddr,
+    /// Behind a proxy nobody knows who is near.
+    pub(super) is_near: bool,
+}
+
+impl<S: Sync> FromRequestParts<S> for From {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Response> {
+        let is_forwarded = ["forwarded", "x-forwarded-for", "via"].iter().any(|name| parts.headers.contains_key(*name));
+        let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.to_canonical());
+        let from = peer.map(|address| Self { address, is_near: !is_forwarded && is_local(address) });
+        from.ok_or_else(|| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    }
+}
+
+/// Lets through what a page of ours, opened by an address of ours, may ask; says in every answer what a browser may do
+/// with it.
+pub(super) async fn guard(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let words = words(headers);
+    // Programs prove themselves with each request; see [`Door`].
+    let is_page = !request.uri().path().starts_with("/api/");
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    // A name that somebody else's server gave our address is how other sites reach into a local network.
+    let mut response = if !is_own_host(host, &gateway) {
+        answer::plain(words, StatusCode::MISDIRECTED_REQUEST, words.failed, words.wrong_host)
+    } else if is_page && !request.method().is_safe() && !browser::is_ours(headers, None, Proof::Required) {
+        answer::plain(words, StatusCode::FORBIDDEN, words.stale, words.stale_lead)
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.append(header::VARY, HeaderValue::from_static("accept-language, cookie"));
+    response
+}
+
+const HEADERS: [(header::HeaderName, &str); 6] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
+         form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types page",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "same-origin"),
+    (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (
+        header::HeaderName::from_static("permissions-policy"),
+        "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+    ),
+];
+
+/// An address in numbers, this machine, a name that only the local network gives, or one that the operator names.
+fn is_own_host(host: &str, gateway: &Gateway) -> bool {
+    let name = name_of(host);
+    is_local_name(&name) || gateway.page_hosts().contains(&name)
+}
+
+/// Without the port, in lower case, without a dot at the end.
+fn name_of(host: &str) -> String {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+fn is_local_name(name: &str) -> bool {
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    bare.parse::<IpAddr>().is_ok() || name == "localhost" || (name.ends_with(".local") && !name.starts_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_nobody_else_can_give_us_are_ours() {
+        let check = |host: &str, expected| assert_eq!(is_local_name(&name_of(host)), expected, "{host}");
+        for host in ["127.0.0.1:18789", "192.168.1.7", "[::1]:18789", "[fe80::1]", "localhost", "Frontdesk.local:80"] {
+            check(host, true);
+        }
+        for host in ["evil.example", "frontdesk.local.evil.example", "127.0.0.1.evil.example", ".local", "", "local"] {
+            check(host, false);
+        }
+    }
+
+    #[test]
+    fn a_session_is_found_among_other_cookies() {
+        let check = |text: &str, expected: Option<&str>| {
+            let headers = HeaderMap::from_iter([(header::COOKIE, text.parse().unwrap())]);
+            assert_eq!(token(&headers), expected, "{text}");
+        };
+        check("frontdesk_session=abc", Some("abc"));
+        check("a=b; frontdesk_session=abc; c=d", Some("abc"));
+        check("xfrontdesk_session=abc", None);
+        check("", None);
+    }
+
+    #[test]
+    fn a_cookie_is_kept_from_scripts_and_other_sites() {
+        let token = Secret::new("t0ken".to_owned());
+        let plain = HeaderMap::new();
+        let text = |headers, token| cookie(headers, token).to_str().unwrap().to_owned();
+        let expected = "frontdesk_session=t0ken; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000";
+        assert_eq!(text(&plain, Some(&token)), expected);
+        let proxied = HeaderMap::from_iter([("x-forwarded-proto".parse().unwrap(), "https".parse().unwrap())]);
+        assert_eq!(text(&proxied, Some(&token)), format!("{expected}; Secure"));
+        assert!(text(&plain, None).contains("Max-Age=0"));
+    }
+}

@@ -1,0 +1,219 @@
+// The local page as its owner meets it: from the claim code to a conversation, in a real browser.
+//
+//   FRONTDESK_BIN=target/debug/frontdesk node --test tests/e2e/page/
+//
+// Pictures of every page go to tests/e2e/artifacts/.
+
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { Gateway, launch, until } from '../webchat/harness.mjs';
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const ARTIFACTS = path.resolve(import.meta.dirname, '..', 'artifacts');
+const TIMEOUT = 20_000;
+const OWNER = { name: 'Ada', password: 'violet kettle harbour 17' };
+const HOSTILE = '<script>alert(1)</script><img src=x onerror=alert(2)> \u202egnp.exe';
+
+let browser;
+let gateway;
+const contexts = [];
+
+before(async () => {
+  browser = await launch();
+  gateway = await Gateway.start('title = "Riverside Dental"\n');
+});
+
+after(async () => {
+  await browser?.close();
+  await gateway?.stop();
+});
+
+afterEach(async () => {
+  for (const context of contexts.splice(0)) await context.close();
+});
+
+async function person(options = {}) {
+  const context = await browser.newContext({ locale: 'en-US', viewport: { width: 1100, height: 800 }, ...options });
+  context.setDefaultTimeout(TIMEOUT);
+  contexts.push(context);
+  const page = await context.newPage();
+  page.complaints = [];
+  page.requests = [];
+  page.on('pageerror', (error) => page.complaints.push(String(error)));
+  page.on('console', (message) => {
+    if (message.type() === 'error' && !/Failed to load resource|ERR_/.test(message.text())) page.complaints.push(message.text());
+  });
+  page.on('dialog', (dialog) => {
+    page.complaints.push(`dialog: ${dialog.message()}`);
+    dialog.dismiss();
+  });
+  page.on('request', (request) => page.requests.push(request.url()));
+  return page;
+}
+
+async function loggedIn(options) {
+  const page = await person(options);
+  await page.goto(`${gateway.origin}/admin/login`);
+  await page.fill('input[name=name]', OWNER.name);
+  await page.fill('input[name=password]', OWNER.password);
+  await page.press('input[name=password]', 'Enter');
+  await page.waitForURL(`${gateway.origin}/admin/`);
+  return page;
+}
+
+/** What a screen reader's user would stumble over, and anything that leaves the box. */
+async function check(page, name) {
+  mkdirSync(ARTIFACTS, { recursive: true });
+  await page.screenshot({ path: path.join(ARTIFACTS, `page-${name}.png`), fullPage: true });
+  const found = await page.evaluate(`(() => { ${AXE}; return axe.run(document, { resultTypes: ['violations'] }); })()`);
+  const violations = found.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
+  assert.deepEqual(violations, [], name);
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  assert.ok(wide <= 0, `${name} is ${wide} px wider than the screen`);
+  assert.deepEqual(page.requests.filter((url) => !url.startsWith(gateway.origin)), [], name);
+  assert.deepEqual(page.complaints, [], name);
+}
+
+async function chat(text) {
+  const page = await person();
+  await page.goto(gateway.page);
+  await page.getByRole('textbox', { name: 'Message' }).fill(text);
+  await page.getByRole('button', { name: 'Send' }).click();
+  await page.locator('.line.agent').first().waitFor();
+  return page;
+}
+
+describe('the local page', { concurrency: false }, () => {
+  test('the owner claims the box with the keyboard alone, and the web chat is answered', async () => {
+    const page = await person();
+    await page.goto(`${gateway.origin}/admin/`);
+    assert.equal(new URL(page.url()).pathname, '/admin/claim');
+    await check(page, 'claim');
+    const code = readFileSync(path.join(gateway.home, 'claim.code'), 'utf8').trim();
+    for (const text of ['WRONG-CODE', OWNER.name, OWNER.password]) {
+      await page.keyboard.type(text);
+      await page.keyboard.press('Tab');
+    }
+    await page.keyboard.press('Enter');
+    await page.getByRole('alert').waitFor();
+    await check(page, 'claim-wrong');
+    // Guessing is slowed down.
+    await until(async () => {
+      await page.goto(`${gateway.origin}/admin/claim`);
+      for (const text of [code, OWNER.name, OWNER.password]) {
+        await page.keyboard.type(text);
+        await page.keyboard.press('Tab');
+      }
+      await Promise.all([page.waitForNavigation(), page.keyboard.press('Enter')]);
+      return new URL(page.url()).pathname === '/admin/';
+    }, 'the box is claimed');
+    await page.getByRole('heading', { level: 1, name: 'Everything works' }).waitFor();
+    await check(page, 'home');
+
+    await chat('When are you open?');
+    await page.getByRole('link', { name: 'Conversations' }).click();
+    await page.locator('.rows a').first().click();
+    await page.getByText('When are you open?', { exact: true }).waitFor();
+    await check(page, 'conversation');
+  });
+
+  test('a conversation is followed while it goes on, and nothing that was written acts', async () => {
+    const visitor = await chat('first');
+    const page = await loggedIn();
+    await page.goto(`${gateway.origin}/admin/conversations?words=first`);
+    await check(page, 'search');
+    await page.locator('.rows a').first().click();
+    await visitor.getByRole('textbox', { name: 'Message' }).fill(HOSTILE);
+    await visitor.getByRole('button', { name: 'Send' }).click();
+    await page.locator('.log').getByText(HOSTILE, { exact: true }).first().waitFor();
+    assert.equal(await page.locator('.log script, .log img').count(), 0);
+    await check(page, 'hostile');
+    await visitor.getByRole('textbox', { name: 'Message' }).fill('w'.repeat(15_000));
+    await visitor.getByRole('button', { name: 'Send' }).click();
+    await page.locator('.log').getByText('wwwwwwwwww').first().waitFor();
+    await check(page, 'long');
+  });
+
+  test('a conversation is archived, restored and erased', async () => {
+    await chat('to be erased');
+    const page = await loggedIn();
+    await page.goto(`${gateway.origin}/admin/conversations?words=erased`);
+    await page.locator('.rows a').first().click();
+    await page.getByRole('button', { name: 'Archive' }).click();
+    await page.getByText('The next message begins a new conversation.').waitFor();
+    await check(page, 'archived');
+    await page.getByRole('button', { name: 'Restore' }).click();
+    await page.getByText('It is live again.').waitFor();
+    await page.getByRole('link', { name: 'Erase…' }).click();
+    await check(page, 'erase');
+    await page.getByRole('button', { name: 'Erase for good' }).click();
+    await page.getByText('Erased.').waitFor();
+    await page.goto(`${gateway.origin}/admin/conversations?words=erased`);
+    await page.getByRole('heading', { name: 'Nothing found' }).waitFor();
+    await check(page, 'nothing');
+  });
+
+  test('people are added and removed, and only look where they may only look', async () => {
+    const page = await loggedIn();
+    await page.goto(`${gateway.origin}/admin/people`);
+    await page.getByText('Add a person').click();
+    await page.locator('#new-name').fill('Grace');
+    await page.locator('#new-password').fill('short');
+    await page.getByRole('button', { name: 'Add', exact: true }).click();
+    await page.getByText('At least ten characters, please.').waitFor();
+    await page.getByText('Add a person').click();
+    await page.locator('#new-name').fill('Grace');
+    await page.locator('#new-password').fill('copper lantern meadow 9');
+    await page.getByRole('button', { name: 'Add', exact: true }).click();
+    await page.getByText('Added.').waitFor();
+    await check(page, 'people');
+
+    const support = await person();
+    await support.goto(`${gateway.origin}/admin/login`);
+    await support.fill('input[name=name]', 'grace');
+    await support.fill('input[name=password]', 'copper lantern meadow 9');
+    await support.press('input[name=password]', 'Enter');
+    await support.waitForURL(`${gateway.origin}/admin/`);
+    await support.goto(`${gateway.origin}/admin/people`);
+    assert.equal(await support.getByText('Add a person').count(), 0);
+    await check(support, 'people-support');
+
+    await page.getByRole('button', { name: 'Remove: Grace' }).click();
+    await page.getByText('Removed.').waitFor();
+    await support.goto(`${gateway.origin}/admin/`);
+    assert.equal(new URL(support.url()).pathname, '/admin/login');
+  });
+
+  test('it reads well on a phone, in the dark, and in German', async () => {
+    const page = await loggedIn({ viewport: { width: 360, height: 740 }, colorScheme: 'dark', locale: 'de-DE' });
+    await page.getByRole('heading', { level: 1, name: 'Alles läuft' }).waitFor();
+    await check(page, 'home-phone-dark-german');
+    for (const [place, name] of [['conversations', 'Gespräche'], ['people', 'Personen']]) {
+      await page.goto(`${gateway.origin}/admin/${place}`);
+      await page.getByRole('heading', { level: 1, name }).waitFor();
+      await check(page, `${place}-phone-dark-german`);
+    }
+    await page.getByRole('button', { name: 'Abmelden', exact: true }).click();
+    await page.getByRole('heading', { level: 1, name: 'Anmelden' }).waitFor();
+    await check(page, 'login-phone-dark-german');
+  });
+
+  test('it works without its script', async () => {
+    const page = await loggedIn({ javaScriptEnabled: false });
+    await page.getByRole('link', { name: 'Conversations' }).click();
+    await page.locator('.rows a').first().click();
+    await page.locator('.log .bubble').first().waitFor();
+  });
+
+  test('a start page is light', async () => {
+    const page = await loggedIn();
+    let bytes = 0;
+    page.on('response', async (response) => (bytes += (await response.body().catch(() => '')).length));
+    await page.goto(`${gateway.origin}/admin/`, { waitUntil: 'networkidle' });
+    // As it is sent: it is not compressed.
+    assert.ok(bytes > 0 && bytes < 100_000, `${bytes} bytes`);
+  });
+});

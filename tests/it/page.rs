@@ -1,0 +1,359 @@
+//! The local page through the real gateway: who gets in, and what cannot be done from elsewhere.
+
+use axum::http::{Method, StatusCode, header};
+use frontdesk::account::{Reach, Role};
+use frontdesk::document::Secret;
+use frontdesk::id::TenantId;
+use reqwest::{RequestBuilder, Response};
+use serde_json::json;
+
+use crate::peers::{Hook, Model, TestGateway, direct, http};
+
+const PASSWORD: &str = "violet kettle harbour 17";
+
+/// A gateway whose page somebody has claimed, and a browser.
+struct Desk {
+    gateway: TestGateway,
+    model: Model,
+    hook: Hook,
+}
+
+/// What a browser keeps.
+#[derive(Clone)]
+struct Browser {
+    http: reqwest::Client,
+    origin: String,
+    cookie: Option<String>,
+}
+
+impl Browser {
+    fn of(gateway: &TestGateway) -> Self {
+        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        Self { http, origin: gateway.url(""), cookie: None }
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.origin));
+        match &self.cookie {
+            Some(cookie) => request.header(header::COOKIE, cookie),
+            None => request,
+        }
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, String) {
+        let response = self.request(Method::GET, path).send().await.unwrap();
+        (response.status(), response.text().await.unwrap())
+    }
+
+    /// A form of a page of ours.
+    async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Response {
+        let request = self.request(Method::POST, path).header(header::ORIGIN, &self.origin);
+        form(request, fields).send().await.unwrap()
+    }
+
+    /// Logs in, and shows the session from then on.
+    async fn log_in(&mut self, name: &str, password: &str) -> StatusCode {
+        let response = self.post("/admin/login", &[("name", name), ("password", password)]).await;
+        self.take_cookie(&response);
+        response.status()
+    }
+
+    fn take_cookie(&mut self, response: &Response) {
+        let cookie = response.headers().get(header::SET_COOKIE).map(|cookie| cookie.to_str().unwrap());
+        self.cookie = cookie.map(|cookie| cookie.split(';').next().unwrap().to_owned()).or(self.cookie.take());
+    }
+
+    async fn csrf(&self) -> String {
+        let (_, page) = self.get("/admin/people").await;
+        let (_, rest) = page.split_once("name=\"csrf\" value=\"").unwrap();
+        rest.split('"').next().unwrap().to_owned()
+    }
+}
+
+fn form(request: RequestBuilder, fields: &[(&str, &str)]) -> RequestBuilder {
+    let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+    request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(pairs.join("&"))
+}
+
+impl Desk {
+    async fn open() -> Self {
+        let (model, hook) = (Model::start().await, Hook::start("hook").await);
+        let tenant = "tenant_id = \"riverside\"\n";
+        let config = format!(
+            "[session]\ndm_scope = \"per-channel-peer\"\n{}{}dm_policy = \"open\"\n{tenant}",
+            model.provider("m"),
+            hook.entry()
+        );
+        let gateway = TestGateway::start(&config).await;
+        let accounts = gateway.accounts();
+        let code = accounts.claim_code().unwrap();
+        accounts.claim(&code, "Ada", &Secret::new(PASSWORD), "127.0.0.1".parse().unwrap()).await.unwrap();
+        Self { gateway, model, hook }
+    }
+
+    async fn browser(&self) -> Browser {
+        let mut browser = Browser::of(&self.gateway);
+        assert_eq!(browser.log_in("Ada", PASSWORD).await, StatusCode::SEE_OTHER);
+        browser
+    }
+
+    /// Somebody says something, and is answered.
+    async fn exchange(&mut self, user: &str, text: &str, answer: &str) -> String {
+        let key = self.hook.accepted(&self.gateway, &direct(user, text)).await;
+        self.model.asked().await.answer(answer);
+        self.gateway.settled().await;
+        key
+    }
+}
+
+#[tokio::test]
+async fn a_box_is_claimed_with_the_code_and_once() {
+    let gateway = TestGateway::start("").await;
+    let mut browser = Browser::of(&gateway);
+    let response = browser.request(Method::GET, "/admin/").send().await.unwrap();
+    assert_eq!(response.headers()[header::LOCATION], "/admin/login");
+    let response = browser.request(Method::GET, "/admin/login").send().await.unwrap();
+    assert_eq!(response.headers()[header::LOCATION], "/admin/claim");
+    let code = gateway.accounts().claim_code().unwrap();
+    let (status, page) = browser.get("/admin/claim").await;
+    assert!(status == StatusCode::OK && !page.contains(code.expose()), "the page does not tell the code");
+
+    let claim = async |browser: &Browser, code: &str, password: &str| {
+        let fields = [("code", code), ("name", "Ada"), ("password", password)];
+        browser.post("/admin/claim", &fields).await
+    };
+    assert_eq!(claim(&browser, "AAAA-AAAA-AA", PASSWORD).await.status(), StatusCode::UNAUTHORIZED);
+    gateway.advance_ms(60_000);
+    assert_eq!(claim(&browser, code.expose(), "password12").await.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    // Through a proxy nobody knows who is near.
+    let fields = [("code", code.expose()), ("name", "Ada"), ("password", PASSWORD)];
+    let proxied = browser.request(Method::POST, "/admin/claim").header(header::ORIGIN, &browser.origin);
+    let proxied = form(proxied.header("x-forwarded-for", "192.168.1.2"), &fields).send().await.unwrap();
+    assert_eq!(proxied.status(), StatusCode::FORBIDDEN);
+
+    let claimed = claim(&browser, code.expose(), PASSWORD).await;
+    assert_eq!(
+        (claimed.status(), &claimed.headers()[header::LOCATION]),
+        (StatusCode::SEE_OTHER, &"/admin/".parse().unwrap())
+    );
+    browser.take_cookie(&claimed);
+    assert_eq!(browser.get("/admin/").await.0, StatusCode::OK);
+    let again = claim(&Browser::of(&gateway), code.expose(), PASSWORD).await;
+    assert_eq!(again.headers()[header::LOCATION], "/admin/login");
+}
+
+#[tokio::test]
+async fn pages_are_shown_to_those_who_are_logged_in() {
+    let mut desk = Desk::open().await;
+    let key = desk.exchange("u1", "a question", "an answer").await;
+    let stranger = Browser::of(&desk.gateway);
+    let conversation = format!("/admin/conversation?tenant=riverside&key={key}");
+    for path in ["/admin/", "/admin/conversations", &conversation, "/admin/people", "/admin/erase"] {
+        let response = stranger.request(Method::GET, path).send().await.unwrap();
+        let to = response.headers()[header::LOCATION].to_str().unwrap();
+        assert!(response.status() == StatusCode::SEE_OTHER && to.starts_with("/admin/login"), "{path}: {to}");
+    }
+    let browser = desk.browser().await;
+    let (status, list) = browser.get("/admin/conversations").await;
+    assert!(status == StatusCode::OK && list.contains("u1"), "{list}");
+    let (_, found) = browser.get("/admin/conversations?words=question").await;
+    assert!(found.contains("a question"), "{found}");
+    let (_, page) = browser.get(&conversation).await;
+    assert!(page.contains("a question") && page.contains("an answer"), "{page}");
+    assert_eq!(browser.get("/admin/conversation?tenant=riverside&key=webhook:nobody").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(stranger.get("/admin/nothing").await.0, StatusCode::NOT_FOUND);
+
+    let csrf = browser.csrf().await;
+    assert_eq!(browser.post("/admin/logout", &[("csrf", &csrf)]).await.status(), StatusCode::SEE_OTHER);
+    assert_eq!(browser.get("/admin/").await.0, StatusCode::SEE_OTHER, "the session is over, whoever kept the cookie");
+}
+
+#[tokio::test]
+async fn every_page_says_what_a_browser_may_do_with_it() {
+    let desk = Desk::open().await;
+    let (browser, stranger) = (desk.browser().await, Browser::of(&desk.gateway));
+    for (who, path) in [
+        (&browser, "/admin/"),
+        (&browser, "/admin/conversations"),
+        (&browser, "/admin/people"),
+        (&stranger, "/admin/login"),
+        (&stranger, "/admin/page.js"),
+        (&stranger, "/api/v1/openapi.json"),
+        (&stranger, "/api/v1/status"),
+    ] {
+        let response = who.request(Method::GET, path).send().await.unwrap();
+        let value = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap()).unwrap_or_default();
+        assert!(value("content-security-policy").contains("default-src 'none'"), "{path}");
+        assert!(value("content-security-policy").contains("frame-ancestors 'none'"), "{path}");
+        let others = ["x-content-type-options", "x-frame-options", "cross-origin-opener-policy"].map(value);
+        assert_eq!(others, ["nosniff", "DENY", "same-origin"], "{path}");
+        assert!(matches!(value("cache-control"), "no-store" | "no-cache"), "{path}: {}", value("cache-control"));
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_another_server_gives_our_address_opens_nothing() {
+    let desk = Desk::open().await;
+    let browser = desk.browser().await;
+    for host in ["evil.example", "evil.example:18789", "127.0.0.1.evil.example", "frontdesk.local.evil.example"] {
+        for path in ["/admin/", "/admin/login", "/api/v1/status"] {
+            let response = browser.request(Method::GET, path).header(header::HOST, host).send().await.unwrap();
+            assert_eq!(response.status(), StatusCode::MISDIRECTED_REQUEST, "{host} {path}");
+        }
+    }
+    let local = browser.request(Method::GET, "/admin/").header(header::HOST, "frontdesk.local").send().await.unwrap();
+    assert_eq!(local.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn another_site_cannot_make_a_browser_act() {
+    let mut desk = Desk::open().await;
+    let key = desk.exchange("u1", "hello", "hi").await;
+    let browser = desk.browser().await;
+    let csrf = browser.csrf().await;
+    let fields = [("csrf", csrf.as_str()), ("key", key.as_str()), ("tenant", "riverside")];
+    let archive = "/admin/conversation/archive";
+    for origin in ["http://evil.example", "null", "http://127.0.0.1:1"] {
+        let response =
+            form(browser.request(Method::POST, archive).header(header::ORIGIN, origin), &fields).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::FORBIDDEN, "{origin}");
+    }
+    let without = form(browser.request(Method::POST, archive), &fields).send().await.unwrap();
+    assert_eq!(without.status(), StatusCode::FORBIDDEN, "nothing says where it comes from");
+    for csrf in ["", "0", csrf.trim_start_matches(char::is_alphanumeric), &csrf.to_uppercase()] {
+        let response = browser.post(archive, &[("csrf", csrf), fields[1], fields[2]]).await;
+        assert_eq!(response.status(), StatusCode::FORBIDDEN, "{csrf}");
+    }
+    // Of another session of the same person.
+    let other = desk.browser().await.csrf().await;
+    assert_eq!(browser.post(archive, &[("csrf", &other), fields[1], fields[2]]).await.status(), StatusCode::FORBIDDEN);
+    assert!(browser.get(&format!("/admin/conversation?tenant=riverside&key={key}")).await.1.contains("Live"));
+    let api = format!("/api/v1/sessions/archive?tenant=riverside&key={key}");
+    let forged =
+        browser.request(Method::POST, &api).header(header::ORIGIN, "http://evil.example").send().await.unwrap();
+    assert_eq!(forged.status(), StatusCode::UNAUTHORIZED, "a cookie alone changes nothing");
+
+    assert_eq!(browser.post(archive, &fields).await.status(), StatusCode::SEE_OTHER);
+    assert!(browser.get(&format!("/admin/conversation?tenant=riverside&key={key}")).await.1.contains("Archived"));
+}
+
+#[tokio::test]
+async fn a_session_that_somebody_brings_along_is_not_the_one_they_get() {
+    let desk = Desk::open().await;
+    let mut browser = Browser::of(&desk.gateway);
+    browser.cookie = Some("frontdesk_session=chosen-by-somebody-else".to_owned());
+    assert_eq!(browser.log_in("Ada", PASSWORD).await, StatusCode::SEE_OTHER);
+    assert!(!browser.cookie.as_ref().unwrap().contains("chosen"));
+    let first = browser.clone();
+    assert_eq!(browser.log_in("Ada", PASSWORD).await, StatusCode::SEE_OTHER);
+    assert_ne!(first.cookie, browser.cookie, "every login is a session of its own");
+}
+
+#[tokio::test]
+async fn guessing_gets_slower_and_says_the_same_of_every_name() {
+    let desk = Desk::open().await;
+    let mut browser = Browser::of(&desk.gateway);
+    let mut n_tried = 0;
+    while browser.log_in("Ada", "a wrong password").await != StatusCode::TOO_MANY_REQUESTS {
+        n_tried += 1;
+        assert!(n_tried < 20, "nobody slows it down");
+    }
+    assert_eq!(browser.log_in("Ada", PASSWORD).await, StatusCode::TOO_MANY_REQUESTS, "not even with the right one");
+    desk.gateway.advance_ms(60 * 60_000);
+    let page = async |name: &str| {
+        let response = browser.post("/admin/login", &[("name", name), ("password", "a wrong password")]).await;
+        let status = response.status();
+        (status, response.text().await.unwrap().replace(name, "NAME"))
+    };
+    let known = page("Ada").await;
+    desk.gateway.advance_ms(60 * 60_000);
+    assert_eq!(page("Nobody").await, known);
+    assert_eq!(known.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn whoever_may_only_look_changes_nothing_and_a_tenants_own_see_no_other() {
+    let mut desk = Desk::open().await;
+    let key = desk.exchange("u1", "hello", "hi").await;
+    let accounts = desk.gateway.accounts();
+    let password = Secret::new(PASSWORD);
+    accounts.add_user("Support", Role::Support, Reach::All, &password).await.unwrap();
+    let other = Reach::Tenant(TenantId::new("7").unwrap());
+    accounts.add_user("Other", Role::Admin, other, &password).await.unwrap();
+
+    let mut support = Browser::of(&desk.gateway);
+    support.log_in("Support", PASSWORD).await;
+    let conversation = format!("/admin/conversation?tenant=riverside&key={key}");
+    let (status, page) = support.get(&conversation).await;
+    assert!(
+        status == StatusCode::OK && page.contains("hello") && !page.contains("/admin/conversation/archive"),
+        "{page}"
+    );
+    let csrf = support.csrf().await;
+    let fields = [
+        ("csrf", csrf.as_str()),
+        ("key", key.as_str()),
+        ("tenant", "riverside"),
+        ("name", "Ada"),
+        ("password", PASSWORD),
+    ];
+    for action in ["conversation/archive", "conversation/restore", "conversation/erase", "people/remove", "people/add"]
+    {
+        let refused = support.post(&format!("/admin/{action}"), &fields).await;
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{action}");
+    }
+    assert_eq!(support.get(&format!("/admin/erase?tenant=riverside&key={key}")).await.0, StatusCode::FORBIDDEN);
+    assert!(!support.get("/admin/people").await.1.contains("Ada"));
+
+    let mut other = Browser::of(&desk.gateway);
+    other.log_in("Other", PASSWORD).await;
+    assert_eq!(other.get(&conversation).await.0, StatusCode::NOT_FOUND);
+    for path in ["/admin/", "/admin/conversations", "/admin/conversations?words=hello", "/admin/people"] {
+        let (status, page) = other.get(path).await;
+        assert!(status == StatusCode::OK && !page.contains("riverside") && !page.contains("u1"), "{path}: {page}");
+    }
+    let api = other.get("/api/v1/sessions").await;
+    assert!(api.0 == StatusCode::OK && !api.1.contains("riverside"), "{}", api.1);
+}
+
+#[tokio::test]
+async fn programs_use_the_admin_api_with_a_token() {
+    let desk = Desk::open().await;
+    let status = async |token: &str| {
+        let request = http().get(desk.gateway.url("/api/v1/status")).bearer_auth(token);
+        request.send().await.unwrap().status()
+    };
+    assert_eq!(status("fd_nothing").await, StatusCode::UNAUTHORIZED);
+    let browser = desk.browser().await;
+    let wanted = json!({ "name": "monitor", "role": "support" });
+    let request = browser.request(Method::POST, "/api/v1/tokens").header(header::ORIGIN, &browser.origin);
+    let made: serde_json::Value = request.json(&wanted).send().await.unwrap().json().await.unwrap();
+    let token = made["token"].as_str().unwrap();
+    assert_eq!(status(token).await, StatusCode::OK);
+    let reload = http().post(desk.gateway.url("/api/v1/reload")).bearer_auth(token).send().await.unwrap();
+    assert_eq!(reload.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn what_people_and_models_write_stays_text() {
+    let mut desk = Desk::open().await;
+    let hostile = "<script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}${7*7}\u{202e}gnp.exe ../../etc/passwd";
+    let long = "w".repeat(100_000);
+    let key = desk.exchange("<b>u1</b>", hostile, &format!("{hostile} {long}")).await;
+    let browser = desk.browser().await;
+    let (_, list) = browser.get("/admin/conversations").await;
+    let (address, _) =
+        list.split_once("\">").map(|(_, rest)| rest).and_then(|rest| rest.split_once("&lt;b&gt;u1")).unwrap();
+    assert!(address.contains("/admin/conversation?"), "it is in the list, as text");
+    let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let (status, page) = browser.get(&format!("/admin/conversation?tenant=riverside&key={}", encode(&key))).await;
+    assert_eq!(status, StatusCode::OK, "{page}");
+    for (text, page) in [("list", &list), ("conversation", &page)] {
+        assert!(!page.contains("<script>alert") && !page.contains("<img") && !page.contains("<b>u1"), "{text}: {page}");
+    }
+    assert!(page.contains("&lt;script&gt;alert(1)") && page.contains("{{7*7}}${7*7}") && page.contains(&long));
+    let (_, found) =
+        browser.get(&format!("/admin/conversations?words={}", encode("\"><script>alert(2)</script>"))).await;
+    assert!(!found.contains("<script>alert(2)"), "{found}");
+}
