@@ -40,6 +40,8 @@ pub(crate) enum Error {
     Query(String),
     /// Its body is longer than that many bytes.
     TooLong(usize),
+    /// Its body does not come.
+    TooSlow,
     /// There is no such path.
     NoPath,
     /// The path has other methods.
@@ -87,6 +89,9 @@ impl IntoResponse for Error {
             Self::Query(message) => plain(StatusCode::BAD_REQUEST, message),
             Self::TooLong(max_bytes) => {
                 plain(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is longer than {max_bytes} bytes"))
+            }
+            Self::TooSlow => {
+                plain(StatusCode::REQUEST_TIMEOUT, "the body did not come in time; send it again".to_owned())
             }
             Self::NoPath => {
                 plain(StatusCode::NOT_FOUND, "there is no such path; /api/v1/openapi.json names all".to_owned())

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::body::{Body as HttpBody, Bytes};
@@ -24,6 +25,9 @@ use super::openapi::Description;
 use super::reach::Reached;
 use crate::account::{Reach, Role, Who};
 use crate::gateway::Gateway;
+
+/// How long a body may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Who may ask for an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,7 +171,7 @@ impl Operation {
                     let part = path.iter().next().map(|(_, value)| value.to_owned());
                     let body = match I::MAX_BODY_BYTES {
                         0 => Bytes::new(),
-                        max => axum::body::to_bytes(body, max).await.map_err(|_error| Error::TooLong(max))?,
+                        max => read_body(body, max).await?,
                     };
                     let input = I::read(&Asked { uri, part, body })?;
                     handler(Reached::new(gateway, who), input).await
@@ -180,6 +184,12 @@ impl Operation {
         };
         Self { listed: Listed { method, path, rule }, summary, description, serve: on(filter, serve) }
     }
+}
+
+/// Whoever sends slowly is not waited for.
+async fn read_body(body: HttpBody, max: usize) -> Result<Bytes, Error> {
+    let body = tokio::time::timeout(READ_TIMEOUT, axum::body::to_bytes(body, max)).await;
+    body.map_err(|_elapsed| Error::TooSlow)?.map_err(|_error| Error::TooLong(max))
 }
 
 /// A name that nobody reads is a slip, and its value would be missed.

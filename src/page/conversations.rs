@@ -12,12 +12,12 @@ use super::layout::{self, Place};
 use super::visit::Visit;
 use super::words::Words;
 use super::{CONVERSATIONS, conversation_address, query};
-use crate::admin::Reached;
+use crate::admin::{self, Reached};
 use crate::clock::Timestamp;
 use crate::gateway::Gateway;
 use crate::id::{SessionKey, TenantId};
 use crate::message::ChatKind;
-use crate::store::{Filter, RecentCursor, Search, SessionRow};
+use crate::store::{self, Filter, RecentCursor, Search, SessionRow};
 
 /// Rows of a page.
 const ROWS: usize = 50;
@@ -129,9 +129,15 @@ fn archived(reached: &Reached, wanted: &Wanted) -> Result<(Vec<Row>, Option<Stri
 async fn search(reached: &Reached, wanted: &Wanted, words: &str, is_archived: bool) -> Result<Vec<Row>, Problem> {
     let mut rows = Vec::new();
     if !is_archived {
-        let page = reached.recent(tenant(wanted), None, MAX_NAMES)?;
-        let named = page.rows.into_iter().filter(|session| is_named(session, words)).take(ROWS);
-        rows.extend(named.map(|session| Row { session, is_archived: false, said: None }));
+        let (own, of, wanted_words) = (reached.clone(), tenant(wanted).map(str::to_owned), words.to_lowercase());
+        // It reads thousands of rows: not where messages are answered.
+        let named = tokio::task::spawn_blocking(move || {
+            let page = own.recent(of.as_deref(), None, MAX_NAMES)?;
+            let named = page.rows.into_iter().filter(|session| is_named(session, &wanted_words));
+            Ok::<_, admin::Error>(named.take(ROWS).collect::<Vec<_>>())
+        });
+        let named = named.await.unwrap_or(Err(store::Error::Closed.into()))?;
+        rows.extend(named.into_iter().map(|session| Row { session, is_archived: false, said: None }));
     }
     for of in reached.tenants(tenant(wanted))? {
         of.note("search", None);
@@ -148,7 +154,7 @@ async fn search(reached: &Reached, wanted: &Wanted, words: &str, is_archived: bo
         let store = of.store();
         // It reads thousands of lines: not where messages are answered.
         let found = tokio::task::spawn_blocking(move || store.search(&search)).await;
-        let found = found.unwrap_or(Err(crate::store::Error::Closed))?;
+        let found = found.unwrap_or(Err(store::Error::Closed))?;
         for hit in found.hits {
             let session = of.store().session(&hit.key);
             let row = match hit.is_archived {
@@ -161,11 +167,11 @@ async fn search(reached: &Reached, wanted: &Wanted, words: &str, is_archived: bo
     Ok(rows)
 }
 
+/// `words` in lower case.
 fn is_named(row: &SessionRow, words: &str) -> bool {
-    let words = words.to_lowercase();
     let ids = [&row.user, &row.room, &row.thread, &row.server].into_iter().flatten().map(|id| id.as_str());
     let texts = ids.chain(row.user_name.as_deref()).chain([row.key.as_str(), row.channel.as_str()]);
-    texts.into_iter().any(|text| text.to_lowercase().contains(&words))
+    texts.into_iter().any(|text| text.to_lowercase().contains(words))
 }
 
 fn cursor(wanted: &Wanted) -> Option<Cursor> {

@@ -30,7 +30,6 @@ mod visit;
 mod words;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware;
 use axum::response::Response;
@@ -47,9 +46,6 @@ const CONVERSATIONS: &str = "/admin/conversations";
 const CONVERSATION: &str = "/admin/conversation";
 const PEOPLE: &str = "/admin/people";
 const ERASE: &str = "/admin/erase";
-
-/// Longest body of a form, in bytes.
-const MAX_FORM_BYTES: usize = 64 * 1024;
 
 /// Serves the pages, and the admin API to programs with a token and to those who are logged in.
 pub fn router(gateway: &Gateway) -> Router {
@@ -81,7 +77,6 @@ pub fn router(gateway: &Gateway) -> Router {
             get(async |headers: HeaderMap| answer::file(&headers, "image/svg+xml", include_str!("mark.svg"))),
         )
         .route("/admin/{*elsewhere}", get(nothing))
-        .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
         .with_state(gateway.clone())
         .merge(admin::router(gateway, door))
         .layer(middleware::from_fn_with_state(gateway.clone(), visit::guard))

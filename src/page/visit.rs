@@ -1,6 +1,7 @@
 //! Who looks at a page, and whether their browser may be heard.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -18,6 +19,10 @@ use crate::gateway::{Gateway, Peer};
 
 /// Name of the cookie that a session is shown with.
 const COOKIE: &str = "frontdesk_session";
+/// Longest body of a form, in bytes.
+const MAX_FORM_BYTES: usize = 64 * 1024;
+/// How long a form may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// As long as a session lasts.
 const COOKIE_SECONDS: u64 = 30 * 24 * 60 * 60;
 
@@ -144,7 +149,10 @@ pub(super) async fn guard(State(gateway): State<Gateway>, request: Request, next
     } else if is_page && !request.method().is_safe() && !browser::is_ours(headers, None, Proof::Required) {
         answer::plain(words, StatusCode::FORBIDDEN, words.stale, words.stale_lead)
     } else {
-        next.run(request).await
+        match whole(request).await {
+            Ok(request) => next.run(request).await,
+            Err(status) => answer::plain(words, status, words.failed, words.stale_lead),
+        }
     };
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
@@ -153,6 +161,18 @@ pub(super) async fn guard(State(gateway): State<Gateway>, request: Request, next
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.append(header::VARY, HeaderValue::from_static("accept-language, cookie"));
     response
+}
+
+/// A form is read before anything else happens: whoever sends slowly, or without end, is not waited for. What the admin
+/// API takes, it reads itself.
+async fn whole(request: Request) -> Result<Request, StatusCode> {
+    if request.method().is_safe() || request.uri().path().starts_with("/api/") {
+        return Ok(request);
+    }
+    let (head, body) = request.into_parts();
+    let body = tokio::time::timeout(READ_TIMEOUT, axum::body::to_bytes(body, MAX_FORM_BYTES)).await;
+    let body = body.map_err(|_elapsed| StatusCode::REQUEST_TIMEOUT)?.map_err(|_error| StatusCode::PAYLOAD_TOO_LARGE)?;
+    Ok(Request::from_parts(head, body.into()))
 }
 
 const HEADERS: [(header::HeaderName, &str); 6] = [
