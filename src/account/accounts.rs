@@ -168,6 +168,12 @@ impl Accounts {
         code.digest().is(expected).then(|| code.shown())
     }
 
+    /// Does a claim code work now?
+    #[must_use]
+    pub fn is_claimable(&self) -> bool {
+        self.state().claim.is_some()
+    }
+
     /// Words that passwords may not be made of, besides the name of their account: the name of the business.
     pub fn set_words(&self, words: Vec<String>) {
         self.0.words.store(Arc::new(words));

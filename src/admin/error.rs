@@ -42,6 +42,8 @@ pub(crate) enum Error {
     TooLong(usize),
     /// Its body does not come.
     TooSlow,
+    /// It was sent to a name that is not ours.
+    Misdirected,
     /// There is no such path.
     NoPath,
     /// The path has other methods.
@@ -65,7 +67,7 @@ pub(crate) enum Error {
 impl Error {
     /// As somebody may hear it: what a store says of itself names paths, and commands for who runs the gateway.
     #[must_use]
-    pub(super) fn heard_by(self, who: &Who) -> Self {
+    pub(crate) fn heard_by(self, who: &Who) -> Self {
         match (self, &who.reach) {
             (Self::Store(error), Reach::Tenant(_)) if !matches!(error, store::Error::Gone { .. }) => {
                 tracing::error!(%error, "an admin request failed");
@@ -76,15 +78,12 @@ impl Error {
     }
 }
 
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
-        let plain =
-            |status: StatusCode, error: String| refusal(status, &Refusal { error, problems: None, weakness: None });
+impl Error {
+    /// Its status, and what is said.
+    pub(crate) fn told(self) -> (StatusCode, Refusal) {
+        let plain = |status: StatusCode, error: String| (status, Refusal { error, problems: None, weakness: None });
         match self {
-            Self::Nobody => {
-                let refused = plain(StatusCode::UNAUTHORIZED, "the token is missing or wrong".to_owned());
-                with_header(header::WWW_AUTHENTICATE, "Bearer", refused)
-            }
+            Self::Nobody => plain(StatusCode::UNAUTHORIZED, "the token is missing or wrong".to_owned()),
             Self::Forbidden(message) => plain(StatusCode::FORBIDDEN, message.to_owned()),
             Self::Query(message) => plain(StatusCode::BAD_REQUEST, message),
             Self::TooLong(max_bytes) => {
@@ -93,6 +92,10 @@ impl IntoResponse for Error {
             Self::TooSlow => {
                 plain(StatusCode::REQUEST_TIMEOUT, "the body did not come in time; send it again".to_owned())
             }
+            Self::Misdirected => plain(
+                StatusCode::MISDIRECTED_REQUEST,
+                "ask by an address, by localhost, by a name under .local, or by one of gateway.page_hosts".to_owned(),
+            ),
             Self::NoPath => {
                 plain(StatusCode::NOT_FOUND, "there is no such path; /api/v1/openapi.json names all".to_owned())
             }
@@ -101,14 +104,11 @@ impl IntoResponse for Error {
                 "this path has no such method; /api/v1/openapi.json names those it has".to_owned(),
             ),
             Self::NotFound(message) => plain(StatusCode::NOT_FOUND, message),
-            Self::TooMany(message, wait) => {
-                let refused = plain(StatusCode::TOO_MANY_REQUESTS, message);
-                with_header(header::RETRY_AFTER, &wait.as_secs().max(1).to_string(), refused)
-            }
+            Self::TooMany(message, _) => plain(StatusCode::TOO_MANY_REQUESTS, message),
             Self::Conflict(message) => plain(StatusCode::CONFLICT, message),
             Self::Unusable(message) => plain(StatusCode::UNPROCESSABLE_ENTITY, message),
             Self::Unavailable(message) => plain(StatusCode::SERVICE_UNAVAILABLE, message),
-            Self::Refused(status, refused) => refusal(status, &refused),
+            Self::Refused(status, refused) => (status, refused),
             Self::Store(error @ store::Error::Gone { .. }) => plain(StatusCode::NOT_FOUND, error.to_string()),
             Self::Store(error @ store::Error::Unusable { .. }) => {
                 plain(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
@@ -122,6 +122,21 @@ impl IntoResponse for Error {
                 tracing::error!(%error, "an admin request failed");
                 plain(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
             }
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let head = match &self {
+            Self::Nobody => Some((header::WWW_AUTHENTICATE, "Bearer".to_owned())),
+            Self::TooMany(_, wait) => Some((header::RETRY_AFTER, wait.as_secs().max(1).to_string())),
+            _ => None,
+        };
+        let (status, refused) = self.told();
+        match head {
+            Some((name, value)) => with_header(name, &value, refusal(status, &refused)),
+            None => refusal(status, &refused),
         }
     }
 }

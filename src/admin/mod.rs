@@ -32,9 +32,12 @@ pub(crate) mod unresolved;
 pub(crate) mod users;
 
 pub(crate) use error::Error;
+pub(crate) use operation::Query;
 pub use operation::{Listed, Rule, Scope};
 pub(crate) use place::{Episode, Named, Place as Conversation};
-pub(crate) use reach::Reached;
+pub(crate) use reach::{Reached, Seen};
+pub(crate) use sessions::{Words, search};
+pub(crate) use users::note as note_account;
 
 pub(crate) use json::{findings as findings_json, problem as problem_json};
 
@@ -59,7 +62,6 @@ use crate::id::ChannelType;
 
 use json::{Findings, Status};
 use operation::{INSPECT, Operation, READ};
-use reach::Seen;
 
 /// Where the description is: the one path that wants no caller.
 const DESCRIPTION: &str = "/api/v1/openapi.json";

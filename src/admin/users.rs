@@ -266,7 +266,7 @@ fn accounts(reached: &Reached) -> Result<&Accounts, Error> {
 }
 
 /// What was done is in the log, under the name of what it was done to.
-fn note(reached: &Reached, what: &'static str, name: &str) {
+pub(crate) fn note(reached: &Reached, what: &'static str, name: &str) {
     tracing::info!(
         access.who = reached.who().name,
         access.what = what,

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::layout::{self, Place};
 use super::visit::Visit;
 use super::words::Words;
-use crate::{admin, store};
+use crate::{account, admin, store};
 
 /// A page.
 pub(super) fn html(status: StatusCode, markup: Markup) -> Response {
@@ -29,34 +29,33 @@ pub(super) enum Problem {
     NotAllowed,
     /// The form was made by a page of another session.
     Stale,
-    /// In words.
+    /// In words of their language.
     Said(StatusCode, String),
-}
-
-impl From<store::Error> for Problem {
-    fn from(error: store::Error) -> Self {
-        match error {
-            store::Error::Gone { .. } => Self::NotFound,
-            store::Error::Unusable { .. } => Self::Said(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
-            error => {
-                tracing::error!(%error, "a page cannot be shown");
-                Self::Said(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
-            }
-        }
-    }
+    /// As the admin API has it.
+    Refused(admin::Error),
 }
 
 impl From<admin::Error> for Problem {
     fn from(error: admin::Error) -> Self {
         match error {
-            admin::Error::NotFound(_) => Self::NotFound,
-            admin::Error::Forbidden(_) => Self::NotAllowed,
-            admin::Error::Store(error) => error.into(),
-            admin::Error::Conflict(text) => Self::Said(StatusCode::CONFLICT, text),
-            admin::Error::Unavailable(text) => Self::Said(StatusCode::SERVICE_UNAVAILABLE, text),
             // Nobody writes these addresses by hand.
-            _ => Self::NotFound,
+            admin::Error::NotFound(_) | admin::Error::Query(_) => Self::NotFound,
+            admin::Error::Store(store::Error::Gone { .. }) => Self::NotFound,
+            admin::Error::Forbidden(_) => Self::NotAllowed,
+            error => Self::Refused(error),
         }
+    }
+}
+
+impl From<store::Error> for Problem {
+    fn from(error: store::Error) -> Self {
+        admin::Error::from(error).into()
+    }
+}
+
+impl From<account::Error> for Problem {
+    fn from(error: account::Error) -> Self {
+        Self::Refused(error.into())
     }
 }
 
@@ -68,6 +67,10 @@ impl Problem {
             Self::NotAllowed => (StatusCode::FORBIDDEN, words.not_allowed, words.not_allowed_lead.to_owned()),
             Self::Stale => (StatusCode::FORBIDDEN, words.stale, words.stale_lead.to_owned()),
             Self::Said(status, lead) => (status, words.failed, lead),
+            Self::Refused(error) => {
+                let (status, refused) = error.heard_by(visit.who()).told();
+                (status, words.failed, refused.error)
+            }
         };
         let content = html! { section class="card" { h1 { (title) } p { (lead) } } };
         html(status, layout::page(visit, Place::Elsewhere, title, &content))

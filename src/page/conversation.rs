@@ -1,15 +1,19 @@
 //! One conversation: reading along, and what support does to it.
 
-use axum::Form;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use axum::{Extension, Form};
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::answer::{self, Problem};
 use super::format::{number, time};
 use super::layout::{self, Place};
+use super::looked::Looked;
 use super::visit::Visit;
 use super::words::Words;
 use super::{CONVERSATION, CONVERSATIONS, ERASE, conversation_address, conversations, query};
@@ -20,7 +24,12 @@ use crate::id::TenantId;
 use crate::store::{ArchivedRow, Line, SessionRow, Speaker, Waiting};
 
 /// Lines of a page.
-const LINES: u64 = 100;
+const LINES: usize = 100;
+/// Lines that are read at once.
+const STEP: u64 = 10;
+/// Text of a page, and of one line; the rest of a longer one is in the export.
+const MAX_BYTES: usize = 256 * 1024;
+const MAX_TEXT_BYTES: usize = 32 * 1024;
 /// Messages that wait, as far as they are shown.
 const WAITING: usize = 50;
 
@@ -34,12 +43,13 @@ pub(super) struct Shown {
 
 pub(super) async fn show(
     State(gateway): State<Gateway>,
+    Extension(looked): Extension<Arc<Looked>>,
     visit: Visit,
     Query(named): Query<Named>,
     Query(shown): Query<Shown>,
 ) -> Response {
     let reached = Reached::new(gateway, visit.who().clone());
-    match view(&reached, &visit, &named, &shown) {
+    match view(&reached, &visit, &looked, &named, &shown) {
         Ok((title, content)) => {
             answer::html(StatusCode::OK, layout::page(&visit, Place::Conversations, &title, &content))
         }
@@ -47,11 +57,19 @@ pub(super) async fn show(
     }
 }
 
-fn view(reached: &Reached, visit: &Visit, named: &Named, shown: &Shown) -> Result<(String, Markup), Problem> {
+fn view(
+    reached: &Reached,
+    visit: &Visit,
+    looked: &Looked,
+    named: &Named,
+    shown: &Shown,
+) -> Result<(String, Markup), Problem> {
     let words = visit.words;
     let place = named.place(reached)?;
     let episode = place.episode(named.episode)?;
-    place.of.note("show", Some(&place.key));
+    if looked.is_new(&visit.session.id, place.of.id(), &place.key) {
+        place.of.note("show", Some(&place.key));
+    }
     let row = episode.row().clone();
     let (lines, has_earlier) = lines(&episode, &row, shown.before)?;
     // What waits belongs to the key and not to something that is over.
@@ -86,12 +104,30 @@ fn view(reached: &Reached, visit: &Visit, named: &Named, shown: &Shown) -> Resul
     Ok((title, content))
 }
 
-/// A page of lines, oldest first, and whether there are earlier ones.
+/// A page of lines, oldest first, and whether there are earlier ones: not more than [`LINES`], and not more than
+/// [`MAX_BYTES`] of text unless one line alone is longer.
 fn lines(episode: &Episode, row: &SessionRow, before: Option<u64>) -> Result<(Vec<Line>, bool), Problem> {
-    let end = before.unwrap_or(row.last_line.saturating_add(1)).clamp(row.first_line, row.last_line.saturating_add(1));
-    let first = end.saturating_sub(LINES).max(row.first_line);
-    let limit = usize::try_from(end.saturating_sub(first)).unwrap_or(0);
-    Ok((episode.lines_after(first.saturating_sub(1), limit)?, first > row.first_line))
+    let behind = row.last_line.saturating_add(1);
+    let mut end = before.unwrap_or(behind).min(behind);
+    let (mut lines, mut n_bytes): (VecDeque<Line>, usize) = (VecDeque::new(), 0);
+    while end > row.first_line && lines.len() < LINES {
+        // A few at a time: each may be long.
+        let first = end.saturating_sub(STEP).max(row.first_line);
+        let limit = usize::try_from(end.saturating_sub(first)).unwrap_or(0);
+        let read = episode.lines_after(first.saturating_sub(1), limit)?;
+        if read.is_empty() {
+            end = first;
+        }
+        for line in read.into_iter().rev() {
+            n_bytes = n_bytes.saturating_add(line.text.len().min(MAX_TEXT_BYTES));
+            if n_bytes > MAX_BYTES && !lines.is_empty() {
+                return Ok((lines.into(), true));
+            }
+            end = line.seq;
+            lines.push_front(line);
+        }
+    }
+    Ok((lines.into(), end > row.first_line))
 }
 
 fn done_words(words: &Words, done: &str) -> Option<&'static str> {
@@ -131,7 +167,7 @@ fn log(words: &Words, lines: &[Line], waiting: &[Waiting]) -> Markup {
                 };
                 div class=(kind) {
                     span class="meta" { bdi { (name) } " · " time datetime=(line.at) { (time(words, line.at)) } }
-                    div class="bubble" dir="auto" { (line.text) }
+                    (bubble(words, &line.text))
                 }
             }
             @for waiting in waiting {
@@ -140,10 +176,18 @@ fn log(words: &Words, lines: &[Line], waiting: &[Waiting]) -> Markup {
                     span class="meta" {
                         (words.waits_below) " · " time datetime=(inbound.received_at) { (time(words, inbound.received_at)) }
                     }
-                    div class="bubble" dir="auto" { (inbound.text) }
+                    (bubble(words, &inbound.text))
                 }
             }
         }
+    }
+}
+
+fn bubble(words: &Words, text: &str) -> Markup {
+    let shown = text.get(..text.floor_char_boundary(MAX_TEXT_BYTES)).unwrap_or_default();
+    html! {
+        div class="bubble" dir="auto" { (shown) }
+        @if shown.len() < text.len() { span class="meta" { (words.cut) } }
     }
 }
 
@@ -232,25 +276,24 @@ async fn obey(gateway: &Gateway, visit: &Visit, action: &str, order: Order) -> R
     }
     let reached = Reached::new(gateway.clone(), visit.who().clone());
     let named = Named { key: order.key, tenant: Some(order.tenant), episode: order.episode };
-    let Conversation { of, key, session } = named.place(&reached)?;
+    let Conversation { of, key, .. } = named.place(&reached)?;
     let shown = |done: &str| format!("{}&done={done}", conversation_address(of.id(), &key, None));
     match action {
         "archive" => {
-            of.note("archive", Some(&key));
             if !of.archive(&key).await? {
                 return Err(Problem::NotFound);
             }
+            of.note("archive", Some(&key));
             Ok(shown("archive"))
         }
         "restore" => {
-            of.note("restore", Some(&key));
             of.restore(&key, named.episode).await?;
+            of.note("restore", Some(&key));
             Ok(shown("restore"))
         }
         "erase" => {
-            of.note("erase", Some(&key));
             of.erase(&key, None).await?;
-            drop(session);
+            of.note("erase", Some(&key));
             Ok(format!("{CONVERSATIONS}?done=erase"))
         }
         _ => Err(Problem::NotFound),

@@ -12,12 +12,12 @@ use super::layout::{self, Place};
 use super::visit::Visit;
 use super::words::Words;
 use super::{CONVERSATIONS, conversation_address, query};
-use crate::admin::{self, Reached};
+use crate::admin::{self, Named, Reached};
 use crate::clock::Timestamp;
 use crate::gateway::Gateway;
 use crate::id::{SessionKey, TenantId};
 use crate::message::ChatKind;
-use crate::store::{self, Filter, RecentCursor, Search, SessionRow};
+use crate::store::{self, Filter, RecentCursor, SessionRow};
 
 /// Rows of a page.
 const ROWS: usize = 50;
@@ -27,7 +27,7 @@ const HITS: usize = 50;
 const MAX_NAMES: usize = 5_000;
 
 /// What the form above the list says.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct Wanted {
     words: Option<String>,
     tenant: Option<String>,
@@ -67,12 +67,17 @@ pub(super) async fn list(State(gateway): State<Gateway>, visit: Visit, Query(wan
 
 async fn found(reached: &Reached, wanted: &Wanted) -> Result<(Vec<Row>, Option<String>), Problem> {
     let words = wanted.words.as_deref().map(str::trim).filter(|words| !words.is_empty());
-    let is_archived = wanted.which.as_deref() == Some("archived");
-    match (words, is_archived) {
-        (Some(words), _) => Ok((search(reached, wanted, words, is_archived).await?, None)),
-        (None, false) => live(reached, wanted),
-        (None, true) => archived(reached, wanted),
+    if let Some(words) = words {
+        return search(reached, wanted, words, is_archived(wanted)).await;
     }
+    let (own, query) = (reached.clone(), wanted.clone());
+    let list = if is_archived(wanted) { archived } else { live };
+    // It may read thousands of rows: not where messages are answered.
+    tokio::task::spawn_blocking(move || list(&own, &query)).await.unwrap_or(Err(store::Error::Closed.into()))
+}
+
+fn is_archived(wanted: &Wanted) -> bool {
+    wanted.which.as_deref() == Some("archived")
 }
 
 fn live(reached: &Reached, wanted: &Wanted) -> Result<(Vec<Row>, Option<String>), Problem> {
@@ -125,45 +130,58 @@ fn archived(reached: &Reached, wanted: &Wanted) -> Result<(Vec<Row>, Option<Stri
     Ok((rows, next.and_then(|next| serde_json::to_string(&next).ok())))
 }
 
-/// Conversations whose names hold the words, then lines that do.
-async fn search(reached: &Reached, wanted: &Wanted, words: &str, is_archived: bool) -> Result<Vec<Row>, Problem> {
+/// Conversations whose names hold the words, then lines that do. A page looks at a bounded number of lines, so it may be
+/// empty and not the last.
+async fn search(
+    reached: &Reached,
+    wanted: &Wanted,
+    words: &str,
+    in_archived: bool,
+) -> Result<(Vec<Row>, Option<String>), Problem> {
     let mut rows = Vec::new();
-    if !is_archived {
-        let (own, of, wanted_words) = (reached.clone(), tenant(wanted).map(str::to_owned), words.to_lowercase());
-        // It reads thousands of rows: not where messages are answered.
-        let named = tokio::task::spawn_blocking(move || {
-            let page = own.recent(of.as_deref(), None, MAX_NAMES)?;
-            let named = page.rows.into_iter().filter(|session| is_named(session, &wanted_words));
-            Ok::<_, admin::Error>(named.take(ROWS).collect::<Vec<_>>())
-        });
+    if wanted.before.is_none() {
+        let (own, of, folded) = (reached.clone(), tenant(wanted).map(str::to_owned), words.to_lowercase());
+        let named = tokio::task::spawn_blocking(move || named(&own, of.as_deref(), &folded, in_archived));
         let named = named.await.unwrap_or(Err(store::Error::Closed.into()))?;
-        rows.extend(named.into_iter().map(|session| Row { session, is_archived: false, said: None }));
+        rows.extend(named.into_iter().map(|session| Row { session, is_archived: in_archived, said: None }));
     }
-    for of in reached.tenants(tenant(wanted))? {
-        of.note("search", None);
-        let search = Search {
-            words: words.to_owned(),
-            in_live: !is_archived,
-            in_archived: is_archived,
-            after: None,
-            limit: HITS.saturating_sub(rows.len()),
-        };
-        if search.limit == 0 {
-            break;
-        }
-        let store = of.store();
-        // It reads thousands of lines: not where messages are answered.
-        let found = tokio::task::spawn_blocking(move || store.search(&search)).await;
-        let found = found.unwrap_or(Err(store::Error::Closed))?;
-        for hit in found.hits {
-            let session = of.store().session(&hit.key);
-            let row = match hit.is_archived {
-                true => session.episode(hit.episode)?.map(|episode| episode.row().session.clone()),
-                false => session.row()?,
-            };
-            rows.extend(row.map(|session| Row { session, is_archived: hit.is_archived, said: Some(hit.excerpt) }));
-        }
+    let query = admin::Words {
+        words: words.to_owned(),
+        tenant: tenant(wanted).map(str::to_owned),
+        place: Some(if in_archived { "archived" } else { "active" }.to_owned()),
+        after: wanted.before.clone(),
+        limit: Some(HITS),
+    };
+    let found = admin::search(reached.clone(), admin::Query(query)).await?;
+    for hit in found.hits {
+        let named = Named { key: hit.key, tenant: Some(hit.tenant.unwrap_or_default()), episode: Some(hit.episode) };
+        // What was archived or erased in the meantime is in its other list, or in none.
+        let Ok(place) = named.place(reached) else { continue };
+        let Ok(episode) = place.episode(named.episode) else { continue };
+        rows.push(Row { session: episode.row().clone(), is_archived: hit.is_archived, said: Some(hit.excerpt) });
     }
+    Ok((rows, found.next))
+}
+
+/// Those whose names hold the words, among so many that were active last, or that are archived.
+fn named(
+    reached: &Reached,
+    tenant: Option<&str>,
+    words: &str,
+    in_archived: bool,
+) -> Result<Vec<SessionRow>, admin::Error> {
+    let mut rows = Vec::new();
+    if in_archived {
+        for of in reached.tenants(tenant)? {
+            let limit = MAX_NAMES.saturating_sub(rows.len());
+            let archived = of.store().archived(&Filter { limit, ..Filter::default() })?;
+            rows.extend(archived.into_iter().map(|archived| archived.session));
+        }
+    } else {
+        rows = reached.recent(tenant, None, MAX_NAMES)?.rows;
+    }
+    rows.retain(|session| is_named(session, words));
+    rows.truncate(ROWS);
     Ok(rows)
 }
 
@@ -196,6 +214,7 @@ fn view(visit: &Visit, reached: &Reached, wanted: &Wanted, rows: &[Row], next: O
         div data-refresh=[(wanted.before.is_none() && !is_searched).then_some("10")] {
             section class="card" {
                 @match (rows.is_empty(), is_searched) {
+                    (true, true) if next.is_some() => p class="muted" { (words.search_on_lead) },
                     (true, true) => (layout::empty(words.nothing_found, words.nothing_found_lead)),
                     (true, false) => (layout::empty(words.no_conversations, words.no_conversations_lead)),
                     (false, _) => ul class="rows" { @for row in rows { li { (line(words, row, now)) } } },
@@ -204,7 +223,9 @@ fn view(visit: &Visit, reached: &Reached, wanted: &Wanted, rows: &[Row], next: O
             @if next.is_some() || wanted.before.is_some() {
                 p class="inline" {
                     @if wanted.before.is_some() { a class="button" href=(address(wanted, None)) { (words.newest) } }
-                    @if let Some(next) = next { a class="button" rel="next" href=(address(wanted, Some(next))) { (words.older) } }
+                    @if let Some(next) = next { a class="button" rel="next" href=(address(wanted, Some(next))) {
+                        (if is_searched { words.search_on } else { words.older })
+                    } }
                 }
             }
         }
@@ -212,7 +233,12 @@ fn view(visit: &Visit, reached: &Reached, wanted: &Wanted, rows: &[Row], next: O
 }
 
 fn address(wanted: &Wanted, before: Option<&str>) -> String {
-    let fields = [("tenant", wanted.tenant.as_deref()), ("which", wanted.which.as_deref()), ("before", before)];
+    let fields = [
+        ("words", wanted.words.as_deref()),
+        ("tenant", wanted.tenant.as_deref()),
+        ("which", wanted.which.as_deref()),
+        ("before", before),
+    ];
     let fields: Vec<String> =
         fields.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", query(value?)))).collect();
     format!("{CONVERSATIONS}?{}", fields.join("&"))
@@ -220,7 +246,7 @@ fn address(wanted: &Wanted, before: Option<&str>) -> String {
 
 fn filter(words: &Words, reached: &Reached, wanted: &Wanted) -> Markup {
     let tenants: Vec<Option<String>> = reached.tenants(None).unwrap_or_default().iter().map(|of| of.name()).collect();
-    let is_archived = wanted.which.as_deref() == Some("archived");
+    let is_archived = is_archived(wanted);
     html! {
         form class="filter" method="get" action=(CONVERSATIONS) role="search" {
             div class="wide" {

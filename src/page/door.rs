@@ -11,6 +11,7 @@ use super::visit::{self, From, Visit};
 use super::words::{Words, fill};
 use super::{CLAIM, HOME, LOGIN, answer, layout};
 use crate::account::{self, ClaimError, LoginError, Weakness};
+use crate::admin;
 use crate::document::Secret;
 use crate::gateway::Gateway;
 
@@ -23,25 +24,33 @@ pub(super) struct Next {
 impl Next {
     /// A page of ours, and nothing else.
     fn address(&self) -> &str {
-        let is_ours =
-            |next: &&str| next.starts_with(HOME) && !next.contains(['\\', '\r', '\n']) && !next.contains("//");
+        let is_ours = |next: &&str| {
+            next.starts_with(HOME)
+                && !next.contains("//")
+                && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+        };
         self.next.as_deref().filter(is_ours).unwrap_or(HOME)
     }
 }
 
 pub(super) async fn login_page(
     State(gateway): State<Gateway>,
+    from: From,
     Query(next): Query<Next>,
     headers: HeaderMap,
 ) -> Response {
     if !gateway.accounts().is_claimed() && gateway.accounts().why_shut().is_none() {
         return Redirect::to(CLAIM).into_response();
     }
-    answer::html(StatusCode::OK, login_form(&gateway, visit::words(&headers), &next, "", None))
+    answer::html(StatusCode::OK, login_form(&gateway, visit::words(&headers), from, &next, "", None))
 }
 
-fn login_form(gateway: &Gateway, words: &Words, next: &Next, name: &str, problem: Option<&str>) -> Markup {
-    let shut = gateway.accounts().why_shut().map(|why| fill(words.accounts_shut, &[("why", &why)]));
+fn login_form(gateway: &Gateway, words: &Words, from: From, next: &Next, name: &str, problem: Option<&str>) -> Markup {
+    // What is wrong with the box is told to those who are near it.
+    let shut = gateway.accounts().why_shut().map(|why| match from.is_near {
+        true => fill(words.accounts_shut, &[("why", &why)]),
+        false => words.accounts_shut_far.to_owned(),
+    });
     let content = html! {
         section class="card" {
             h1 { (words.login_title) }
@@ -57,7 +66,11 @@ fn login_form(gateway: &Gateway, words: &Words, next: &Next, name: &str, problem
                     autofocus[!name.is_empty()] aria-describedby=[problem.map(|_| "problem")];
                 button class="primary" { (words.login_submit) }
             }
-            p class="muted small" { (words.login_forgot) }
+            @if gateway.accounts().is_claimable() {
+                p class="small" { a href=(CLAIM) { (words.login_with_code) } }
+            } @else {
+                p class="muted small" { (words.login_forgot) }
+            }
             (chat_link(gateway, words))
         }
     };
@@ -72,7 +85,8 @@ fn chat_link(gateway: &Gateway, words: &Words) -> Markup {
     }
 }
 
-#[derive(Debug, Deserialize)]
+/// Not to be printed.
+#[derive(Deserialize)]
 pub(super) struct Login {
     name: String,
     password: String,
@@ -95,9 +109,9 @@ pub(super) async fn login(
             let seconds = retry_after.as_secs().max(1).to_string();
             (StatusCode::TOO_MANY_REQUESTS, fill(words.too_many, &[("n", &seconds)]))
         }
-        Err(LoginError::Account(error)) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        Err(LoginError::Account(error)) => refused(words, error),
     };
-    answer::html(status, login_form(&gateway, words, &next, &form.name, Some(&problem)))
+    answer::html(status, login_form(&gateway, words, from, &next, &form.name, Some(&problem)))
 }
 
 /// Goes to a page with a session that has just begun.
@@ -124,7 +138,7 @@ pub(super) async fn logout(
     if let Some(token) = visit::token(&headers)
         && let Err(error) = gateway.accounts().log_out(token).await
     {
-        return answer::Problem::Said(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).respond(&visit);
+        return answer::Problem::from(error).respond(&visit);
     }
     let mut response = answer::done(LOGIN);
     response.headers_mut().insert(header::SET_COOKIE, visit::cookie(&headers, None));
@@ -133,7 +147,7 @@ pub(super) async fn logout(
 
 pub(super) async fn claim_page(State(gateway): State<Gateway>, from: From, headers: HeaderMap) -> Response {
     let words = visit::words(&headers);
-    if gateway.accounts().is_claimed() {
+    if gateway.accounts().is_claimed() && !gateway.accounts().is_claimable() {
         return Redirect::to(LOGIN).into_response();
     }
     if !from.is_near {
@@ -167,7 +181,8 @@ fn claim_form(gateway: &Gateway, words: &Words, name: &str, problem: Option<&str
     layout::door(words, words.claim_title, &content)
 }
 
-#[derive(Debug, Deserialize)]
+/// Not to be printed.
+#[derive(Deserialize)]
 pub(super) struct Claim {
     code: String,
     name: String,
@@ -195,18 +210,19 @@ pub(super) async fn claim(
             let seconds = retry_after.as_secs().max(1).to_string();
             (StatusCode::TOO_MANY_REQUESTS, fill(words.too_many, &[("n", &seconds)]))
         }
-        Err(ClaimError::Account(error)) => refused(words, &error),
+        Err(ClaimError::Account(error)) => refused(words, error),
     };
     answer::html(status, claim_form(&gateway, words, &form.name, Some(&problem)))
 }
 
 /// What the account module does not take.
-pub(super) fn refused(words: &Words, error: &account::Error) -> (StatusCode, String) {
-    match error {
-        account::Error::Weak(weakness) => (StatusCode::UNPROCESSABLE_ENTITY, weak(words, *weakness).to_owned()),
-        account::Error::Busy => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
-        error => (StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
-    }
+pub(super) fn refused(words: &Words, error: account::Error) -> (StatusCode, String) {
+    let weakness = match &error {
+        account::Error::Weak(weakness) => Some(*weakness),
+        _ => None,
+    };
+    let (status, refused) = admin::Error::from(error).told();
+    (status, weakness.map_or(refused.error, |weakness| weak(words, weakness).to_owned()))
 }
 
 fn weak(words: &Words, weakness: Weakness) -> &'static str {

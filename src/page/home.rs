@@ -5,52 +5,65 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
 
+use super::answer;
 use super::format::{ago, bytes, duration, number, time};
 use super::layout::{self, Place};
+use super::machine::{self, Machine};
 use super::visit::Visit;
 use super::words::{Words, fill};
-use super::{answer, machine};
-use crate::account::Reach;
+use crate::admin::{self, Reached, Seen};
 use crate::clock::Timestamp;
 use crate::doctor::{self, Finding, Severity};
 use crate::gateway::device_key::Sources;
 use crate::gateway::{ChannelStatus, Gateway, Status};
+use crate::store::Counts;
 
 pub(super) async fn show(State(gateway): State<Gateway>, visit: Visit) -> Response {
-    match view(&gateway, &visit) {
-        Ok(content) => answer::html(StatusCode::OK, layout::page(&visit, Place::Home, visit.words.home, &content)),
-        Err(problem) => problem.respond(&visit),
+    let reached = Reached::new(gateway.clone(), visit.who().clone());
+    // It looks at files: not where messages are answered.
+    let seen = tokio::task::spawn_blocking(move || look(&gateway, &reached)).await;
+    match seen.unwrap_or(Err(crate::store::Error::Closed.into())) {
+        Ok(seen) => {
+            answer::html(StatusCode::OK, layout::page(&visit, Place::Home, visit.words.home, &view(visit.words, &seen)))
+        }
+        Err(error) => answer::Problem::from(error).respond(&visit),
     }
 }
 
-fn view(gateway: &Gateway, visit: &Visit) -> Result<Markup, answer::Problem> {
-    let (words, now) = (visit.words, gateway.now());
-    let status = gateway.status()?;
-    let channels: Vec<&ChannelStatus> = status
-        .channels
-        .iter()
-        .filter(|channel| match &visit.who().reach {
-            Reach::All => true,
-            Reach::Tenant(own) => channel.tenant.as_deref() == Some(own.as_str()),
-        })
-        .collect();
-    // What is wrong with the box, and how full it is, is the business of whoever sees all of it.
-    let findings = match visit.who().reach {
-        Reach::All => findings(gateway, &status),
-        Reach::Tenant(_) => Vec::new(),
+/// What a page shows.
+struct Looked {
+    now: Timestamp,
+    seen: Seen,
+    /// What is wrong with the box, and how full it is: for whoever sees all of it.
+    findings: Vec<Finding>,
+    machine: Machine,
+}
+
+fn look(gateway: &Gateway, reached: &Reached) -> Result<Looked, admin::Error> {
+    let seen = reached.status()?;
+    let findings = match &seen {
+        Seen::Whole(status) => findings(gateway, status),
+        Seen::Share { .. } => Vec::new(),
     };
-    Ok(html! {
+    Ok(Looked { now: gateway.now(), seen, findings, machine: machine::look(gateway.home()) })
+}
+
+fn view(words: &Words, looked: &Looked) -> Markup {
+    let Looked { now, seen, findings, machine } = looked;
+    let (channels, counts) = match seen {
+        Seen::Whole(status) => (&status.channels, &status.counts),
+        Seen::Share { channels, counts, .. } => (channels, counts),
+    };
+    html! {
         div data-refresh="15" {
-            (verdict(words, &findings, &channels))
-            (channel_cards(words, &channels, now))
-            @if visit.who().reach == Reach::All {
-                div class="pair" {
-                    (queue_card(words, &status))
-                    (machine_card(words, gateway, &status, now))
-                }
+            (verdict(words, findings, channels))
+            (channel_cards(words, channels, *now))
+            div class="pair" {
+                (queue_card(words, counts))
+                @if let Seen::Whole(status) = seen { (machine_card(words, machine, status, *now)) }
             }
         }
-    })
+    }
 }
 
 fn findings(gateway: &Gateway, status: &Status) -> Vec<Finding> {
@@ -59,7 +72,7 @@ fn findings(gateway: &Gateway, status: &Status) -> Vec<Finding> {
     doctor::examine(gateway.home(), gateway.variables(), Some(&running), &Sources::default(), gateway.now())
 }
 
-fn verdict(words: &Words, findings: &[Finding], channels: &[&ChannelStatus]) -> Markup {
+fn verdict(words: &Words, findings: &[Finding], channels: &[ChannelStatus]) -> Markup {
     let has_trouble = channels.iter().any(|channel| channel.problem.is_some());
     let is_bad = has_trouble || findings.iter().any(|finding| finding.severity == Severity::Error);
     let (kind, title, lead) = match is_bad {
@@ -98,7 +111,7 @@ fn finding_line(words: &Words, finding: &Finding) -> Markup {
     }
 }
 
-fn channel_cards(words: &Words, channels: &[&ChannelStatus], now: Timestamp) -> Markup {
+fn channel_cards(words: &Words, channels: &[ChannelStatus], now: Timestamp) -> Markup {
     let when = |at: Option<Timestamp>| match at {
         Some(at) => html! { time datetime=(at) title=(time(words, at)) { (ago(words, at, now)) } },
         None => html! { span class="muted" { (words.no_message_yet) } },
@@ -138,8 +151,7 @@ fn channel_cards(words: &Words, channels: &[&ChannelStatus], now: Timestamp) -> 
     }
 }
 
-fn queue_card(words: &Words, status: &Status) -> Markup {
-    let counts = &status.counts;
+fn queue_card(words: &Words, counts: &Counts) -> Markup {
     let rows = [
         (words.waiting_messages, counts.waiting),
         (words.undelivered, counts.undelivered),
@@ -155,8 +167,7 @@ fn queue_card(words: &Words, status: &Status) -> Markup {
     }
 }
 
-fn machine_card(words: &Words, gateway: &Gateway, status: &Status, now: Timestamp) -> Markup {
-    let machine = machine::look(gateway.home());
+fn machine_card(words: &Words, machine: &Machine, status: &Status, now: Timestamp) -> Markup {
     let backup = &status.backup;
     html! {
         section class="card" {

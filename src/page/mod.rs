@@ -24,16 +24,19 @@ mod door;
 mod format;
 mod home;
 mod layout;
+mod looked;
 mod machine;
 mod people;
 mod visit;
 mod words;
 
-use axum::Router;
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 
 use crate::admin;
 use crate::gateway::Gateway;
@@ -77,6 +80,7 @@ pub fn router(gateway: &Gateway) -> Router {
             get(async |headers: HeaderMap| answer::file(&headers, "image/svg+xml", include_str!("mark.svg"))),
         )
         .route("/admin/{*elsewhere}", get(nothing))
+        .layer(Extension(Arc::new(looked::Looked::default())))
         .with_state(gateway.clone())
         .merge(admin::router(gateway, door))
         .layer(middleware::from_fn_with_state(gateway.clone(), visit::guard))

@@ -1,5 +1,7 @@
 //! Who may log in, and where they are.
 
+use std::collections::BTreeSet;
+
 use axum::Form;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -13,7 +15,8 @@ use super::layout::{self, Place};
 use super::visit::{From, Visit};
 use super::words::Words;
 use super::{PEOPLE, door};
-use crate::account::{Reach, Role};
+use crate::account::{self, LoginError, Reach, Role, Who};
+use crate::admin::{self, Reached};
 use crate::clock::Timestamp;
 use crate::document::Secret;
 use crate::gateway::Gateway;
@@ -58,7 +61,7 @@ fn done_words(words: &Words, done: &str) -> Option<&'static str> {
 
 fn users(gateway: &Gateway, visit: &Visit) -> Markup {
     let words = visit.words;
-    let tenants = gateway.store().tenants().unwrap_or_default();
+    let tenants = tenants(gateway);
     html! {
         section class="card" {
             h2 { (words.users) }
@@ -103,8 +106,8 @@ fn users(gateway: &Gateway, visit: &Visit) -> Markup {
                     }
                     label for="new-reach" { (words.reach) }
                     select id="new-reach" name="tenant" {
-                        option value="" { (words.reach_all) }
-                        @for tenant in tenants.iter().flatten() { option value=(tenant) { (tenant) } }
+                        option value="*" { (words.reach_all) }
+                        @for tenant in &tenants { option value=(tenant) { (tenant) } }
                     }
                     label for="new-password" { (words.password) }
                     input id="new-password" name="password" type="password" required autocomplete="new-password"
@@ -115,6 +118,13 @@ fn users(gateway: &Gateway, visit: &Visit) -> Markup {
             }
         }
     }
+}
+
+/// Those that have channels or conversations.
+fn tenants(gateway: &Gateway) -> BTreeSet<TenantId> {
+    let kept = gateway.store().tenants().unwrap_or_default().into_iter().flatten();
+    let entries = gateway.channels(&Who::console()).unwrap_or_default();
+    kept.chain(entries.into_iter().filter_map(|entry| TenantId::new(entry.tenant?).ok())).collect()
 }
 
 fn sessions(gateway: &Gateway, visit: &Visit) -> Markup {
@@ -167,7 +177,8 @@ fn own_password(visit: &Visit) -> Markup {
     }
 }
 
-#[derive(Debug, Deserialize)]
+/// Not to be printed.
+#[derive(Deserialize)]
 pub(super) struct Order {
     csrf: String,
     /// An account, or a session that ends.
@@ -200,7 +211,8 @@ async fn obey(
     order: Order,
 ) -> Result<&'static str, Problem> {
     let (words, accounts) = (visit.words, gateway.accounts());
-    let said = |error: &crate::account::Error| {
+    let reached = Reached::new(gateway.clone(), visit.who().clone());
+    let said = |error: account::Error| {
         let (status, text) = door::refused(words, error);
         Problem::Said(status, text)
     };
@@ -214,17 +226,18 @@ async fn obey(
     match action {
         "add" => {
             let role = order.role.as_deref().and_then(Role::parse).ok_or(Problem::NotFound)?;
-            let reach = match order.tenant.as_deref().filter(|tenant| !tenant.is_empty()) {
-                None => Reach::All,
-                Some(tenant) => Reach::Tenant(TenantId::new(tenant).map_err(|_not_one| Problem::NotFound)?),
+            // Nothing is not everything.
+            let reach = match order.tenant.as_deref().ok_or(Problem::NotFound)? {
+                "*" => Reach::All,
+                tenant => Reach::Tenant(TenantId::new(tenant).map_err(|_not_one| Problem::NotFound)?),
             };
-            accounts.add_user(&order.name, role, reach, &password).await.map_err(|error| said(&error))?;
-            tracing::info!(access.who = visit.who().name, access.what = "add user", "an account was added");
+            accounts.add_user(&order.name, role, reach, &password).await.map_err(said)?;
+            admin::note_account(&reached, "add account", &order.name);
             Ok("added")
         }
         "remove" => {
-            accounts.remove_user(&order.name).await.map_err(|error| said(&error))?;
-            tracing::info!(access.who = visit.who().name, access.what = "remove user", "an account was removed");
+            accounts.remove_user(&order.name).await.map_err(said)?;
+            admin::note_account(&reached, "remove account", &order.name);
             Ok("removed")
         }
         "end" => {
@@ -232,12 +245,14 @@ async fn obey(
             if !own.iter().any(|session| session.id == order.name && session.user == visit.who().name) {
                 return Err(Problem::NotFound);
             }
-            accounts.revoke_session(&order.name).await.map_err(|error| said(&error))?;
+            accounts.revoke_session(&order.name).await.map_err(said)?;
+            admin::note_account(&reached, "end session", &order.name);
             Ok("ended")
         }
         "password" => {
             let current = Secret::new(order.current.unwrap_or_default());
             change_own(gateway, visit, from, &current, &password).await?;
+            admin::note_account(&reached, "set password", &visit.who().name);
             Ok("changed")
         }
         _ => Err(Problem::NotFound),
@@ -254,14 +269,14 @@ async fn change_own(
     let words = visit.words;
     let changed = gateway.accounts().change_password(&visit.session, current, new, from.address).await;
     changed.map_err(|error| match error {
-        crate::account::LoginError::Wrong => Problem::Said(StatusCode::UNAUTHORIZED, words.login_wrong.to_owned()),
-        crate::account::LoginError::TooMany { retry_after } => {
+        LoginError::Wrong => Problem::Said(StatusCode::UNAUTHORIZED, words.login_wrong.to_owned()),
+        LoginError::TooMany { retry_after } => {
             let seconds = retry_after.as_secs().max(1).to_string();
             let text = super::words::fill(words.too_many, &[("n", &seconds)]);
             Problem::Said(StatusCode::TOO_MANY_REQUESTS, text)
         }
-        crate::account::LoginError::Account(error) => {
-            let (status, text) = door::refused(words, &error);
+        LoginError::Account(error) => {
+            let (status, text) = door::refused(words, error);
             Problem::Said(status, text)
         }
     })

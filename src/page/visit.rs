@@ -108,13 +108,27 @@ impl Authenticate for Door {
                 None => self.gateway.accounts().token(token).await,
             },
             // A cookie comes along whoever makes the browser ask.
-            (None, Some(token)) if head.method.is_safe() || browser::is_ours(&head.headers, None, Proof::Required) => {
+            (None, Some(token)) if browser::is_ours(&head.headers, None, proof_for(&head.method)) => {
                 self.gateway.accounts().session(token).await.map(|session| session.who)
             }
             (None, _) => None,
         }
     }
 }
+
+fn proof_for(method: &Method) -> Proof {
+    if method.is_safe() { Proof::IfPresent } else { Proof::Required }
+}
+
+/// Does a page of another site have this one as a picture, a script or a frame? Links are followed.
+fn is_embedded(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    matches!(text("sec-fetch-site"), Some("cross-site" | "same-site")) && text("sec-fetch-mode") != Some("navigate")
+}
+
+/// What proxies say of those they speak for.
+const FORWARDED: [&str; 7] =
+    ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "cf-connecting-ip"];
 
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy)]
@@ -128,7 +142,7 @@ impl<S: Sync> FromRequestParts<S> for From {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Response> {
-        let is_forwarded = ["forwarded", "x-forwarded-for", "via"].iter().any(|name| parts.headers.contains_key(*name));
+        let is_forwarded = FORWARDED.iter().any(|name| parts.headers.contains_key(*name));
         let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.to_canonical());
         let from = peer.map(|address| Self { address, is_near: !is_forwarded && is_local(address) });
         from.ok_or_else(|| StatusCode::INTERNAL_SERVER_ERROR.into_response())
@@ -145,8 +159,13 @@ pub(super) async fn guard(State(gateway): State<Gateway>, request: Request, next
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     // A name that somebody else's server gave our address is how other sites reach into a local network.
     let mut response = if !is_own_host(host, &gateway) {
-        answer::plain(words, StatusCode::MISDIRECTED_REQUEST, words.failed, words.wrong_host)
-    } else if is_page && !request.method().is_safe() && !browser::is_ours(headers, None, Proof::Required) {
+        match is_page {
+            true => answer::plain(words, StatusCode::MISDIRECTED_REQUEST, words.failed, words.wrong_host),
+            false => admin::Error::Misdirected.into_response(),
+        }
+    } else if is_page && is_embedded(headers)
+        || is_page && !request.method().is_safe() && !browser::is_ours(headers, None, Proof::Required)
+    {
         answer::plain(words, StatusCode::FORBIDDEN, words.stale, words.stale_lead)
     } else {
         match whole(request).await {
@@ -175,7 +194,7 @@ async fn whole(request: Request) -> Result<Request, StatusCode> {
     Ok(Request::from_parts(head, body.into()))
 }
 
-const HEADERS: [(header::HeaderName, &str); 6] = [
+const HEADERS: [(header::HeaderName, &str); 7] = [
     (
         header::CONTENT_SECURITY_POLICY,
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
@@ -185,6 +204,7 @@ const HEADERS: [(header::HeaderName, &str); 6] = [
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "same-origin"),
     (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     (
         header::HeaderName::from_static("permissions-policy"),
         "camera=(), microphone=(), geolocation=(), payment=(), usb=()",

@@ -54,6 +54,10 @@ words! {
     open_chat: "Open the web chat", "Zum Web-Chat";
     accounts_shut: "Nobody can log in now: {why}", "Zurzeit kann sich niemand anmelden: {why}";
 
+    accounts_shut_far: "Nobody can log in now. Open this page near the box to see why.",
+        "Zurzeit kann sich niemand anmelden. Öffnen Sie diese Seite in der Nähe der Box, um zu sehen, warum.";
+    login_with_code: "Use a claim code", "Mit einem Code anmelden";
+
     weak_short: "At least ten characters, please. A few words that do not belong together are easy to keep.",
         "Bitte mindestens zehn Zeichen. Ein paar Wörter, die nicht zusammengehören, merkt man sich leicht.";
     weak_long: "This password is too long.", "Dieses Passwort ist zu lang.";
@@ -110,6 +114,11 @@ words! {
     which: "Which", "Welche";
     show: "Show", "Anzeigen";
     messages: "Messages", "Nachrichten";
+    search_on: "Search on", "Weitersuchen";
+    search_on_lead: "Nothing found so far. There is more to look through.",
+        "Bisher nichts gefunden. Es gibt noch mehr zu durchsuchen.";
+    cut: "This message is long and cut here. The export has all of it.",
+        "Diese Nachricht ist lang und hier gekürzt. Der Export enthält alles.";
     older: "Older", "Ältere";
     newest: "Newest", "Neueste";
     no_conversations: "No conversation yet", "Noch kein Gespräch";

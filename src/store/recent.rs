@@ -1,6 +1,7 @@
 //! Live conversations, the newest first, by the index of activity.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use crate::clock::Timestamp;
 use crate::id::{SessionKey, TenantId};
@@ -8,13 +9,14 @@ use crate::id::{SessionKey, TenantId};
 use super::database::View;
 use super::record::{Recent, RecentCursor, SessionRow};
 use super::scope::{Scope, tenant_part};
-use super::tables::{ACTIVITY, SESSIONS, hour};
+use super::tables::{self, ACTIVITY, SESSIONS, hour};
 use super::{Error, tenant};
 
-/// Conversations of one hour that are put into order. Where an hour has more, the rest of them comes by key.
-const MAX_SORTED: usize = 2_000;
+/// Up to so many tenants, the rows of each are looked up; of more, the whole hour is read.
+const FEW: usize = 4;
 
-/// A page of the conversations of these tenants. The index knows hours; within one, rows are read and sorted.
+/// A page of the conversations of these tenants. The index knows hours; within one, rows are read and sorted, of which no
+/// more than two pages are held at once.
 pub(super) fn recent(
     view: &View<'_>,
     tenants: &[Option<TenantId>],
@@ -23,27 +25,40 @@ pub(super) fn recent(
 ) -> Result<Recent, Error> {
     let activity = view.rows(&ACTIVITY)?;
     let sessions = view.values(&SESSIONS)?;
+    let parts: BTreeSet<&str> = tenants.iter().map(|tenant| tenant_part(tenant.as_ref())).collect();
+    let max_held = limit.saturating_add(1).saturating_mul(2);
     let mut rows: Vec<SessionRow> = Vec::new();
     let mut end = before.map_or(u64::MAX, |before| hour(before.at.0).saturating_add(1));
-    while rows.len() <= limit {
+    while rows.len() <= limit && !parts.is_empty() {
         let Some(last) = activity.range(..(end, "", ""))?.next_back() else { break };
-        let this = last?.0.value().0;
-        end = this;
-        let mut of_hour = Vec::new();
-        for tenant in tenants {
-            let part = tenant_part(tenant.as_ref());
-            let next = super::tables::after(part);
-            for row in activity.range((this, part, "")..(this, &*next, ""))? {
+        end = last?.0.value().0;
+        let mut of_hour: Vec<SessionRow> = Vec::new();
+        let mut take = |part: &str, key: &str| {
+            let Some(session) = sessions.get((part, key))? else { return Ok(()) };
+            let row = tenant::restore(Scope::restore(part, key)?, session)?;
+            if before.is_none_or(|before| place(&row) > place_of(before)) {
+                of_hour.push(row);
+            }
+            if of_hour.len() >= max_held {
+                of_hour.sort_by(|one, other| place(one).cmp(&place(other)));
+                of_hour.truncate(limit.saturating_add(1));
+            }
+            Ok::<_, Error>(())
+        };
+        if parts.len() > FEW {
+            for row in activity.range((end, "", "")..(end.saturating_add(1), "", ""))? {
                 let (id, _) = row?;
                 let (_, part, key) = id.value();
-                let Some(session) = sessions.get((part, key))? else { continue };
-                let row = tenant::restore(Scope::restore(part, key)?, session)?;
-                if before.is_none_or(|before| place(&row) > place_of(before)) {
-                    of_hour.push(row);
+                if parts.contains(part) {
+                    take(part, key)?;
                 }
-                if of_hour.len() >= MAX_SORTED.max(limit) {
-                    of_hour.sort_by(|one, other| place(one).cmp(&place(other)));
-                    of_hour.truncate(limit.saturating_add(1));
+            }
+        } else {
+            for part in &parts {
+                for row in activity.range((end, *part, "")..(end, &*tables::after(part), ""))? {
+                    let (id, _) = row?;
+                    let (_, part, key) = id.value();
+                    take(part, key)?;
                 }
             }
         }

@@ -160,11 +160,11 @@ impl SessionStore {
         let mut lines = Vec::new();
         for row in transcript.range(tables::between(&self.scope, first, u64::MAX))?.rev().take(MAX_LOOKED) {
             let line = line(row)?;
+            if lines.len() >= limit {
+                break;
+            }
             if line.address == *address {
                 lines.push(line);
-            }
-            if lines.len() == limit {
-                break;
             }
         }
         lines.reverse();

@@ -125,7 +125,7 @@ async fn a_box_is_claimed_with_the_code_and_once() {
     };
     assert_eq!(claim(&browser, "AAAA-AAAA-AA", PASSWORD).await.status(), StatusCode::UNAUTHORIZED);
     gateway.advance_ms(60_000);
-    assert_eq!(claim(&browser, code.expose(), "password12").await.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(claim(&browser, code.expose(), "password12").await.status(), StatusCode::BAD_REQUEST);
     // Through a proxy nobody knows who is near.
     let fields = [("code", code.expose()), ("name", "Ada"), ("password", PASSWORD)];
     let proxied = browser.request(Method::POST, "/admin/claim").header(header::ORIGIN, &browser.origin);
@@ -352,8 +352,69 @@ async fn what_people_and_models_write_stays_text() {
     for (text, page) in [("list", &list), ("conversation", &page)] {
         assert!(!page.contains("<script>alert") && !page.contains("<img") && !page.contains("<b>u1"), "{text}: {page}");
     }
-    assert!(page.contains("&lt;script&gt;alert(1)") && page.contains("{{7*7}}${7*7}") && page.contains(&long));
+    assert!(
+        page.contains("&lt;script&gt;alert(1)")
+            && page.contains("{{7*7}}${7*7}")
+            && page.contains(&"w".repeat(20_000))
+            && !page.contains(&long)
+    );
     let (_, found) =
         browser.get(&format!("/admin/conversations?words={}", encode("\"><script>alert(2)</script>"))).await;
     assert!(!found.contains("<script>alert(2)"), "{found}");
+}
+
+#[tokio::test]
+async fn whoever_lost_the_password_gets_in_with_a_new_code() {
+    let desk = Desk::open().await;
+    let browser = desk.browser().await;
+    assert_eq!(browser.get("/admin/claim").await.0, StatusCode::SEE_OTHER, "there is no code");
+    let code = desk.gateway.accounts().recover().await.unwrap();
+    assert_eq!(browser.get("/admin/").await.0, StatusCode::SEE_OTHER, "administrators are logged out");
+    let mut browser = Browser::of(&desk.gateway);
+    assert!(browser.get("/admin/login").await.1.contains("/admin/claim"), "the way is shown");
+    assert_eq!(browser.get("/admin/claim").await.0, StatusCode::OK);
+    let fields = [("code", code.expose()), ("name", "Ada"), ("password", "another kettle meadow 5")];
+    assert_eq!(browser.post("/admin/claim", &fields).await.status(), StatusCode::SEE_OTHER);
+    assert_eq!(browser.log_in("Ada", "another kettle meadow 5").await, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn another_site_may_lead_here_and_not_have_a_page_as_part_of_its_own() {
+    let desk = Desk::open().await;
+    let browser = desk.browser().await;
+    let ask = async |path: &str, site: &str, mode: &str| {
+        let request = browser.request(Method::GET, path).header("sec-fetch-site", site).header("sec-fetch-mode", mode);
+        request.send().await.unwrap().status()
+    };
+    assert_eq!(ask("/admin/people", "cross-site", "navigate").await, StatusCode::OK);
+    for (site, mode) in [("cross-site", "no-cors"), ("same-site", "no-cors"), ("same-site", "cors")] {
+        assert_eq!(ask("/admin/people", site, mode).await, StatusCode::FORBIDDEN, "{site} {mode}");
+        assert_eq!(ask("/api/v1/sessions", site, mode).await, StatusCode::UNAUTHORIZED, "{site} {mode}");
+    }
+    assert_eq!(ask("/api/v1/sessions", "same-origin", "cors").await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_long_conversation_is_shown_page_by_page() {
+    let mut desk = Desk::open().await;
+    let mut key = String::new();
+    for n in 0..60 {
+        key = desk.exchange("u1", &format!("question {n}."), &format!("answer {n}.")).await;
+    }
+    let browser = desk.browser().await;
+    let address = format!("/admin/conversation?tenant=riverside&key={key}");
+    let (_, page) = browser.get(&address).await;
+    assert!(page.contains("answer 59.") && page.contains("question 10.") && !page.contains("answer 9."));
+    let (_, earlier) = page.split_once("before=").unwrap();
+    let before = earlier.split('"').next().unwrap();
+    let (_, page) = browser.get(&format!("{address}&before={before}")).await;
+    assert!(
+        page.contains("answer 9.")
+            && page.contains("question 0.")
+            && !page.contains("before=")
+            && !page.contains("question 10.")
+    );
+    for before in ["0", "1", "18446744073709551615"] {
+        assert_eq!(browser.get(&format!("{address}&before={before}")).await.0, StatusCode::OK, "{before}");
+    }
 }

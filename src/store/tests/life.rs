@@ -626,7 +626,10 @@ async fn the_newest_come_first_page_by_page_and_only_of_those_who_are_named() {
         written.push((std::cmp::Reverse(at), tenant_id, key_text));
     }
     written.sort();
-    for (tenants, limit) in [(vec![None, tenant("t")], 7), (vec![tenant("t")], 3), (vec![None], 100), (vec![], 5)] {
+    let many: Vec<_> = ["", "a", "b", "s", "t", "z"].map(tenant).into();
+    for (tenants, limit) in
+        [(vec![None, tenant("t")], 7), (vec![tenant("t")], 3), (vec![None], 100), (vec![], 5), (many, 2)]
+    {
         let expected: Vec<_> = written.iter().filter(|(_, of, _)| tenants.contains(of)).collect();
         let (mut found, mut before) = (Vec::new(), None);
         loop {
