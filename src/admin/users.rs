@@ -226,7 +226,7 @@ pub(crate) async fn set_password(
 }
 
 pub(crate) async fn reset(reached: Reached, (): ()) -> Result<Reset, Error> {
-    let code = accounts(&reached)?.recover().await?;
+    let code = reached.whole(MANAGE)?.accounts().recover().await?;
     note(&reached, "reset accounts", "");
     Ok(Reset { claim_code: code.expose().to_owned() })
 }
@@ -247,10 +247,15 @@ pub(crate) async fn tokens(reached: Reached, (): ()) -> Result<Tokens, Error> {
 
 pub(crate) async fn create_token(reached: Reached, Body(wanted): Body<WantedToken>) -> Result<Created, Error> {
     let WantedToken { name, role, tenant, days } = wanted;
+    if days == Some(0) {
+        return Err(Error::Query(
+            "days: at least 1; leave it out for a token that holds until it is revoked".to_owned(),
+        ));
+    }
     let gateway = reached.whole(MANAGE)?;
     let expires_at = days.map(|days| gateway.now().plus_ms(u64::from(days).saturating_mul(DAY_MS)));
     let new = NewToken { name: name.clone(), role: role.into(), reach: reach(tenant)?, expires_at };
-    let token = gateway.accounts().create_token(new).await?;
+    let token = accounts(&reached)?.create_token(new).await?;
     note(&reached, "make token", &name);
     Ok(Created { created: name, token: token.expose().to_owned(), expires: expires_at.map(time) })
 }
@@ -261,8 +266,10 @@ pub(crate) async fn revoke_token(reached: Reached, Name(name): Name) -> Result<E
     Ok(Ended { revoked: name })
 }
 
+/// Those of the gateway, unless they cannot be used: then nobody can say who has one.
 fn accounts(reached: &Reached) -> Result<&Accounts, Error> {
-    Ok(reached.whole(MANAGE)?.accounts())
+    let accounts = reached.whole(MANAGE)?.accounts();
+    accounts.why_shut().map_or(Ok(accounts), |why| Err(Error::Unavailable(why)))
 }
 
 /// What was done is in the log, under the name of what it was done to.

@@ -110,8 +110,10 @@ fn findings(
             findings.extend(warnings.map(|warning| sentence(Severity::Warning, "configuration", &warning.to_string())));
             let notes = loaded.iter().flat_map(|loaded| &loaded.settings.notes);
             findings.extend(notes.map(|note| sentence(Severity::Hint, "note", note)));
-            let what = "no gateway is running here; what only it knows was not checked";
-            findings.push(Finding::new(Severity::Hint, "not-running", what, "start it with `gateway run`"));
+            let what = "no gateway is running here; what only it knows was not checked, and of the store only what a start \
+                        reads first";
+            let fix = "start it with `gateway run`; `store check` reads all of the store";
+            findings.push(Finding::new(Severity::Hint, "not-running", what, fix));
         }
     }
     findings.extend(disk.findings(now));

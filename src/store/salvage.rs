@@ -181,6 +181,13 @@ impl Damaged {
         match unusable {
             None => {}
             Some(unusable @ Unusable::Io(_)) => self.problems.note(format!("the journal cannot be read: {unusable}")),
+            Some(unusable @ Unusable::Damaged { .. }) => {
+                let n_taken = self.batches.len();
+                self.problems.note(format!(
+                    "the journal: {unusable}: what was written with it and after it is lost; the {n_taken} records before it \
+                     count"
+                ));
+            }
             Some(unusable) => self.problems.note(format!("the journal: {unusable}")),
         }
         Ok(())

@@ -84,6 +84,7 @@ def test_whatever_is_asked_the_answer_is_one_of_those_described(desk, hook, door
     env = os.environ | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
-    assert re.search(r"Tested: 3\d", done.stdout), done.stdout[-2_000:]
+    n_tested = re.search(r"Tested: (\d+)", done.stdout)
+    assert n_tested and int(n_tested[1]) >= 40, done.stdout[-2_000:]
     assert desk.is_running and "panicked" not in desk.log
     assert hook.ask("and now?"), "it works as before"

@@ -171,3 +171,17 @@ async fn commands_manage_accounts_and_take_no_password_as_an_argument() {
     let code = gateway.accounts().claim_code().unwrap();
     assert_eq!(said["claim_code"], code.expose());
 }
+
+#[tokio::test]
+async fn a_file_that_cannot_be_used_is_not_taken_for_no_accounts_and_no_token_ends_at_once() {
+    let mut gateway = claimed().await;
+    let wanted = json!({ "name": "reports", "role": "support", "days": 0 });
+    post(&gateway, TOKENS, &wanted, StatusCode::BAD_REQUEST).await;
+    gateway.power_off().await;
+    fs::write(gateway.home().join("accounts.json"), "{").unwrap();
+    gateway.power_on().await;
+    for path in [USERS, TOKENS, "/api/v1/users/sessions"] {
+        let (status, body) = gateway.admin(Method::GET, path).await;
+        assert!(status == StatusCode::SERVICE_UNAVAILABLE && body["error"].to_string().contains("damaged"), "{body}");
+    }
+}
