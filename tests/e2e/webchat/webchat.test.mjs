@@ -180,7 +180,11 @@ describe('each line once', () => {
     return { page, hellos };
   }
 
-  const history = (lines, more = {}) => ({ type: 'history', lines, fresh: false, draft: null, ...more });
+  /** Ends with its last line, unless others who share the conversation said more. */
+  const history = (lines, more = {}) => {
+    const last = Math.max(0, ...lines.map(({ seq }) => seq ?? 0));
+    return { type: 'history', lines, last, fresh: false, draft: null, ...more };
+  };
   const you = (seq, text) => ({ seq, from: 'you', id: `m${text}`, at: 1_700_000_000_000, text });
   const agent = (seq, text) => ({ seq, from: 'agent', id: null, at: 1_700_000_000_000, text });
   const message = (seq, text, delivery) => ({ type: 'message', seq, text, delivery });
@@ -206,14 +210,14 @@ describe('each line once', () => {
     assert.equal(await log(page).locator('.draft').count(), 1, 'what waits is being worked on');
   });
 
-  test('a conversation that started anew replaces the old one', async () => {
+  test('what was erased goes, and what was archived in the meantime is shown', async () => {
     const { page, hellos } = await scripted(
       [history([you(1, 'old'), agent(2, 'older')]), message(2, 'hello', 'd1'), 'close'],
-      [history([you(1, 'new'), agent(2, 'hello')], { fresh: true }), 'close'],
-      [history([agent(3, 'goes on')])],
+      [history([you(3, 'new'), agent(4, 'hello')], { fresh: true, last: 6 }), 'close'],
+      [history([agent(7, 'goes on')])],
     );
     await shows(page, ['new', 'hello', 'goes on']);
-    assert.deepEqual(hellos, [null, 2, 2]);
+    assert.deepEqual(hellos, [null, 2, 6]);
   });
 
   test('half an answer is shown, taken up by a new tab, and taken back', async () => {
