@@ -81,7 +81,7 @@ fn mode(path: &Path) -> u32 {
 #[tokio::test]
 async fn a_new_box_is_claimed_once_with_its_code() {
     let mut one = Desk::new();
-    assert!(!one.accounts.is_claimed());
+    assert!(!one.accounts.is_claimed() && one.accounts.is_claimable());
     let code = one.accounts.claim_code().unwrap();
     assert_eq!(fs::read_to_string(one.path("claim.code")).unwrap(), format!("{}\n", code.expose()));
     assert_eq!([mode(&one.path("claim.code")), mode(&one.path("accounts.json"))], [0o600, 0o600]);
@@ -94,7 +94,7 @@ async fn a_new_box_is_claimed_once_with_its_code() {
     let typed = secret(&code.expose().to_lowercase().replace('-', " "));
     let new = one.accounts.claim(&typed, " Ada ", &secret(PASSWORD), near()).await.unwrap();
     assert_eq!(new.session.who, Who { name: "Ada".into(), role: Role::Admin, reach: Reach::All });
-    assert!(one.accounts.is_claimed() && one.accounts.claim_code().is_none());
+    assert!(one.accounts.is_claimed() && !one.accounts.is_claimable() && one.accounts.claim_code().is_none());
     assert!(!one.path("claim.code").exists());
     let again = one.accounts.claim(&code, "Eve", &secret(OTHER), near()).await;
     assert!(matches!(again, Err(ClaimError::Claimed)), "{again:?}");
@@ -396,6 +396,7 @@ async fn a_recovery_ends_the_sessions_of_administrators_and_gives_one_a_new_pass
     assert_eq!(one.accounts.claim_code(), Some(code.clone()));
     one.restart();
     assert_eq!(one.accounts.claim_code(), Some(code.clone()));
+    assert!(one.accounts.is_claimed() && one.accounts.is_claimable());
     assert!(one.accounts.session(ada.token.expose()).await.is_none());
     assert!(one.accounts.session(bob.token.expose()).await.is_some());
     one.log_in("Ada", PASSWORD, near()).await.unwrap();
@@ -405,7 +406,7 @@ async fn a_recovery_ends_the_sessions_of_administrators_and_gives_one_a_new_pass
     assert_eq!(new.session.who.name, "Ada");
     assert_eq!(one.accounts.users().len(), 2);
     assert!(matches!(one.log_in("Ada", PASSWORD, far(1)).await, Err(LoginError::Wrong)));
-    assert!(one.accounts.claim_code().is_none());
+    assert!(one.accounts.claim_code().is_none() && !one.accounts.is_claimable());
 }
 
 #[tokio::test]
@@ -484,8 +485,9 @@ async fn a_file_that_cannot_be_used_lets_nobody_in_and_is_not_touched() {
     assert!(matches!(login, Err(LoginError::Account(Error::Shut(_)))), "{login:?}");
     let claim = accounts.claim(&secret("0000-0000-00"), "Ada", &secret(PASSWORD), near()).await;
     assert!(matches!(claim, Err(ClaimError::Account(Error::Shut(_)))), "{claim:?}");
-    assert!(accounts.to_keep().is_none());
+    assert!(accounts.to_keep().is_none() && !accounts.is_claimable());
     let code = accounts.recover().await.unwrap();
+    assert!(accounts.is_claimable());
     assert!(one.path("accounts.json.damaged").exists());
     assert!(accounts.why_shut().is_none() && accounts.users().is_empty());
     accounts.claim(&code, "Ada", &secret(PASSWORD), near()).await.unwrap();
