@@ -269,6 +269,30 @@ async fn another_password_ends_the_other_sessions() {
 }
 
 #[tokio::test]
+async fn whoever_knows_the_old_password_does_not_undo_a_reset() {
+    let (one, mine) = Desk::claimed().await;
+    let (current, new, reset) = (secret(PASSWORD), secret("eleven brass umbrellas"), secret(OTHER));
+    // The change compares first, and meanwhile the reset waits for its turn.
+    let (changed, set) = futures_util::future::join(
+        one.accounts.change_password(&mine.session, &current, &new, near()),
+        one.accounts.set_password("Ada", &reset, None),
+    )
+    .await;
+    set.unwrap();
+    assert!(one.log_in("Ada", OTHER, far(1)).await.is_ok(), "{changed:?}");
+    assert!(matches!(one.log_in("Ada", new.expose(), far(2)).await, Err(LoginError::Wrong)));
+}
+
+#[tokio::test]
+async fn a_session_that_has_ended_changes_no_password() {
+    let (one, mine) = Desk::claimed().await;
+    one.accounts.revoke_session(&mine.session.id).await.unwrap();
+    let changed = one.accounts.change_password(&mine.session, &secret(PASSWORD), &secret(OTHER), near()).await;
+    assert!(matches!(changed, Err(LoginError::Wrong)), "{changed:?}");
+    assert!(one.log_in("Ada", PASSWORD, near()).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_password_that_says_who_has_it_is_weak() {
     let (one, _) = Desk::claimed().await;
     let name = "Zahnarztpraxis Lindenhof";
