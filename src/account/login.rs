@@ -265,7 +265,14 @@ impl Accounts {
                 attempt.take_back();
                 return Err(error.into());
             }
-            Ok(Fit::Wrong) => return Err(LoginError::Wrong),
+            Ok(Fit::Wrong) => {
+                if self.0.logins.is_to_be_said(network, self.elapsed_ms()) {
+                    // What is no account's name may be a password in the wrong field.
+                    let name = user.map(|user| user.name.as_str());
+                    tracing::warn!(user.name = name, address = %from.to_canonical(), "a name or a password was wrong");
+                }
+                return Err(LoginError::Wrong);
+            }
             Ok(Fit::Right) => None,
             Ok(Fit::Renewed(renewed)) => Some(renewed),
         };

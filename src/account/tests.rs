@@ -1,10 +1,11 @@
 //! Everything that somebody may do with accounts, over a home of its own.
 
 use std::fs;
+use std::io::Write;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -390,6 +391,47 @@ async fn who_guesses_waits_and_keeps_nobody_out_who_was_in_before() {
     assert!(waits(one.log_in("Eve", PASSWORD, far(4)).await));
     one.clock.advance_ms(15 * 60 * 1000);
     assert!(one.log_in("Ada", PASSWORD, far(2)).await.is_ok(), "it is never for good");
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_in_the_log_once_a_minute_for_each_address() {
+    let (one, _) = Desk::claimed().await;
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _subscribed = tracing::subscriber::set_default(subscriber);
+    let lines = |address: &str| {
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let lines = text.lines().filter(|line| line.contains("WARN") && line.contains(address));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    // Of the sixty seconds in which it fails, and again afterwards.
+    for _ in 0..59 {
+        assert!(one.log_in("ada", "wrong", far(1)).await.is_err());
+        one.clock.advance_ms(1000);
+    }
+    assert!(one.log_in("a typed secret", "wrong", far(2)).await.is_err());
+    let first = lines("203.0.113.1");
+    assert!(first.len() == 1 && first[0].contains("user.name=\"Ada\""), "{first:?}");
+    let other = lines("203.0.113.2");
+    assert!(other.len() == 1 && !other[0].contains("user.name"), "{other:?}");
+    assert!(lines("secret").is_empty());
+    one.clock.advance_ms(10_000);
+    assert!(matches!(one.log_in("ada", "wrong", far(1)).await, Err(LoginError::Wrong)));
+    assert_eq!(lines("203.0.113.1").len(), 2);
 }
 
 #[tokio::test]

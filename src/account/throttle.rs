@@ -17,6 +17,8 @@ use super::code::Digest;
 const FIRST_MS: u64 = 1000;
 const LONGEST_MS: u64 = 15 * 60 * 1000;
 const FORGOTTEN_MS: u64 = 60 * 60 * 1000;
+/// So often a failure of an address is worth a line of the log.
+const SAID_MS: u64 = 60 * 1000;
 /// Addresses, and accounts, that are remembered. Of more the one that failed least often goes, so that many names that
 /// somebody made up do not end the wait of one that is guessed at.
 const MAX_ENTRIES: usize = 4096;
@@ -56,6 +58,18 @@ impl Throttle {
         drop(counters);
         Ok(Attempt { throttle: self, address, account })
     }
+
+    /// Is a failure of this network to be said? Once a minute, so that nobody fills the log.
+    pub(super) fn is_to_be_said(&self, address: IpAddr, now_ms: u64) -> bool {
+        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that is not remembered is one of very many.
+        let Some(failures) = counters.addresses.0.get_mut(&address) else { return false };
+        let is_due = failures.said_ms.is_none_or(|at| now_ms.saturating_sub(at) >= SAID_MS);
+        if is_due {
+            failures.said_ms = Some(now_ms);
+        }
+        is_due
+    }
 }
 
 impl Attempt<'_> {
@@ -83,6 +97,7 @@ struct Counter<K>(HashMap<K, Failures>);
 struct Failures {
     n: u32,
     last_ms: u64,
+    said_ms: Option<u64>,
 }
 
 impl<K> Default for Counter<K> {
@@ -108,7 +123,7 @@ impl<K: Hash + Eq + Clone> Counter<K> {
             let least = self.0.iter().min_by_key(|(_, failures)| worth(failures)).map(|(key, _)| key.clone());
             least.and_then(|least| self.0.remove(&least));
         }
-        let failures = self.0.entry(key).or_insert(Failures { n: 0, last_ms: now_ms });
+        let failures = self.0.entry(key).or_insert(Failures { n: 0, last_ms: now_ms, said_ms: None });
         if failures.are_forgotten(now_ms) {
             failures.n = 0;
         }
