@@ -174,7 +174,7 @@ impl Accounts {
         code.digest().is(expected).then(|| code.shown())
     }
 
-    /// Words that passwords may not be made of, besides the name of their account: the name of the business.
+    /// Words that passwords may not be made of, besides the name of their account: the names of the business.
     pub fn set_words(&self, words: Vec<String>) {
         self.0.words.store(Arc::new(words));
     }

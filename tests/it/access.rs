@@ -4,6 +4,7 @@ use std::fs;
 use std::net::IpAddr;
 
 use axum::http::{Method, StatusCode};
+use frontdesk::account::{self, ClaimError};
 use frontdesk::document::Secret;
 use serde_json::{Value, json};
 
@@ -170,4 +171,21 @@ async fn commands_manage_accounts_and_take_no_password_as_an_argument() {
     let said: Value = serde_json::from_str(&run(&["users", "reset", "--yes", "--json"], 0).await).unwrap();
     let code = gateway.accounts().claim_code().unwrap();
     assert_eq!(said["claim_code"], code.expose());
+}
+
+#[tokio::test]
+async fn no_password_is_made_of_what_the_business_is_called() {
+    let chat = |title: &str| format!("[[channels]]\ntype = \"webchat\"\ntitle = \"{title}\"\n");
+    let gateway = TestGateway::start(&chat("Zahnarztpraxis Lindenhof")).await;
+    let code = gateway.accounts().claim_code().unwrap();
+    let claimed = gateway.accounts().claim(&code, "Ada", &Secret::new("zahnarztpraxis lindenhof"), near()).await;
+    assert!(matches!(claimed, Err(ClaimError::Account(account::Error::Weak(_)))), "{claimed:?}");
+    gateway.accounts().claim(&code, "Ada", &Secret::new(PASSWORD), near()).await.unwrap();
+    let with = |name: &str, password: &str| json!({ "name": name, "role": "support", "password": password });
+    post(&gateway, USERS, &with("Bob", "zahnarztpraxis lindenhof"), StatusCode::BAD_REQUEST).await;
+    let tenant = "[[tenants]]\nid = \"42\"\nname = \"Maklerhaus Birkengrund\"\n";
+    gateway.configure(&[tenant, &chat("Pine")].concat());
+    gateway.reload().await.unwrap();
+    post(&gateway, USERS, &with("Bob", "zahnarztpraxis lindenhof"), StatusCode::OK).await;
+    post(&gateway, USERS, &with("Cleo", "birkengrund2024"), StatusCode::BAD_REQUEST).await;
 }
