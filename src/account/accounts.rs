@@ -159,6 +159,12 @@ impl Accounts {
         self.state().is_owned()
     }
 
+    /// Does a claim code work now? So it does before there is an administrator of everything, and after [`Self::recover`].
+    #[must_use]
+    pub fn is_claimable(&self) -> bool {
+        self.why_shut().is_none() && self.state().claim.is_some()
+    }
+
     /// The code with which [`Self::claim`] works now: before there is an administrator, and after [`Self::recover`].
     #[must_use]
     pub fn claim_code(&self) -> Option<Secret> {
@@ -168,13 +174,7 @@ impl Accounts {
         code.digest().is(expected).then(|| code.shown())
     }
 
-    /// Does a claim code work now?
-    #[must_use]
-    pub fn is_claimable(&self) -> bool {
-        self.state().claim.is_some()
-    }
-
-    /// Words that passwords may not be made of, besides the name of their account: the name of the business.
+    /// Words that passwords may not be made of, besides the name of their account: the names of the business.
     pub fn set_words(&self, words: Vec<String>) {
         self.0.words.store(Arc::new(words));
     }

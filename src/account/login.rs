@@ -139,7 +139,7 @@ impl Accounts {
     /// Gives whoever has this session another password, if they know the one they have. Their other sessions end.
     ///
     /// # Errors
-    /// [`LoginError`].
+    /// [`LoginError`]; [`LoginError::Wrong`] also when the session ended, or the password was changed, meanwhile.
     pub async fn change_password(
         &self,
         session: &Session,
@@ -147,8 +147,19 @@ impl Accounts {
         new: &Secret,
         from: IpAddr,
     ) -> Result<(), LoginError> {
-        self.prove(&session.who.name, current, from).await?;
-        Ok(self.set_password(&session.who.name, new, Some(&session.id)).await?)
+        let Proven { name, hash, .. } = self.prove(&session.who.name, current, from).await?;
+        let new = self.0.hashing.hash(new, self.words(&name)).await?;
+        let id = session.id.clone();
+        let changing = self.change(move |state, _now| {
+            // Whoever reset the password, or ended the session, while this was looked at, did it to keep somebody out.
+            let is_in = state.sessions.values().any(|held| held.id == id && held.user == name.folded);
+            let user = state.users.get_mut(&name.folded).filter(|user| is_in && user.password == hash);
+            let Some(user) = user else { return Ok(false) };
+            user.set_password(new);
+            state.end_sessions_of(&name.folded, Some(&id));
+            Ok(true)
+        });
+        if changing.await? { Ok(()) } else { Err(LoginError::Wrong) }
     }
 
     /// Whose this token of a session is; `None`: nobody's, or not any more.
@@ -254,7 +265,14 @@ impl Accounts {
                 attempt.take_back();
                 return Err(error.into());
             }
-            Ok(Fit::Wrong) => return Err(LoginError::Wrong),
+            Ok(Fit::Wrong) => {
+                if self.0.logins.is_to_be_said(network, self.elapsed_ms()) {
+                    // What is no account's name may be a password in the wrong field.
+                    let name = user.map(|user| user.name.as_str());
+                    tracing::warn!(user.name = name, address = %from.to_canonical(), "a name or a password was wrong");
+                }
+                return Err(LoginError::Wrong);
+            }
             Ok(Fit::Right) => None,
             Ok(Fit::Renewed(renewed)) => Some(renewed),
         };

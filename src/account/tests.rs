@@ -1,10 +1,11 @@
 //! Everything that somebody may do with accounts, over a home of its own.
 
 use std::fs;
+use std::io::Write;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -81,7 +82,7 @@ fn mode(path: &Path) -> u32 {
 #[tokio::test]
 async fn a_new_box_is_claimed_once_with_its_code() {
     let mut one = Desk::new();
-    assert!(!one.accounts.is_claimed());
+    assert!(!one.accounts.is_claimed() && one.accounts.is_claimable());
     let code = one.accounts.claim_code().unwrap();
     assert_eq!(fs::read_to_string(one.path("claim.code")).unwrap(), format!("{}\n", code.expose()));
     assert_eq!([mode(&one.path("claim.code")), mode(&one.path("accounts.json"))], [0o600, 0o600]);
@@ -94,7 +95,7 @@ async fn a_new_box_is_claimed_once_with_its_code() {
     let typed = secret(&code.expose().to_lowercase().replace('-', " "));
     let new = one.accounts.claim(&typed, " Ada ", &secret(PASSWORD), near()).await.unwrap();
     assert_eq!(new.session.who, Who { name: "Ada".into(), role: Role::Admin, reach: Reach::All });
-    assert!(one.accounts.is_claimed() && one.accounts.claim_code().is_none());
+    assert!(one.accounts.is_claimed() && !one.accounts.is_claimable() && one.accounts.claim_code().is_none());
     assert!(!one.path("claim.code").exists());
     let again = one.accounts.claim(&code, "Eve", &secret(OTHER), near()).await;
     assert!(matches!(again, Err(ClaimError::Claimed)), "{again:?}");
@@ -269,6 +270,30 @@ async fn another_password_ends_the_other_sessions() {
 }
 
 #[tokio::test]
+async fn whoever_knows_the_old_password_does_not_undo_a_reset() {
+    let (one, mine) = Desk::claimed().await;
+    let (current, new, reset) = (secret(PASSWORD), secret("eleven brass umbrellas"), secret(OTHER));
+    // The change compares first, and meanwhile the reset waits for its turn.
+    let (changed, set) = futures_util::future::join(
+        one.accounts.change_password(&mine.session, &current, &new, near()),
+        one.accounts.set_password("Ada", &reset, None),
+    )
+    .await;
+    set.unwrap();
+    assert!(one.log_in("Ada", OTHER, far(1)).await.is_ok(), "{changed:?}");
+    assert!(matches!(one.log_in("Ada", new.expose(), far(2)).await, Err(LoginError::Wrong)));
+}
+
+#[tokio::test]
+async fn a_session_that_has_ended_changes_no_password() {
+    let (one, mine) = Desk::claimed().await;
+    one.accounts.revoke_session(&mine.session.id).await.unwrap();
+    let changed = one.accounts.change_password(&mine.session, &secret(PASSWORD), &secret(OTHER), near()).await;
+    assert!(matches!(changed, Err(LoginError::Wrong)), "{changed:?}");
+    assert!(one.log_in("Ada", PASSWORD, near()).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_password_that_says_who_has_it_is_weak() {
     let (one, _) = Desk::claimed().await;
     let name = "Zahnarztpraxis Lindenhof";
@@ -368,6 +393,47 @@ async fn who_guesses_waits_and_keeps_nobody_out_who_was_in_before() {
     assert!(one.log_in("Ada", PASSWORD, far(2)).await.is_ok(), "it is never for good");
 }
 
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_in_the_log_once_a_minute_for_each_address() {
+    let (one, _) = Desk::claimed().await;
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _subscribed = tracing::subscriber::set_default(subscriber);
+    let lines = |address: &str| {
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let lines = text.lines().filter(|line| line.contains("WARN") && line.contains(address));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    // Of the sixty seconds in which it fails, and again afterwards.
+    for _ in 0..59 {
+        assert!(one.log_in("ada", "wrong", far(1)).await.is_err());
+        one.clock.advance_ms(1000);
+    }
+    assert!(one.log_in("a typed secret", "wrong", far(2)).await.is_err());
+    let first = lines("203.0.113.1");
+    assert!(first.len() == 1 && first[0].contains("user.name=\"Ada\""), "{first:?}");
+    let other = lines("203.0.113.2");
+    assert!(other.len() == 1 && !other[0].contains("user.name"), "{other:?}");
+    assert!(lines("secret").is_empty());
+    one.clock.advance_ms(10_000);
+    assert!(matches!(one.log_in("ada", "wrong", far(1)).await, Err(LoginError::Wrong)));
+    assert_eq!(lines("203.0.113.1").len(), 2);
+}
+
 #[tokio::test]
 async fn addresses_of_one_network_wait_together() {
     let (one, _) = Desk::claimed().await;
@@ -396,6 +462,7 @@ async fn a_recovery_ends_the_sessions_of_administrators_and_gives_one_a_new_pass
     assert_eq!(one.accounts.claim_code(), Some(code.clone()));
     one.restart();
     assert_eq!(one.accounts.claim_code(), Some(code.clone()));
+    assert!(one.accounts.is_claimed() && one.accounts.is_claimable());
     assert!(one.accounts.session(ada.token.expose()).await.is_none());
     assert!(one.accounts.session(bob.token.expose()).await.is_some());
     one.log_in("Ada", PASSWORD, near()).await.unwrap();
@@ -405,7 +472,7 @@ async fn a_recovery_ends_the_sessions_of_administrators_and_gives_one_a_new_pass
     assert_eq!(new.session.who.name, "Ada");
     assert_eq!(one.accounts.users().len(), 2);
     assert!(matches!(one.log_in("Ada", PASSWORD, far(1)).await, Err(LoginError::Wrong)));
-    assert!(one.accounts.claim_code().is_none());
+    assert!(one.accounts.claim_code().is_none() && !one.accounts.is_claimable());
 }
 
 #[tokio::test]
@@ -484,8 +551,9 @@ async fn a_file_that_cannot_be_used_lets_nobody_in_and_is_not_touched() {
     assert!(matches!(login, Err(LoginError::Account(Error::Shut(_)))), "{login:?}");
     let claim = accounts.claim(&secret("0000-0000-00"), "Ada", &secret(PASSWORD), near()).await;
     assert!(matches!(claim, Err(ClaimError::Account(Error::Shut(_)))), "{claim:?}");
-    assert!(accounts.to_keep().is_none());
+    assert!(accounts.to_keep().is_none() && !accounts.is_claimable());
     let code = accounts.recover().await.unwrap();
+    assert!(accounts.is_claimable());
     assert!(one.path("accounts.json.damaged").exists());
     assert!(accounts.why_shut().is_none() && accounts.users().is_empty());
     accounts.claim(&code, "Ada", &secret(PASSWORD), near()).await.unwrap();

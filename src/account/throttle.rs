@@ -17,7 +17,10 @@ use super::code::Digest;
 const FIRST_MS: u64 = 1000;
 const LONGEST_MS: u64 = 15 * 60 * 1000;
 const FORGOTTEN_MS: u64 = 60 * 60 * 1000;
-/// Addresses, and accounts, that are remembered; the one that failed longest ago goes.
+/// So often a failure of an address is worth a line of the log.
+const SAID_MS: u64 = 60 * 1000;
+/// Addresses, and accounts, that are remembered. Of more the one that failed least often goes, so that many names that
+/// somebody made up do not end the wait of one that is guessed at.
 const MAX_ENTRIES: usize = 4096;
 
 /// Failures of addresses and of accounts. Times are milliseconds of a clock that nobody sets.
@@ -55,6 +58,18 @@ impl Throttle {
         drop(counters);
         Ok(Attempt { throttle: self, address, account })
     }
+
+    /// Is a failure of this network to be said? Once a minute, so that nobody fills the log.
+    pub(super) fn is_to_be_said(&self, address: IpAddr, now_ms: u64) -> bool {
+        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that is not remembered is one of very many.
+        let Some(failures) = counters.addresses.0.get_mut(&address) else { return false };
+        let is_due = failures.said_ms.is_none_or(|at| now_ms.saturating_sub(at) >= SAID_MS);
+        if is_due {
+            failures.said_ms = Some(now_ms);
+        }
+        is_due
+    }
 }
 
 impl Attempt<'_> {
@@ -82,6 +97,7 @@ struct Counter<K>(HashMap<K, Failures>);
 struct Failures {
     n: u32,
     last_ms: u64,
+    said_ms: Option<u64>,
 }
 
 impl<K> Default for Counter<K> {
@@ -99,10 +115,15 @@ impl<K: Hash + Eq + Clone> Counter<K> {
     /// Counts one; says when the one before was.
     fn add(&mut self, key: K, now_ms: u64) -> u64 {
         if self.0.len() >= MAX_ENTRIES && !self.0.contains_key(&key) {
-            let oldest = self.0.iter().min_by_key(|(_, failures)| failures.last_ms).map(|(key, _)| key.clone());
-            oldest.and_then(|oldest| self.0.remove(&oldest));
+            // As many as there may be are looked at: little beside a password.
+            let worth = |failures: &Failures| match failures.are_forgotten(now_ms) {
+                true => (0, failures.last_ms),
+                false => (failures.n, failures.last_ms),
+            };
+            let least = self.0.iter().min_by_key(|(_, failures)| worth(failures)).map(|(key, _)| key.clone());
+            least.and_then(|least| self.0.remove(&least));
         }
-        let failures = self.0.entry(key).or_insert(Failures { n: 0, last_ms: now_ms });
+        let failures = self.0.entry(key).or_insert(Failures { n: 0, last_ms: now_ms, said_ms: None });
         if failures.are_forgotten(now_ms) {
             failures.n = 0;
         }
@@ -198,7 +219,37 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_the_oldest_goes() {
+    fn made_up_names_do_not_end_the_wait_of_one_that_is_guessed_at() {
+        let (throttle, mut now_ms, victim) = (Throttle::default(), 0, Digest([0; 32]));
+        waits(&throttle, address(0), Some(victim), 5, &mut now_ms);
+        let made_up = |n: u32| {
+            let mut bytes = [1; 32];
+            bytes.iter_mut().zip(n.to_le_bytes()).for_each(|(to, from)| *to = from);
+            Digest(bytes)
+        };
+        for n in 1..=2 * u32::try_from(MAX_ENTRIES).unwrap() {
+            assert!(throttle.begin(address(n), Some(made_up(n)), now_ms).is_ok());
+        }
+        assert!(throttle.begin(address(0), None, now_ms).is_ok(), "its time has come");
+        let last = u32::MAX;
+        assert!(throttle.begin(address(last), Some(victim), now_ms).is_ok(), "its time has come");
+        let wait = |from, account| throttle.begin(address(from), account, now_ms).err().map(|wait| wait.as_secs());
+        assert_eq!(wait(last - 1, Some(victim)), Some(32), "the account's sixth");
+        assert_eq!(wait(0, None), Some(32), "the address's sixth");
+    }
+
+    #[test]
+    fn what_is_forgotten_goes_before_what_failed_once() {
+        let (throttle, mut now_ms) = (Throttle::default(), 0);
+        waits(&throttle, address(0), None, 5, &mut now_ms);
+        now_ms += 2 * FORGOTTEN_MS;
+        let last = u32::try_from(MAX_ENTRIES).unwrap();
+        (1..=last).for_each(|n| drop(throttle.begin(address(n), None, now_ms)));
+        assert!((1..=last).all(|n| throttle.begin(address(n), None, now_ms).is_err()), "each of them waits");
+    }
+
+    #[test]
+    fn memory_is_bounded_and_of_equals_the_oldest_goes() {
         let throttle = Throttle::default();
         let last = u32::try_from(MAX_ENTRIES).unwrap();
         for n in 0..=last {

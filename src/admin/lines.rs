@@ -1,6 +1,7 @@
 //! Lines of a conversation, a page at a time, for as long as somebody reads them.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use futures_util::stream;
@@ -21,6 +22,8 @@ use crate::store::{Line, SessionStore};
 const PAGE: usize = 64;
 /// Lines that `tail` begins with at most.
 const MAX_LAST: usize = 1_000;
+/// So often it is asked whether somebody who reads along still may, also when nothing is said.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Deserialize, IntoParams)]
 pub(crate) struct Export {
@@ -135,7 +138,7 @@ pub(crate) async fn tail(
     }
     let first = episode.last_lines(tail.lines.unwrap_or(10).min(MAX_LAST))?;
     let after = first.last().map_or(episode.row().last_line, |line| line.seq);
-    let reader = Reader { session: place.session, first: Some(first), after, said, stop, follow: tail.follow };
+    let reader = Reader { reached, session: place.session, first: Some(first), after, said, stop, follow: tail.follow };
     let lines = stream::try_unfold(reader, |mut reader| async move {
         Ok::<_, Broken>(reader.next().await?.map(|page| (page, reader)))
     });
@@ -144,6 +147,7 @@ pub(crate) async fn tail(
 
 /// Somebody who reads along.
 struct Reader {
+    reached: Reached,
     session: SessionStore,
     /// What was said before, until it is told.
     first: Option<Vec<Line>>,
@@ -154,7 +158,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// The next lines; `None`: that is all, or the gateway stops.
+    /// The next lines; `None`: that is all, they may not read on, or the gateway stops.
     async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
         if let Some(first) = self.first.take() {
             return Ok(Some(text(&first)));
@@ -162,6 +166,10 @@ impl Reader {
         while self.follow {
             self.said.mark_unchanged();
             let lines = self.session.lines_after(self.after, PAGE).map_err(Error::from)?;
+            // Behind the reading: what is said once they are shut out is not among these.
+            if !self.reached.is_still_theirs().await {
+                return Ok(None);
+            }
             if let Some(last) = lines.last() {
                 self.after = last.seq;
                 return Ok(Some(text(&lines)));
@@ -169,6 +177,7 @@ impl Reader {
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(None),
                 changed = self.said.changed() => if changed.is_err() { return Ok(None) },
+                () = tokio::time::sleep(ASK_AGAIN) => {}
             }
         }
         Ok(None)

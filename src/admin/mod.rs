@@ -41,6 +41,7 @@ pub(crate) use users::note as note_account;
 
 pub(crate) use json::{findings as findings_json, problem as problem_json};
 
+use std::fmt;
 use std::sync::Arc;
 
 use axum::Router;
@@ -51,6 +52,7 @@ use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
+use futures_util::future::BoxFuture;
 
 use crate::account::Who;
 use crate::channel::registry;
@@ -75,6 +77,30 @@ pub trait Authenticate: Send + Sync + 'static {
 impl<F: Fn(&Parts) -> Option<Who> + Send + Sync + 'static> Authenticate for F {
     async fn who(&self, head: &Parts) -> Option<Who> {
         self(head)
+    }
+}
+
+/// Asks once more who a request is from. What was true when it came may not be by now: tokens are revoked and expire.
+#[derive(Clone)]
+struct Again(Arc<dyn Fn() -> BoxFuture<'static, Option<Who>> + Send + Sync>);
+
+impl Again {
+    fn new<D: Authenticate>(doors: Arc<D>, head: Parts) -> Self {
+        let asked = Arc::new((doors, head));
+        Self(Arc::new(move || {
+            let asked = Arc::clone(&asked);
+            Box::pin(async move { asked.0.who(&asked.1).await })
+        }))
+    }
+
+    async fn who(&self) -> Option<Who> {
+        (self.0)().await
+    }
+}
+
+impl fmt::Debug for Again {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Again").finish_non_exhaustive()
     }
 }
 
@@ -185,6 +211,8 @@ async fn authenticate<D: Authenticate>(State(doors): State<Arc<D>>, request: Req
     let (mut head, body) = request.into_parts();
     match doors.who(&head).await {
         Some(who) => {
+            let again = Again::new(doors, head.clone());
+            head.extensions.insert(again);
             head.extensions.insert(who);
             next.run(Request::from_parts(head, body)).await
         }
@@ -225,6 +253,6 @@ fn channel_type(name: &str) -> Result<ChannelType, Error> {
     parsed("channel", ChannelType::new(registry::key_tag(name)))
 }
 
-fn parsed<T, E: std::fmt::Display>(field: &str, result: Result<T, E>) -> Result<T, Error> {
+fn parsed<T, E: fmt::Display>(field: &str, result: Result<T, E>) -> Result<T, Error> {
     result.map_err(|error| Error::Query(format!("{field}: {error}")))
 }

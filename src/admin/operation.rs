@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use utoipa::openapi::path::ParameterIn;
 use utoipa::{IntoParams, ToSchema};
 
+use super::Again;
 use super::error::{Error, answer};
 use super::openapi::Description;
 use super::reach::Reached;
@@ -160,6 +161,7 @@ impl Operation {
         let known: Arc<BTreeSet<String>> = Arc::new(description.query_names().map(str::to_owned).collect());
         let serve = move |State(gateway): State<Gateway>,
                           Extension(who): Extension<Who>,
+                          Extension(again): Extension<Again>,
                           path: RawPathParams,
                           uri: Uri,
                           body: HttpBody| {
@@ -174,7 +176,7 @@ impl Operation {
                         max => read_body(body, max).await?,
                     };
                     let input = I::read(&Asked { uri, part, body })?;
-                    handler(Reached::new(gateway, who), input).await
+                    handler(Reached::asked(gateway, who, again), input).await
                 };
                 match answer.await {
                     Ok(answer) => answer.into_response(),

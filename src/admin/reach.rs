@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
 use super::operation::Rule;
-use super::{access, parsed};
+use super::{Again, access, parsed};
 use crate::account::{Reach, Who};
 use crate::gateway::{ChannelStatus, DeliveryError, Gateway, PairingError, Repeat, Status};
 use crate::id::{EntryId, SessionKey, TenantId};
@@ -23,6 +23,7 @@ use crate::store::{
 pub(crate) struct Reached {
     gateway: Gateway,
     who: Who,
+    again: Option<Again>,
 }
 
 /// How the gateway is, for one who asks.
@@ -36,7 +37,20 @@ pub(crate) enum Seen {
 
 impl Reached {
     pub(crate) fn new(gateway: Gateway, who: Who) -> Self {
-        Self { gateway, who }
+        Self { gateway, who, again: None }
+    }
+
+    /// The same, for a request that may be answered for long.
+    pub(super) fn asked(gateway: Gateway, who: Who, again: Again) -> Self {
+        Self { gateway, who, again: Some(again) }
+    }
+
+    /// Is the request still from the one who asked, with the same rights?
+    pub(super) async fn is_still_theirs(&self) -> bool {
+        match &self.again {
+            Some(again) => again.who().await.as_ref() == Some(&self.who),
+            None => false,
+        }
     }
 
     /// Who asks.

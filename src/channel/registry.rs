@@ -30,6 +30,11 @@ pub struct Setup {
 pub trait Settings: Send + Sync + fmt::Debug {
     /// Makes the adapter. Opens nothing yet.
     fn open(&self, setup: Setup) -> Arc<dyn Channel>;
+
+    /// What the operator calls it where its peers read that: often the business.
+    fn title(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// All channel types, in the order of the documents.

@@ -1,6 +1,7 @@
 //! The configuration in use: settings and everything that was opened for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,6 +32,8 @@ pub(super) struct Live {
     pub(super) router: Router,
     pub(super) agents: BTreeMap<AgentId, Agent>,
     pub(super) entries: BTreeMap<EntryId, Arc<LiveEntry>>,
+    /// What the businesses are called, whole and word by word.
+    pub(super) names: Vec<String>,
     pub(super) file: Option<PathBuf>,
     /// What it said.
     pub(super) text: Option<Secret>,
@@ -76,6 +79,16 @@ fn stamp(entry: &Entry) -> u64 {
         context.update(part);
     }
     context.finish().as_ref().first_chunk().copied().map_or(0, u64::from_le_bytes)
+}
+
+fn names(settings: &Settings) -> Vec<String> {
+    let entries = settings.channels.iter();
+    let of_entries = entries.flat_map(|entry| [entry.settings.title(), entry.tenant.as_ref().map(TenantId::as_str)]);
+    let tenants = settings.tenants.iter();
+    let of_tenants = tenants.flat_map(|tenant| [Some(tenant.id.as_str()), tenant.name.as_deref()]);
+    let names = of_entries.chain(of_tenants).flatten();
+    let names: BTreeSet<&str> = names.flat_map(|name| iter::once(name).chain(name.split_whitespace())).collect();
+    names.into_iter().map(str::to_owned).collect()
 }
 
 /// When messages last went through, and what is wrong.
@@ -191,7 +204,7 @@ impl Live {
     /// Opens what the settings name. Entries that `old` has with the same settings are taken over, and get their policies.
     pub(super) fn new(loaded: Loaded, old: Option<&Self>, home: &Home, http: &reqwest::Client) -> Self {
         let Loaded { mut settings, file, warnings, text, .. } = loaded;
-        let resolver = settings.resolver();
+        let (resolver, names) = (settings.resolver(), names(&settings));
         let entries = std::mem::take(&mut settings.channels).into_iter().map(|entry| {
             let kept = old
                 .and_then(|old| old.entries.get(&entry.id))
@@ -206,7 +219,7 @@ impl Live {
             (live.id.clone(), live)
         });
         let entries = entries.collect();
-        Self { resolver, entries, file, text, warnings, ..Self::without_entries(settings, http) }
+        Self { resolver, entries, names, file, text, warnings, ..Self::without_entries(settings, http) }
     }
 
     /// A gateway that only says what is wrong with its configuration.
@@ -233,6 +246,7 @@ impl Live {
             router: settings.router(),
             agents,
             entries: BTreeMap::new(),
+            names: Vec::new(),
             file: None,
             text: None,
             warnings: Vec::new(),

@@ -310,6 +310,7 @@ impl Gateway {
         // What waits must not be answered by whatever stands in for the configuration that is wrong. Read before
         // anything runs: when it cannot be read, nothing is left running.
         let left = if live.safe_mode.is_none() { gateway.0.store.resume()? } else { Resume::default() };
+        gateway.0.accounts.set_words(live.names.clone());
         let server = Server::listen(address, gateway.clone())?;
         gateway.keep_revision(&live);
         gateway.replace_server(server);

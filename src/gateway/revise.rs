@@ -112,6 +112,7 @@ impl Gateway {
         self.resize_turns(old.settings.gateway.max_turns, new.settings.gateway.max_turns);
         let new = Arc::new(new);
         self.0.live.store(new.clone());
+        self.0.accounts.set_words(new.names.clone());
         old.stop_all_but(&new);
         self.start_entries(&new);
         self.keep_revision(&new);

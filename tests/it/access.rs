@@ -4,6 +4,7 @@ use std::fs;
 use std::net::IpAddr;
 
 use axum::http::{Method, StatusCode};
+use frontdesk::account::{self, ClaimError};
 use frontdesk::document::Secret;
 use serde_json::{Value, json};
 
@@ -184,4 +185,21 @@ async fn a_file_that_cannot_be_used_is_not_taken_for_no_accounts_and_no_token_en
         let (status, body) = gateway.admin(Method::GET, path).await;
         assert!(status == StatusCode::SERVICE_UNAVAILABLE && body["error"].to_string().contains("damaged"), "{body}");
     }
+}
+
+#[tokio::test]
+async fn no_password_is_made_of_what_the_business_is_called() {
+    let chat = |title: &str| format!("[[channels]]\ntype = \"webchat\"\ntitle = \"{title}\"\n");
+    let gateway = TestGateway::start(&chat("Zahnarztpraxis Lindenhof")).await;
+    let code = gateway.accounts().claim_code().unwrap();
+    let claimed = gateway.accounts().claim(&code, "Ada", &Secret::new("zahnarztpraxis lindenhof"), near()).await;
+    assert!(matches!(claimed, Err(ClaimError::Account(account::Error::Weak(_)))), "{claimed:?}");
+    gateway.accounts().claim(&code, "Ada", &Secret::new(PASSWORD), near()).await.unwrap();
+    let with = |name: &str, password: &str| json!({ "name": name, "role": "support", "password": password });
+    post(&gateway, USERS, &with("Bob", "zahnarztpraxis lindenhof"), StatusCode::BAD_REQUEST).await;
+    let tenant = "[[tenants]]\nid = \"42\"\nname = \"Maklerhaus Birkengrund\"\n";
+    gateway.configure(&[tenant, &chat("Pine")].concat());
+    gateway.reload().await.unwrap();
+    post(&gateway, USERS, &with("Bob", "zahnarztpraxis lindenhof"), StatusCode::OK).await;
+    post(&gateway, USERS, &with("Cleo", "birkengrund2024"), StatusCode::BAD_REQUEST).await;
 }

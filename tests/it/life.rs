@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::http::{Method, StatusCode};
+use frontdesk::account::{NewToken, Reach, Role};
 use frontdesk::agent::{BEGUN, NEWS};
 use frontdesk::clock::{ManualClock, Timestamp};
 use frontdesk::id::SessionKey;
@@ -11,7 +12,7 @@ use frontdesk::testing::inbound;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
-use crate::peers::{Hook, Model, TestGateway, direct, group, question, soon};
+use crate::peers::{Hook, Model, TestGateway, direct, group, http, question, soon};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 const START: Timestamp = Timestamp(1_700_000_000_000);
@@ -437,6 +438,36 @@ async fn whoever_reads_along_gets_every_line_once_until_the_gateway_stops() {
 }
 
 #[tokio::test]
+async fn whoever_is_shut_out_reads_along_no_further() {
+    let mut desk = Desk::open("").await;
+    desk.exchange("one").await;
+    let accounts = desk.gateway.accounts().clone();
+    let tail = async |name: &str, expires_at| {
+        let new = NewToken { name: name.to_owned(), role: Role::Support, reach: Reach::All, expires_at };
+        let token = accounts.create_token(new).await.unwrap();
+        let url = desk.gateway.url("/api/v1/sessions/tail?key=webhook:u1&lines=1&follow=true");
+        let mut tail = soon("an answer", http().get(url).bearer_auth(token.expose()).send()).await.unwrap();
+        let first = soon("a line", tail.chunk()).await.unwrap().unwrap();
+        assert!(std::str::from_utf8(&first).unwrap().contains("to one"), "{name}");
+        tail
+    };
+    let mut stays = tail("stays", None).await;
+    let revoked = tail("revoked", None).await;
+    let expired = tail("expired", Some(START.plus_ms(1000))).await;
+    accounts.revoke_token("revoked").await.unwrap();
+    desk.clock.advance_ms(1000);
+    desk.exchange("two").await;
+    for mut tail in [revoked, expired] {
+        assert_eq!(soon("the end", tail.chunk()).await.unwrap(), None, "it ends whole, and says no more");
+    }
+    let mut said = String::new();
+    while !said.contains("to two") {
+        let lines = soon("a line", stays.chunk()).await.unwrap().unwrap();
+        said.push_str(std::str::from_utf8(&lines).unwrap());
+    }
+}
+
+#[tokio::test]
 async fn a_key_that_two_tenants_have_means_neither() {
     let (mut model, hook) = (Model::start().await, Hook::start("hook").await);
     let mut other = Hook::start("other").await;
@@ -565,7 +596,7 @@ async fn a_page_that_comes_back_is_shown_the_answer_that_was_archived_in_the_mea
     let mut desk =
         Desk::open("dm_scope = \"main\"\n[[channels]]\nid = \"page\"\ntype = \"webchat\"\ndm_policy = \"open\"\n")
             .await;
-    let http = crate::peers::http();
+    let http = http();
     let page = desk.gateway.url("/chat/page");
     let response = http.get(&page).send().await.unwrap();
     let cookie = response.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();

@@ -93,6 +93,10 @@ impl Settings for Config {
     fn open(&self, setup: Setup) -> Arc<dyn Channel> {
         Arc::new(WebChat { site: Arc::new(routes::Site::new(self, &setup)) })
     }
+
+    fn title(&self) -> Option<&str> {
+        self.title.as_deref()
+    }
 }
 
 /// The adapter of one entry.
