@@ -42,7 +42,7 @@ pub(crate) use users::note as note_account;
 pub(crate) use json::{findings as findings_json, problem as problem_json};
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -67,6 +67,8 @@ use operation::{INSPECT, Operation, READ};
 
 /// Where the description is: the one path that wants no caller.
 const DESCRIPTION: &str = "/api/v1/openapi.json";
+/// The description, made when somebody asks for it first, for all routers.
+static SHOWN: LazyLock<Bytes> = LazyLock::new(|| description().into());
 
 /// Says who a request is from.
 pub trait Authenticate: Send + Sync + 'static {
@@ -148,7 +150,6 @@ pub fn listen(gateway: &Gateway) -> Result<(), StartError> {
 
 /// The admin API, for those whom `doors` knows. It has the paths under `/api/v1` and may be merged into another router.
 pub fn router<D: Authenticate>(gateway: &Gateway, doors: D) -> Router {
-    let description = Bytes::from(description());
     let (doors, mut router) = (Arc::new(doors), Router::new());
     for Operation { listed, serve, .. } in operations() {
         router = router.route(listed.path, serve);
@@ -160,13 +161,7 @@ pub fn router<D: Authenticate>(gateway: &Gateway, doors: D) -> Router {
         .route("/api/v1/", any(no_path))
         .route("/api/v1/{*path}", any(no_path))
         .layer(middleware::from_fn_with_state(doors, authenticate::<D>))
-        .route(
-            DESCRIPTION,
-            get(move || {
-                let description = description.clone();
-                async move { ([(header::CONTENT_TYPE, "application/json")], description) }
-            }),
-        )
+        .route(DESCRIPTION, get(async || ([(header::CONTENT_TYPE, "application/json")], SHOWN.clone())))
         .with_state(gateway.clone())
 }
 

@@ -98,12 +98,16 @@ pub(super) fn describe(operations: &[Operation]) -> OpenApi {
     );
     let mut refusal = Description::default();
     refusal.answer::<Refusal>();
-    for (name, schema) in operations.iter().flat_map(|operation| &operation.description.schemas).chain(&refusal.schemas)
-    {
-        components = components.schema(name, schema.clone());
+    for (name, schema) in refusal.schemas {
+        components = components.schema(name, schema);
     }
     for operation in operations {
-        let item = utoipa::openapi::PathItem::new(http_method(&operation.listed.method), describe_one(operation));
+        let mut description = operation.description();
+        for (name, schema) in description.schemas.drain(..) {
+            components = components.schema(name, schema);
+        }
+        let described = describe_one(operation, description);
+        let item = utoipa::openapi::PathItem::new(http_method(&operation.listed.method), described);
         paths = paths.path(operation.listed.path, item);
     }
     let info = InfoBuilder::new()
@@ -121,16 +125,16 @@ pub(super) fn describe(operations: &[Operation]) -> OpenApi {
         .build()
 }
 
-fn describe_one(operation: &Operation) -> PathOperation {
-    let Operation { listed, summary, description, .. } = operation;
+fn describe_one(operation: &Operation, description: Description) -> PathOperation {
+    let Operation { listed, summary, .. } = operation;
     let refused = |why: &str| {
         let content = Content::new(Some(Ref::from_schema_name(Refusal::name())));
         ResponseBuilder::new().description(why).content("application/json", content)
     };
     let header = utoipa::openapi::HeaderBuilder::new().schema(Some(String::schema())).build();
-    let answer = description.answer.iter();
+    let answer = description.answer.into_iter();
     let answer = answer.fold(ResponseBuilder::new().description("Done."), |answer, (media_type, content)| {
-        answer.content(media_type, content.clone())
+        answer.content(media_type, content)
     });
     let role = match listed.rule.role {
         Role::Support => "support",
@@ -144,7 +148,7 @@ fn describe_one(operation: &Operation) -> PathOperation {
         .operation_id(Some(operation_id(listed)))
         .tag(listed.path.trim_start_matches("/api/v1/").split('/').next().unwrap_or_default())
         .summary(Some(*summary))
-        .request_body(description.body.clone())
+        .request_body(description.body)
         .response("200", answer)
         .response(
             "401",
@@ -160,7 +164,7 @@ fn describe_one(operation: &Operation) -> PathOperation {
             ),
         )
         .extensions(Some([("x-role", role), ("x-scope", scope)].into_iter().collect()));
-    description.parameters.iter().cloned().fold(built, OperationBuilder::parameter).build()
+    description.parameters.into_iter().fold(built, OperationBuilder::parameter).build()
 }
 
 /// `get_sessions_show`.
@@ -186,8 +190,8 @@ mod tests {
     fn a_name_stands_for_one_schema() {
         let operations = super::super::operations();
         let mut by_name: BTreeMap<String, String> = BTreeMap::new();
-        for (name, schema) in operations.iter().flat_map(|operation| &operation.description.schemas) {
-            let schema = serde_json::to_string(schema).unwrap();
+        for (name, schema) in operations.iter().flat_map(|operation| operation.description().schemas) {
+            let schema = serde_json::to_string(&schema).unwrap();
             assert_eq!(*by_name.entry(name.clone()).or_insert_with(|| schema.clone()), schema, "{name}");
         }
         assert!(by_name.len() > 20, "only {} were found", by_name.len());
@@ -195,7 +199,8 @@ mod tests {
 
     #[test]
     fn what_a_path_leaves_open_is_described() {
-        for Operation { listed, description, .. } in super::super::operations() {
+        for operation in super::super::operations() {
+            let (listed, description) = (&operation.listed, operation.description());
             let is_in_path = |parameter: &&Parameter| parameter.parameter_in == ParameterIn::Path;
             let described = description.parameters.iter().filter(is_in_path).map(|one| format!("{{{}}}", one.name));
             let open = listed.path.split('/').filter(|part| part.starts_with('{')).map(str::to_owned);

@@ -91,58 +91,34 @@ pub(super) struct Operation {
     pub(super) listed: Listed,
     /// What it does, in one line.
     pub(super) summary: &'static str,
-    pub(super) description: Description,
+    describe: fn() -> Description,
     pub(super) serve: MethodRouter<Gateway>,
 }
 
+/// The constructors, one for each method.
+macro_rules! declare {
+    ($($name:ident $method:ident;)*) => { $(
+        pub(super) fn $name<I: Input, O: Output, F>(
+            path: &'static str,
+            rule: Rule,
+            summary: &'static str,
+            handler: impl Fn(Reached, I) -> F + Clone + Send + Sync + 'static,
+        ) -> Self
+        where
+            F: Future<Output = Result<O, Error>> + Send + 'static,
+        {
+            Self::new(Method::$method, MethodFilter::$method, path, rule, summary, handler)
+        }
+    )* };
+}
+
 impl Operation {
-    pub(super) fn get<I: Input, O: Output, F>(
-        path: &'static str,
-        rule: Rule,
-        summary: &'static str,
-        handler: impl Fn(Reached, I) -> F + Clone + Send + Sync + 'static,
-    ) -> Self
-    where
-        F: Future<Output = Result<O, Error>> + Send + 'static,
-    {
-        Self::new(Method::GET, MethodFilter::GET, path, rule, summary, handler)
+    /// What it takes and gives. Made when it is asked for, which is seldom.
+    pub(super) fn description(&self) -> Description {
+        (self.describe)()
     }
 
-    pub(super) fn post<I: Input, O: Output, F>(
-        path: &'static str,
-        rule: Rule,
-        summary: &'static str,
-        handler: impl Fn(Reached, I) -> F + Clone + Send + Sync + 'static,
-    ) -> Self
-    where
-        F: Future<Output = Result<O, Error>> + Send + 'static,
-    {
-        Self::new(Method::POST, MethodFilter::POST, path, rule, summary, handler)
-    }
-
-    pub(super) fn put<I: Input, O: Output, F>(
-        path: &'static str,
-        rule: Rule,
-        summary: &'static str,
-        handler: impl Fn(Reached, I) -> F + Clone + Send + Sync + 'static,
-    ) -> Self
-    where
-        F: Future<Output = Result<O, Error>> + Send + 'static,
-    {
-        Self::new(Method::PUT, MethodFilter::PUT, path, rule, summary, handler)
-    }
-
-    pub(super) fn delete<I: Input, O: Output, F>(
-        path: &'static str,
-        rule: Rule,
-        summary: &'static str,
-        handler: impl Fn(Reached, I) -> F + Clone + Send + Sync + 'static,
-    ) -> Self
-    where
-        F: Future<Output = Result<O, Error>> + Send + 'static,
-    {
-        Self::new(Method::DELETE, MethodFilter::DELETE, path, rule, summary, handler)
-    }
+    declare! { get GET; post POST; put PUT; delete DELETE; }
 
     fn new<I: Input, O: Output, F>(
         method: Method,
@@ -155,10 +131,9 @@ impl Operation {
     where
         F: Future<Output = Result<O, Error>> + Send + 'static,
     {
-        let mut description = Description::default();
-        I::describe(&mut description);
-        O::describe(&mut description);
-        let known: Arc<BTreeSet<String>> = Arc::new(description.query_names().map(str::to_owned).collect());
+        let mut taken = Description::default();
+        I::describe(&mut taken);
+        let known: Arc<BTreeSet<String>> = Arc::new(taken.query_names().map(str::to_owned).collect());
         let serve = move |State(gateway): State<Gateway>,
                           Extension(who): Extension<Who>,
                           Extension(again): Extension<Again>,
@@ -184,8 +159,15 @@ impl Operation {
                 }
             }
         };
-        Self { listed: Listed { method, path, rule }, summary, description, serve: on(filter, serve) }
+        Self { listed: Listed { method, path, rule }, summary, describe: description::<I, O>, serve: on(filter, serve) }
     }
+}
+
+fn description<I: Input, O: Output>() -> Description {
+    let mut description = Description::default();
+    I::describe(&mut description);
+    O::describe(&mut description);
+    description
 }
 
 /// Whoever sends slowly is not waited for.
