@@ -13,7 +13,7 @@ mod settings;
 pub use entry::Entry;
 pub use file::{Located, Syntax, locate};
 pub use revisions::{Candidate, Revision, RevisionError, Revisions, digest};
-pub use settings::{ApiKey, Gateway, Salvaged, SessionScope, Settings, Tenant};
+pub use settings::{ApiKey, Gateway, Salvaged, SessionScope, Settings, Tenant, Updates};
 
 use std::path::{Path, PathBuf};
 

@@ -227,6 +227,7 @@ impl Live {
         let mut settings = Settings::embedded();
         settings.channels.clear();
         settings.gateway = salvaged.gateway;
+        settings.alerts = salvaged.alerts;
         Self { safe_mode: Some(error), file: salvaged.file, ..Self::without_entries(settings, http) }
     }
 
@@ -252,6 +253,14 @@ impl Live {
             warnings: Vec::new(),
             safe_mode: None,
             settings,
+        }
+    }
+
+    /// What an agent is told of itself, and of the business that it works for in this tenant.
+    pub(super) fn persona(&self, agent: &Agent, tenant: Option<&TenantId>, now: Timestamp) -> String {
+        match self.settings.business(tenant) {
+            Some(business) => format!("{}\n\n{}", agent.soul.trim_end(), business.facts(now)),
+            None => agent.soul.to_string(),
         }
     }
 

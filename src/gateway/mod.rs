@@ -2,12 +2,13 @@
 //!
 //! A message comes in through `intake`, waits in the store, is answered in `turns` and leaves through
 //! `outbox`; `live` is the configuration in use, swapped whole by `reload`; `server` listens. `life`, `rekey`, `pairing`,
-//! `rates`, `deliveries`, `backup`, `import` and `revise` do what operators and the clock ask for. Nothing here
+//! `rates`, `deliveries`, `alerts`, `backup`, `import` and `revise` do what operators and the clock ask for. Nothing here
 //! derives a key, matches a route or knows a vendor: it asks the pure parts and acts on what they say.
 //!
 //! What always holds: a channel hears "accepted" only after the commit; an answer goes to the reply
 //! address of the message that caused it; a turn that began keeps the configuration it began with.
 
+mod alerts;
 mod api;
 mod backup;
 mod deliveries;
@@ -50,6 +51,7 @@ use crate::id::SessionKey;
 use crate::session::lane::Lanes;
 use crate::store::{self, Resume, Store};
 
+pub use alerts::AlertStatus;
 pub use backup::{BackedUp, BackupError, BackupOrder, BackupStatus, RunningBackup};
 pub use deliveries::{DeliveryError, Repeat};
 pub use home::{Error as HomeError, Home, find_store, socket, socket_elsewhere};
@@ -207,6 +209,7 @@ struct Inner {
     /// Why the text of the configuration in use could not be kept.
     revision_trouble: Mutex<Option<String>>,
     backups: backup::Backups,
+    alerts: alerts::Alerts,
     /// How fast tenants write.
     tenant_rates: rates::Rates,
     /// How fast codes are tried.
@@ -270,7 +273,7 @@ impl Gateway {
         let max_turns = live.settings.gateway.max_turns;
         let address = SocketAddr::new(live.settings.gateway.bind, live.settings.gateway.port);
         let (started_at, started_elapsed_ms) = (clock.now(), clock.elapsed_ms());
-        let backups = backup::Backups::of(home.path());
+        let (backups, alerts) = (backup::Backups::of(home.path()), alerts::Alerts::of(home.path()));
         let gateway = Self(Arc::new(Inner {
             home,
             accounts,
@@ -299,6 +302,7 @@ impl Gateway {
             store_trouble: Mutex::new(None),
             revision_trouble: Mutex::new(None),
             backups,
+            alerts,
             tenant_rates: rates::Rates::default(),
             guesses: rates::Rates::default(),
             warned_of_main: Mutex::default(),

@@ -138,7 +138,8 @@ impl Gateway {
         };
         target.preview(Preview::Typing);
         let context = session.context(row.episode);
-        let mut asking = pin!(self.ask(agent, &session, &context, &batch, &target));
+        let persona = live.persona(agent, tenant.as_ref(), self.now());
+        let mut asking = pin!(self.ask(agent, &persona, &session, &context, &batch, &target));
         let asking = async {
             tokio::select! {
                 biased;
@@ -272,6 +273,7 @@ impl Gateway {
     async fn ask(
         &self,
         agent: &agent::Agent,
+        persona: &str,
         session: &SessionStore,
         kept: &ContextStore,
         batch: &Batch,
@@ -282,7 +284,7 @@ impl Gateway {
             let is_group = batch.last().inbound.identity.parent == ChatKind::Group;
             let before = session.recent_words(agent::HISTORY_LINES, max_bytes, |words| said_before(words, is_group))?;
             let is_last_try = before.is_empty();
-            let request = agent::prompt(&agent.soul, before.into_iter().chain(batch.waiting().map(said_now)));
+            let request = agent::prompt(persona, before.into_iter().chain(batch.waiting().map(said_now)));
             let mut on_progress = |progress: agent::Progress<'_>| {
                 target.preview(match progress {
                     agent::Progress::Text(text) => Preview::Delta(text.to_owned()),

@@ -16,7 +16,7 @@ use super::{Demo, Provider};
 use crate::document::{Secret, Section, Severity};
 
 /// Longest silence on the wire unless the operator says otherwise. A small machine reads a long prompt for minutes.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
 /// What an operator may choose, in seconds. Not longer than [`Policy::idle`](super::retry::Policy::idle).
 const TIMEOUT_SECONDS: std::ops::RangeInclusive<u64> = 1..=300;
 
