@@ -11,6 +11,7 @@
 //! or changes a conversation is in the log, the words are not.
 
 mod access;
+pub(crate) mod alerts;
 pub(crate) mod backup;
 pub(crate) mod config;
 pub(crate) mod context;
@@ -24,6 +25,7 @@ mod openapi;
 pub(crate) mod operation;
 pub(crate) mod pairing;
 mod place;
+pub(crate) mod providers;
 pub(crate) mod reach;
 pub(crate) mod rekey;
 pub(crate) mod sessions;
@@ -195,6 +197,8 @@ fn operations() -> Vec<Operation> {
         tenants::operations(),
         backup::operations(),
         import::operations(),
+        providers::operations(),
+        alerts::operations(),
         users::operations(),
     ]
     .into_iter()

@@ -48,6 +48,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::document::{Problem, Secret, Variables};
 use crate::id::SessionKey;
+use crate::provider::probe::{self, Ask, Found};
 use crate::session::lane::Lanes;
 use crate::store::{self, Resume, Store};
 
@@ -424,6 +425,18 @@ impl Gateway {
     #[must_use]
     pub fn chat_pages(&self) -> Vec<String> {
         self.0.live.load().chat_pages()
+    }
+
+    /// Looks whether a model answers.
+    pub async fn probe(&self, ask: &Ask) -> Found {
+        probe::probe(ask, &self.0.http).await
+    }
+
+    /// What looks whether a configured provider answers. `None`: there is none of this name, or it is the demo worker.
+    #[must_use]
+    pub fn probe_of(&self, provider: &str, model: Option<String>) -> Option<Ask> {
+        let live = self.0.live.load();
+        live.settings.providers.iter().find(|known| known.name == provider)?.ask(model)
     }
 
     /// Names that the local page may be opened by, besides those that only the local network gives.

@@ -10,6 +10,7 @@ use reqwest::header::{HeaderMap, HeaderValue};
 
 use super::anthropic::Anthropic;
 use super::openai::OpenAi;
+use super::probe::{self, Ask};
 use super::refusal::Vocabulary;
 use super::transport::Endpoint;
 use super::{Demo, Provider};
@@ -98,6 +99,18 @@ impl Config {
             Dialect::OpenAi(api) | Dialect::Anthropic(api, _) => Some(&api.model),
             Dialect::Demo => None,
         }
+    }
+
+    /// What looks whether it answers, with this model or its own; `None`: the demo worker always does.
+    #[must_use]
+    pub fn ask(&self, model: Option<String>) -> Option<Ask> {
+        let (api, dialect) = match &self.dialect {
+            Dialect::OpenAi(api) => (api, probe::Dialect::OpenAi),
+            Dialect::Anthropic(api, _) => (api, probe::Dialect::Anthropic),
+            Dialect::Demo => return None,
+        };
+        let model = model.or_else(|| Some(api.model.clone()));
+        Some(Ask { address: api.base_url.to_string(), dialect: Some(dialect), key: api.key.clone(), model })
     }
 
     /// Makes the provider. Opens nothing yet.

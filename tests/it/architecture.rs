@@ -24,24 +24,28 @@ const MODULES: &[(&str, &[&str])] = &[
     ("identity", &["document", "id", "message", "session"]),
     ("route", &["id", "session"]),
     ("agent", &["document", "id", "message", "provider"]),
+    // What is known of a business, and when it is open.
+    ("business", &["browser", "clock", "document"]),
+    // Tells somebody what is wrong; what is, it is told itself. Signs as the channel for programs does.
+    ("alert", &["browser", "channel", "clock", "document"]),
     // The HTTP API is a door like a channel: it knows the shape of a model's answer, and nothing of the gateway.
     ("api", &["clock", "id", "provider"]),
     // Assembles the sections that the components own. Of `api` it knows the one entry id that is taken.
-    ("config", &["agent", "backup", "channel", "document", "id", "identity", "provider", "route", "session"]),
+    ("config", &["agent", "alert", "backup", "business", "channel", "document", "id", "identity", "provider", "route", "session"]),
     (
         "gateway",
         &[
-            "account", "agent", "api", "backup", "channel", "clock", "config", "document", "id", "identity", "message",
-            "provider", "route", "session", "store",
+            "account", "agent", "alert", "api", "backup", "browser", "business", "channel", "clock", "config", "document",
+            "id", "identity", "message", "provider", "route", "session", "store",
         ],
     ),
     // Looks at what everything else has; nothing asks it but the doors of the operator.
-    ("doctor", &["clock", "config", "document", "gateway", "id", "identity", "message", "session"]),
+    ("doctor", &["alert", "clock", "config", "document", "gateway", "id", "identity", "message", "session"]),
     (
         "admin",
         &[
-            "account", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "message",
-            "session", "store",
+            "account", "alert", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "message",
+            "provider", "session", "store",
         ],
     ),
     // What people see; what they may see and do is `admin`'s.
@@ -61,6 +65,12 @@ const MODULES: &[(&str, &[&str])] = &[
 
 /// Where the name of a channel may stand outside its folder and the registry, and why.
 const CHANNEL_NAMES: &[(&str, &str, &str)] = &[
+    ("src/alert/book.rs", "webhook", "the common noun: a way to tell somebody"),
+    ("src/alert/config.rs", "webhook", "the same, in keys"),
+    ("src/alert/send.rs", "webhook", "the same"),
+    ("src/admin/alerts.rs", "webhook", "the same"),
+    ("src/cli/alerts.rs", "webhook", "the same"),
+    ("src/gateway/alerts.rs", "webhook", "the same"),
     ("src/channel/mod.rs", "webhook", "the common noun, in the answer of a channel that has no push side"),
     ("src/channel/slack/mod.rs", "webhook", "the same"),
     ("src/cli/route.rs", "slack", "an address in a help text"),
