@@ -11,6 +11,7 @@
 //! or changes a conversation is in the log, the words are not.
 
 mod access;
+pub(crate) mod agents;
 pub(crate) mod backup;
 pub(crate) mod config;
 pub(crate) mod context;
@@ -26,6 +27,7 @@ pub(crate) mod pairing;
 mod place;
 pub(crate) mod reach;
 pub(crate) mod rekey;
+pub(crate) mod routes;
 pub(crate) mod sessions;
 pub(crate) mod tenants;
 pub(crate) mod unresolved;
@@ -196,6 +198,8 @@ fn operations() -> Vec<Operation> {
         backup::operations(),
         import::operations(),
         users::operations(),
+        agents::operations(),
+        routes::operations(),
     ]
     .into_iter()
     .flatten()

@@ -65,7 +65,8 @@ impl Config {
             section.problem(Severity::Warning, "", format!("what it knows cannot be read: {error}"), None);
             Knowledge::default()
         });
-        let unread = knowledge.files.iter().filter_map(|file| Some(format!("{}: {}", file.name, file.problem.as_ref()?)));
+        let unread =
+            knowledge.files.iter().filter_map(|file| Some(format!("{}: {}", file.name, file.problem.as_ref()?)));
         for problem in knowledge.ignored.iter().cloned().chain(unread) {
             let help = Some(format!("mend or remove it in agents/{name}/knowledge"));
             section.problem(Severity::Warning, "", format!("of what it knows, a file is not told: {problem}"), help);

@@ -47,7 +47,9 @@ pub enum FileError {
     #[error(transparent)]
     Name(#[from] FileNameError),
     /// What it ends in tells that it is a text.
-    #[error("a file that a worker knows has no `/` in its name, does not begin with a full stop and ends in .md or .txt")]
+    #[error(
+        "a file that a worker knows has no `/` in its name, does not begin with a full stop and ends in .md or .txt"
+    )]
     Kind,
     /// Its name cannot be told from another one's.
     #[error("the name is too close to the file {0}: use that one, or another name")]
@@ -505,9 +507,19 @@ mod tests {
 
     #[test]
     fn a_name_leads_nowhere_else() {
-        for name in
-            ["../x.md", "a/b.md", "/etc/passwd", "..", ".hidden.md", "x.pdf", "x", "soul.md", "SOUL.MD", "a\u{202e}.md", ""]
-        {
+        for name in [
+            "../x.md",
+            "a/b.md",
+            "/etc/passwd",
+            "..",
+            ".hidden.md",
+            "x.pdf",
+            "x",
+            "soul.md",
+            "SOUL.MD",
+            "a\u{202e}.md",
+            "",
+        ] {
             assert!(File::parse(name).is_err(), "{name:?}");
         }
         assert_eq!(File::parse("SOUL.md").unwrap(), File::Soul);

@@ -16,7 +16,7 @@ mod turn;
 pub use config::{Agent, Config};
 pub use context::{Changes, Context, ReadFile};
 pub use files::{
-    Earlier, File, FileError, Files, KnownFile, Knowledge, MAX_FILE_BYTES, MAX_KNOWLEDGE_BYTES, MAX_SOUL_BYTES, SOUL,
+    Earlier, File, FileError, Files, Knowledge, KnownFile, MAX_FILE_BYTES, MAX_KNOWLEDGE_BYTES, MAX_SOUL_BYTES, SOUL,
 };
 pub use prompt::{HISTORY_BYTES, HISTORY_LINES, Said, prompt};
 pub use tools::Toolset;

@@ -61,14 +61,7 @@ impl Loaded {
             Ok(agent) => settings.agents = vec![agent],
             Err(error) => tracing::error!(error, "the agent has the persona that comes with the program"),
         }
-        Self {
-            settings,
-            file: None,
-            warnings: Vec::new(),
-            redacted: Vec::new(),
-            clear_secrets: Vec::new(),
-            text: None,
-        }
+        Self { settings, file: None, warnings: Vec::new(), redacted: Vec::new(), clear_secrets: Vec::new(), text: None }
     }
 }
 

@@ -8,10 +8,12 @@
 //! What always holds: a channel hears "accepted" only after the commit; an answer goes to the reply
 //! address of the message that caused it; a turn that began keeps the configuration it began with.
 
+mod agents;
 mod api;
 mod backup;
 mod deliveries;
 pub mod device_key;
+mod explain;
 mod home;
 mod host;
 mod import;
@@ -50,8 +52,10 @@ use crate::id::SessionKey;
 use crate::session::lane::Lanes;
 use crate::store::{self, Resume, Store};
 
+pub use agents::{AgentError, AgentFile, AgentRow, ModelState, tool_name};
 pub use backup::{BackedUp, BackupError, BackupOrder, BackupStatus, RunningBackup};
 pub use deliveries::{DeliveryError, Repeat};
+pub use explain::{Admission, Bundle, ExplainError, Explained, Ground, Numbered};
 pub use home::{Error as HomeError, Home, find_store, socket, socket_elsewhere};
 pub use import::{Import, ImportError, check_scope};
 pub use offline::Offline;
@@ -207,6 +211,8 @@ struct Inner {
     /// Why the text of the configuration in use could not be kept.
     revision_trouble: Mutex<Option<String>>,
     backups: backup::Backups,
+    /// How the models of agents did.
+    models: agents::Models,
     /// How fast tenants write.
     tenant_rates: rates::Rates,
     /// How fast codes are tried.
@@ -299,6 +305,7 @@ impl Gateway {
             store_trouble: Mutex::new(None),
             revision_trouble: Mutex::new(None),
             backups,
+            models: agents::Models::default(),
             tenant_rates: rates::Rates::default(),
             guesses: rates::Rates::default(),
             warned_of_main: Mutex::default(),

@@ -40,8 +40,8 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
-            "account", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "message",
-            "session", "store",
+            "account", "agent", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id",
+            "message", "session", "store",
         ],
     ),
     // What people see; what they may see and do is `admin`'s.
@@ -65,6 +65,7 @@ const CHANNEL_NAMES: &[(&str, &str, &str)] = &[
     ("src/channel/slack/mod.rs", "webhook", "the same"),
     ("src/cli/route.rs", "slack", "an address in a help text"),
     ("src/config/entry.rs", "webchat", "the entry of a gateway without a configuration"),
+    ("src/gateway/explain.rs", "slack", "an address in an error, and a type"),
     ("src/import/key.rs", "webhook", "the common noun"),
     ("src/import/place.rs", "slack", "how OpenClaw writes its ids, and which of them it leaves out"),
     ("src/import/place.rs", "webchat", "where OpenClaw's main session is held when nothing says it"),
