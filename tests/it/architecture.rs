@@ -52,7 +52,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "cli",
         &[
             "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import",
-            "message", "page", "route", "session", "store",
+            "message", "page", "session", "store",
         ],
     ),
     // Anybody's tests may use it; the compiler keeps it out of everything else.
@@ -63,7 +63,6 @@ const MODULES: &[(&str, &[&str])] = &[
 const CHANNEL_NAMES: &[(&str, &str, &str)] = &[
     ("src/channel/mod.rs", "webhook", "the common noun, in the answer of a channel that has no push side"),
     ("src/channel/slack/mod.rs", "webhook", "the same"),
-    ("src/cli/route.rs", "slack", "an address in a help text"),
     ("src/config/entry.rs", "webchat", "the entry of a gateway without a configuration"),
     ("src/gateway/explain.rs", "slack", "an address in an error, and a type"),
     ("src/import/key.rs", "webhook", "the common noun"),
