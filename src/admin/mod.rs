@@ -12,6 +12,7 @@
 
 mod access;
 pub(crate) mod alerts;
+pub(crate) mod agents;
 pub(crate) mod backup;
 pub(crate) mod config;
 pub(crate) mod context;
@@ -28,6 +29,7 @@ mod place;
 pub(crate) mod providers;
 pub(crate) mod reach;
 pub(crate) mod rekey;
+pub(crate) mod routes;
 pub(crate) mod sessions;
 pub(crate) mod tenants;
 pub(crate) mod unresolved;
@@ -200,6 +202,8 @@ fn operations() -> Vec<Operation> {
         providers::operations(),
         alerts::operations(),
         users::operations(),
+        agents::operations(),
+        routes::operations(),
     ]
     .into_iter()
     .flatten()

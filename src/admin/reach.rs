@@ -10,9 +10,10 @@ use super::error::Error;
 use super::operation::Rule;
 use super::{Again, access, parsed};
 use crate::account::{Reach, Who};
-use crate::gateway::{ChannelStatus, DeliveryError, Gateway, PairingError, Repeat, Status};
+use crate::gateway::{Admission, ChannelStatus, DeliveryError, Gateway, Ground, PairingError, Repeat, Status};
 use crate::id::{EntryId, SessionKey, TenantId};
-use crate::message::Subject;
+use crate::message::{Identity, Subject};
+use crate::session::Resolved;
 use crate::store::{
     self, Approval, Counts, Delivery, Erased, KeptTenant, Pending, Recent, RecentCursor, Restored, TenantStore,
     Unparked,
@@ -134,6 +135,32 @@ impl Reached {
             n_unresolved: store.n_unresolved()?,
             channels: self.gateway.channels(&self.who)?,
         })
+    }
+
+    /// What messages of those that are reached are explained by: other entries do not exist.
+    pub(crate) fn ground(&self) -> Ground {
+        self.gateway.ground().seen_by(|tenant| self.who.reaches(tenant))
+    }
+
+    /// Would a message of one that is reached be let in?
+    pub(crate) fn admission(
+        &self,
+        identity: &Identity,
+        resolved: Option<&Resolved>,
+        mentioned: bool,
+    ) -> Result<Admission, Error> {
+        if !self.who.reaches(identity.tenant.as_ref()) {
+            return Ok(Admission::NoEntry);
+        }
+        Ok(self.gateway.admission(identity, resolved, mentioned)?)
+    }
+
+    /// See [`Gateway::idle_routes`].
+    pub(crate) fn idle_routes(&self) -> Vec<(usize, String)> {
+        match self.who.reach {
+            Reach::All => self.gateway.idle_routes(),
+            Reach::Tenant(_) => Vec::new(),
+        }
     }
 
     /// Strangers who wait, by channel.

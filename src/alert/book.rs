@@ -279,8 +279,16 @@ mod tests {
         let nothing = || said(&[], &[]);
         let looks: [(u64, &[usize]); 8] =
             [(0, &[0]), (30, &[0]), (60, &[0]), (90, &[]), (120, &[0]), (150, &[]), (420, &[]), (480, &[0])];
-        let expected =
-            [nothing(), said(&["id0"], &[]), nothing(), nothing(), nothing(), nothing(), said(&[], &["id0"]), nothing()];
+        let expected = [
+            nothing(),
+            said(&["id0"], &[]),
+            nothing(),
+            nothing(),
+            nothing(),
+            nothing(),
+            said(&[], &["id0"]),
+            nothing(),
+        ];
         assert_eq!(run(&looks, 9), expected);
     }
 

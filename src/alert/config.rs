@@ -138,7 +138,10 @@ fn read_post(section: &mut Section<'_>) -> Option<Post> {
     });
     let secret = section.take_secret("webhook_secret");
     if section.has("webhook_url") {
-        section.missing("webhook_secret", "webhook_secret = \"${ALERT_SECRET}\", what the receiver checks signatures with");
+        section.missing(
+            "webhook_secret",
+            "webhook_secret = \"${ALERT_SECRET}\", what the receiver checks signatures with",
+        );
     }
     if section.has("webhook_secret") {
         section.missing("webhook_url", "webhook_url = \"https://example.com/alerts\", where alerts are posted");
@@ -204,12 +207,14 @@ mod tests {
         read("smtp_host = 'a'", &["\"email\" is missing"]);
         read("email = ['a@b.c']", &["\"smtp_host\" is missing"]);
         read("email = ['nobody']\nsmtp_host = 'a'", &["\"nobody\" is no e-mail address"]);
-        read("email = ['a@b.c']\nsmtp_host = 'smtp://a'", &[
-            "\"smtp://a\" is no host name; write it without scheme and port, as in \"smtp.example.com\"",
-        ]);
-        read("email = ['a@b.c']\nsmtp_host = 'smtp.example.com'\nsmtp_security = 'none'", &[
-            "the e-mails, and the password, would travel unencrypted",
-        ]);
+        read(
+            "email = ['a@b.c']\nsmtp_host = 'smtp://a'",
+            &["\"smtp://a\" is no host name; write it without scheme and port, as in \"smtp.example.com\""],
+        );
+        read(
+            "email = ['a@b.c']\nsmtp_host = 'smtp.example.com'\nsmtp_security = 'none'",
+            &["the e-mails, and the password, would travel unencrypted"],
+        );
         read("email = ['a@b.c']\nsmtp_host = 'a'\nsmtp_user = 'u'", &["\"smtp_password\" is missing"]);
         read("webhook_url = 'https://a'", &["\"webhook_secret\" is missing"]);
         read("webhook_secret = 's'", &["\"webhook_url\" is missing"]);

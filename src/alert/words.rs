@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn a_letter_says_what_is_wrong_what_to_do_and_what_is_over() {
-        let (subject, text) = email(&message(&["the disk is full"], &["safe mode"]), Some("Dr. Lind"), Language::English);
+        let (subject, text) =
+            email(&message(&["the disk is full"], &["safe mode"]), Some("Dr. Lind"), Language::English);
         assert_eq!(subject, "Frontdesk (Dr. Lind): something needs you");
         let expected = "Something is wrong:\n\n- the disk is full\n  What to do: mend it\n\nThis is over:\n\n- safe mode\n\nYou are";
         assert!(text.starts_with(expected), "{text}");

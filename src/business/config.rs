@@ -98,7 +98,8 @@ impl Zone {
     /// Names of places, in order.
     pub fn names() -> impl Iterator<Item = String> {
         let names = ZONES.available().map(|name| name.as_str().to_owned());
-        names.filter(|name| name == "UTC" || name.contains('/') && !name.starts_with("Etc/") && !name.starts_with("US/"))
+        names
+            .filter(|name| name == "UTC" || name.contains('/') && !name.starts_with("Etc/") && !name.starts_with("US/"))
     }
 
     /// Its name.
@@ -151,7 +152,9 @@ fn fact(text: &str) -> Result<String, String> {
 fn read_hours(section: &mut Section<'_>) -> Option<Hours> {
     let mut closed = section.take_parsed_list("closed", |text| text.parse::<Days>());
     if closed.len() > MAX_CLOSED {
-        let help = Some("leave out those that are over; several days in a row are one, as in \"2026-12-24/2027-01-01\"".to_owned());
+        let help = Some(
+            "leave out those that are over; several days in a row are one, as in \"2026-12-24/2027-01-01\"".to_owned(),
+        );
         section.problem(Severity::Error, "closed", format!("there are more than {MAX_CLOSED}"), help);
         closed.truncate(MAX_CLOSED);
     }

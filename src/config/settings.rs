@@ -229,14 +229,18 @@ impl Settings {
         }
 
         let agents: Vec<agent::Config> = match agents.is_empty() {
-            true => vec![agent::Config::embedded()],
+            true => vec![agent::Config::embedded_in(home).unwrap_or_else(|error| {
+                document.note(&root.place(""), Severity::Error, format!("the agent's persona: {error}"), None);
+                agent::Config::embedded()
+            })],
             false => agents.into_iter().map(|(agent, _)| agent).collect(),
         };
         let first = || agents.iter().find(|a| a.name.as_str() == "default").or(agents.first()).map(|a| a.name.clone());
         let default_agent = default_agent.or_else(first)?;
         let mut notes = notes(&session, &channels);
         if updates.auto {
-            let note = "updates.auto is true, and this version does not update itself yet; install new versions as before";
+            let note =
+                "updates.auto is true, and this version does not update itself yet; install new versions as before";
             notes.push(note.to_owned());
         }
         let providers = if providers.is_empty() { vec![provider::Config::demo()] } else { providers };
@@ -313,7 +317,12 @@ pub struct Salvaged {
 
 impl Default for Salvaged {
     fn default() -> Self {
-        Self { gateway: Settings::embedded().gateway, session: session::Config::absent(), alerts: alert::Config::absent(), file: None }
+        Self {
+            gateway: Settings::embedded().gateway,
+            session: session::Config::absent(),
+            alerts: alert::Config::absent(),
+            file: None,
+        }
     }
 }
 

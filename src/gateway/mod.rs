@@ -9,10 +9,12 @@
 //! address of the message that caused it; a turn that began keeps the configuration it began with.
 
 mod alerts;
+mod agents;
 mod api;
 mod backup;
 mod deliveries;
 pub mod device_key;
+mod explain;
 mod home;
 mod host;
 mod import;
@@ -52,9 +54,11 @@ use crate::provider::probe::{self, Ask, Found};
 use crate::session::lane::Lanes;
 use crate::store::{self, Resume, Store};
 
+pub use agents::{AgentError, AgentFile, AgentRow, ModelState, tool_name};
 pub use alerts::AlertStatus;
 pub use backup::{BackedUp, BackupError, BackupOrder, BackupStatus, RunningBackup};
 pub use deliveries::{DeliveryError, Repeat};
+pub use explain::{Admission, Bundle, ExplainError, Explained, Ground, Numbered};
 pub use home::{Error as HomeError, Home, find_store, socket, socket_elsewhere};
 pub use import::{Import, ImportError, check_scope};
 pub use offline::Offline;
@@ -211,6 +215,8 @@ struct Inner {
     revision_trouble: Mutex<Option<String>>,
     backups: backup::Backups,
     alerts: alerts::Alerts,
+    /// How the models of agents did.
+    models: agents::Models,
     /// How fast tenants write.
     tenant_rates: rates::Rates,
     /// How fast codes are tried.
@@ -304,6 +310,7 @@ impl Gateway {
             revision_trouble: Mutex::new(None),
             backups,
             alerts,
+            models: agents::Models::default(),
             tenant_rates: rates::Rates::default(),
             guesses: rates::Rates::default(),
             warned_of_main: Mutex::default(),

@@ -36,8 +36,20 @@ const MAX_NAME_CHARS: usize = 200;
 const MAX_TOKENS: u32 = 16;
 /// Models whose names have one of these in them do something else than chat.
 const NOT_CHAT: [&str; 14] = [
-    "embed", "whisper", "tts", "transcribe", "audio", "realtime", "image", "dall-e", "moderation", "rerank", "instruct",
-    "search", "sora", "davinci",
+    "embed",
+    "whisper",
+    "tts",
+    "transcribe",
+    "audio",
+    "realtime",
+    "image",
+    "dall-e",
+    "moderation",
+    "rerank",
+    "instruct",
+    "search",
+    "sora",
+    "davinci",
 ];
 
 /// What to look for.
@@ -327,7 +339,8 @@ fn models(body: &[u8]) -> Option<Vec<String>> {
     let body: Value = serde_json::from_slice(body).ok()?;
     let list = body.get("data")?.as_array()?;
     let names: Option<Vec<&str>> = list.iter().map(|model| model.get("id")?.as_str()).collect();
-    let is_name = |name: &&str| !name.is_empty() && name.chars().count() <= MAX_NAME_CHARS && !name.chars().any(char::is_control);
+    let is_name =
+        |name: &&str| !name.is_empty() && name.chars().count() <= MAX_NAME_CHARS && !name.chars().any(char::is_control);
     let chats = |name: &&str| {
         let name = name.to_ascii_lowercase();
         !NOT_CHAT.iter().any(|word| name.contains(word)) || name.contains("chat") || is_local(&name)
@@ -358,7 +371,9 @@ fn connection(error: &reqwest::Error) -> Verdict {
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
     match () {
         () if says(&["dns error", "lookup address", "name or service", "name resolution"]) => Verdict::UnknownName,
-        () if says(&["certificate", "tls", "handshake", "invalidcontenttype", "corrupt message", "record"]) => Verdict::Tls,
+        () if says(&["certificate", "tls", "handshake", "invalidcontenttype", "corrupt message", "record"]) => {
+            Verdict::Tls
+        }
         () if error.is_timeout() || says(&["timed out", "unreachable", "no route"]) => Verdict::Silent,
         () if error.is_connect() => Verdict::Refused,
         // It closed the connection, or speaks something else.
@@ -392,7 +407,9 @@ async fn answer(api: &Api, dialect: Dialect, http: &reqwest::Client) -> Result<(
         let said = error.message.trim_start_matches("provider probe: ").to_owned();
         match error.kind {
             ErrorKind::Transient { .. } if said.starts_with("HTTP 429") => Verdict::Limited(said),
-            ErrorKind::Misconfigured if said.contains("quota") || said.contains("billing") || said.starts_with("HTTP 402") => {
+            ErrorKind::Misconfigured
+                if said.contains("quota") || said.contains("billing") || said.starts_with("HTTP 402") =>
+            {
                 Verdict::Limited(said)
             }
             _ if said.starts_with("HTTP 401") => Verdict::KeyWrong,
@@ -414,19 +431,25 @@ mod tests {
         check("http://box:9000/api/v1", &["http://box:9000/api/v1"]);
         check("https://api.example.com", &["https://api.example.com/v1"]);
         check("box:9000", &["http://box:9000/v1", "https://box:9000/v1"]);
-        check(" 10.0.0.2 ", &[
-            "http://10.0.0.2:8080/v1",
-            "http://10.0.0.2:11434/v1",
-            "http://10.0.0.2:1234/v1",
-            "http://10.0.0.2:8000/v1",
-            "https://10.0.0.2/v1",
-            "http://10.0.0.2/v1",
-        ]);
+        check(
+            " 10.0.0.2 ",
+            &[
+                "http://10.0.0.2:8080/v1",
+                "http://10.0.0.2:11434/v1",
+                "http://10.0.0.2:1234/v1",
+                "http://10.0.0.2:8000/v1",
+                "https://10.0.0.2/v1",
+                "http://10.0.0.2/v1",
+            ],
+        );
         assert_eq!(candidates("fd00::2", Dialect::OpenAi)[0].as_str(), "http://[fd00::2]:8080/v1");
         for address in ["", "a b", "ftp://box", "file:///etc/passwd", "http://user:pass@box", "http://", "://"] {
             check(address, &[]);
         }
-        assert_eq!(candidates("https://api.anthropic.com", Dialect::Anthropic)[0].as_str(), "https://api.anthropic.com/");
+        assert_eq!(
+            candidates("https://api.anthropic.com", Dialect::Anthropic)[0].as_str(),
+            "https://api.anthropic.com/"
+        );
     }
 
     #[test]
@@ -435,20 +458,29 @@ mod tests {
             let expected = expected.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
             assert_eq!(models(body.as_bytes()), expected, "{body}");
         };
-        check(r#"{"data":[{"id":"qwen2.5-7b-instruct"},{"id":"nomic-embed-text"},{"id":"gpt-5-mini"}]}"#, Some(&[
-            "qwen2.5-7b-instruct",
-            "gpt-5-mini",
-        ]));
+        check(
+            r#"{"data":[{"id":"qwen2.5-7b-instruct"},{"id":"nomic-embed-text"},{"id":"gpt-5-mini"}]}"#,
+            Some(&["qwen2.5-7b-instruct", "gpt-5-mini"]),
+        );
         check(r#"{"data":[]}"#, Some(&[]));
         check(r#"{"data":[{"id":"a\nb"}]}"#, Some(&[]));
-        for other in ["", "<html>", "[]", "{}", r#"{"data":{}}"#, r#"{"data":[{"name":"secret"}]}"#, r#"{"data":["x"]}"#] {
+        for other in
+            ["", "<html>", "[]", "{}", r#"{"data":{}}"#, r#"{"data":[{"name":"secret"}]}"#, r#"{"data":["x"]}"#]
+        {
             check(other, None);
         }
     }
 
     #[test]
     fn what_says_more_wins() {
-        let ladder = [Verdict::NoAddress, Verdict::UnknownName, Verdict::Refused, Verdict::Tls, Verdict::KeyWrong, Verdict::Works];
+        let ladder = [
+            Verdict::NoAddress,
+            Verdict::UnknownName,
+            Verdict::Refused,
+            Verdict::Tls,
+            Verdict::KeyWrong,
+            Verdict::Works,
+        ];
         assert!(ladder.is_sorted_by(|one, next| one.weight() < next.weight()));
         assert!(Verdict::Works.works() && Verdict::Slow.works() && !Verdict::NoModel.works());
     }

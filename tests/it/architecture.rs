@@ -31,12 +31,18 @@ const MODULES: &[(&str, &[&str])] = &[
     // The HTTP API is a door like a channel: it knows the shape of a model's answer, and nothing of the gateway.
     ("api", &["clock", "id", "provider"]),
     // Assembles the sections that the components own. Of `api` it knows the one entry id that is taken.
-    ("config", &["agent", "alert", "backup", "business", "channel", "document", "id", "identity", "provider", "route", "session"]),
+    (
+        "config",
+        &[
+            "agent", "alert", "backup", "business", "channel", "document", "id", "identity", "provider", "route",
+            "session",
+        ],
+    ),
     (
         "gateway",
         &[
-            "account", "agent", "alert", "api", "backup", "browser", "business", "channel", "clock", "config", "document",
-            "id", "identity", "message", "provider", "route", "session", "store",
+            "account", "agent", "alert", "api", "backup", "browser", "business", "channel", "clock", "config",
+            "document", "id", "identity", "message", "provider", "route", "session", "store",
         ],
     ),
     // Looks at what everything else has; nothing asks it but the doors of the operator.
@@ -44,8 +50,8 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
-            "account", "alert", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "message",
-            "provider", "session", "store",
+            "account", "agent", "alert", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id",
+            "message", "provider", "session", "store",
         ],
     ),
     // What people see; what they may see and do is `admin`'s.
@@ -56,7 +62,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "cli",
         &[
             "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import",
-            "message", "page", "route", "session", "store",
+            "message", "page", "session", "store",
         ],
     ),
     // Anybody's tests may use it; the compiler keeps it out of everything else.
@@ -73,8 +79,8 @@ const CHANNEL_NAMES: &[(&str, &str, &str)] = &[
     ("src/gateway/alerts.rs", "webhook", "the same"),
     ("src/channel/mod.rs", "webhook", "the common noun, in the answer of a channel that has no push side"),
     ("src/channel/slack/mod.rs", "webhook", "the same"),
-    ("src/cli/route.rs", "slack", "an address in a help text"),
     ("src/config/entry.rs", "webchat", "the entry of a gateway without a configuration"),
+    ("src/gateway/explain.rs", "slack", "an address in an error, and a type"),
     ("src/import/key.rs", "webhook", "the common noun"),
     ("src/import/place.rs", "slack", "how OpenClaw writes its ids, and which of them it leaves out"),
     ("src/import/place.rs", "webchat", "where OpenClaw's main session is held when nothing says it"),
