@@ -31,6 +31,7 @@ pub(crate) mod reach;
 pub(crate) mod rekey;
 pub(crate) mod routes;
 pub(crate) mod sessions;
+pub(crate) mod setup;
 pub(crate) mod tenants;
 pub(crate) mod unresolved;
 pub(crate) mod users;
@@ -201,6 +202,7 @@ fn operations() -> Vec<Operation> {
         import::operations(),
         providers::operations(),
         alerts::operations(),
+        setup::operations(),
         users::operations(),
         agents::operations(),
         routes::operations(),

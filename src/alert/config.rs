@@ -89,6 +89,38 @@ impl Config {
     }
 }
 
+/// The server that takes e-mails for a mailbox, and its port: of vendors that are known for it, else a guess.
+#[must_use]
+pub fn server_of(address: &str) -> Option<(String, u16)> {
+    const KNOWN: [(&[&str], &str, u16); 9] = [
+        (&["gmail.com", "googlemail.com"], "smtp.gmail.com", 465),
+        (&["gmx.de", "gmx.net", "gmx.at", "gmx.ch"], "mail.gmx.net", 465),
+        (&["web.de"], "smtp.web.de", 587),
+        (&["t-online.de", "magenta.de"], "securesmtp.t-online.de", 465),
+        (&["icloud.com", "me.com", "mac.com"], "smtp.mail.me.com", 587),
+        (&["yahoo.com", "yahoo.de"], "smtp.mail.yahoo.com", 465),
+        (&["outlook.com", "outlook.de", "hotmail.com", "hotmail.de", "live.com"], "smtp-mail.outlook.com", 587),
+        (&["freenet.de"], "mx.freenet.de", 465),
+        (&["posteo.de", "posteo.net"], "posteo.de", 465),
+    ];
+    let address: Address = address.trim().parse().ok()?;
+    let domain = address.domain().to_ascii_lowercase();
+    let known = KNOWN.iter().find(|(domains, _, _)| domains.contains(&domain.as_str()));
+    Some(known.map_or_else(|| (format!("smtp.{domain}"), 465), |(_, host, port)| ((*host).to_owned(), *port)))
+}
+
+impl Security {
+    /// As the configuration has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tls => "tls",
+            Self::StartTls => "starttls",
+            Self::None => "none",
+        }
+    }
+}
+
 fn read_email(section: &mut Section<'_>) -> Option<Email> {
     let mut to = section.take_parsed_list("email", address);
     if to.len() > MAX_PEOPLE {
@@ -200,6 +232,16 @@ mod tests {
         assert_eq!(read("", &[]).targets(), []);
         let posts = read("webhook_url = 'https://example.com/a'\nwebhook_secret = 's'\nmax_per_day = 3", &[]);
         assert_eq!((posts.targets(), posts.per_day), (vec![Target::Webhook], 3));
+    }
+
+    #[test]
+    fn a_mailbox_tells_its_server() {
+        let check = |address: &str, expected: Option<(&str, u16)>| {
+            assert_eq!(server_of(address), expected.map(|(host, port)| (host.to_owned(), port)), "{address}");
+        };
+        check("Ada@GMail.com", Some(("smtp.gmail.com", 465)));
+        check("desk@pine.example", Some(("smtp.pine.example", 465)));
+        check("nobody", None);
     }
 
     #[test]

@@ -10,5 +10,5 @@ mod send;
 mod words;
 
 pub use book::{Book, Failed, Letter, Message, Target, Trouble};
-pub use config::{Config, Email, Post, Security};
+pub use config::{Config, Email, Post, Security, server_of};
 pub use send::{SendError, send};

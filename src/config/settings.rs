@@ -154,6 +154,12 @@ impl Settings {
         own.map_or(self.gateway.tenant_per_minute, |own| own.per_minute)
     }
 
+    /// Does the configuration name any provider? Without one there is the demo worker all the same.
+    #[must_use]
+    pub fn has_providers(&self) -> bool {
+        self.providers != [provider::Config::demo()]
+    }
+
     /// What is known of the business that a tenant is, or the owner.
     #[must_use]
     pub fn business(&self, tenant: Option<&TenantId>) -> Option<&Business> {

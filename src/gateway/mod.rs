@@ -29,6 +29,7 @@ mod rekey;
 mod restore;
 mod revise;
 mod server;
+mod setup;
 mod status;
 mod turns;
 
@@ -66,6 +67,7 @@ pub use pairing::PairingError;
 pub use rekey::{Apply, Becomes, RekeyCursor, RekeyRow, Rekeyed};
 pub use restore::{RestoreError, Restored, restore};
 pub use server::{Peer, short_path};
+pub use setup::{Question, SetupState};
 pub use status::{ChannelStatus, Status};
 
 use live::Live;
@@ -215,6 +217,7 @@ struct Inner {
     revision_trouble: Mutex<Option<String>>,
     backups: backup::Backups,
     alerts: alerts::Alerts,
+    setup: setup::Setup,
     /// How the models of agents did.
     models: agents::Models,
     /// How fast tenants write.
@@ -281,6 +284,7 @@ impl Gateway {
         let address = SocketAddr::new(live.settings.gateway.bind, live.settings.gateway.port);
         let (started_at, started_elapsed_ms) = (clock.now(), clock.elapsed_ms());
         let (backups, alerts) = (backup::Backups::of(home.path()), alerts::Alerts::of(home.path()));
+        let setup = setup::Setup::of(home.path());
         let gateway = Self(Arc::new(Inner {
             home,
             accounts,
@@ -310,6 +314,7 @@ impl Gateway {
             revision_trouble: Mutex::new(None),
             backups,
             alerts,
+            setup,
             models: agents::Models::default(),
             tenant_rates: rates::Rates::default(),
             guesses: rates::Rates::default(),

@@ -5,12 +5,14 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
 
+use super::SETUP;
 use super::answer;
 use super::format::{ago, bytes, duration, number, time};
 use super::layout::{self, Place};
 use super::machine::{self, Machine};
 use super::visit::Visit;
 use super::words::{fill, words};
+use crate::account::{Reach, Role};
 use crate::admin::{self, Reached, Seen};
 use crate::clock::Timestamp;
 use crate::doctor::{self, Finding, Severity};
@@ -19,6 +21,11 @@ use crate::gateway::{ChannelStatus, Gateway, Status};
 use crate::store::Counts;
 
 pub(super) async fn show(State(gateway): State<Gateway>, visit: Visit) -> Response {
+    let is_for_all = visit.who().role == Role::Admin && visit.who().reach == Reach::All;
+    // Whoever is new is asked first.
+    if is_for_all && gateway.wants_setup() {
+        return answer::done(SETUP);
+    }
     let reached = Reached::new(gateway.clone(), visit.who().clone());
     // It looks at files: not where messages are answered.
     let seen = tokio::task::spawn_blocking(move || look(&gateway, &reached)).await;

@@ -8,6 +8,7 @@
 //! | `/admin/conversations?words&tenant&which&before` | the same | the list, and the search |
 //! | `/admin/conversation?key&tenant&episode&before` | the same | one of them, as it goes on |
 //! | `/admin/erase?key&tenant`, `POST /admin/conversation/{archive,restore,erase}` | admins | what support does |
+//! | `/admin/setup/{question}` | admins of everything | the six questions of a new box, and a first conversation |
 //! | `/admin/people` | who is logged in | accounts, own sessions, own password |
 //! | `/admin/page.css`, `/admin/page.js`, `/admin/mark.svg` | anybody | what pages need |
 //!
@@ -27,6 +28,7 @@ mod layout;
 mod looked;
 mod machine;
 mod people;
+mod setup;
 mod visit;
 mod words;
 
@@ -49,10 +51,14 @@ const CLAIM: &str = "/admin/claim";
 const CONVERSATIONS: &str = "/admin/conversations";
 const CONVERSATION: &str = "/admin/conversation";
 const PEOPLE: &str = "/admin/people";
+const SETUP: &str = "/admin/setup";
 const ERASE: &str = "/admin/erase";
 
 /// How pages look: what all have, then what one of them has.
-const STYLE: &str = concat!(include_str!("page.css"), include_str!("conversation.css"));
+const STYLE: &str = concat!(include_str!("page.css"), include_str!("conversation.css"), include_str!("setup.css"));
+
+/// What pages do by themselves.
+const SCRIPT: &str = concat!(include_str!("page.js"), include_str!("setup.js"));
 
 /// Serves the pages, and the admin API to programs with a token and to those who are logged in.
 pub fn router(gateway: &Gateway) -> Router {
@@ -69,6 +75,8 @@ pub fn router(gateway: &Gateway) -> Router {
         .route("/admin/conversation/{action}", post(conversation::change))
         .route(PEOPLE, get(people::show))
         .route("/admin/people/{action}", post(people::change))
+        .route(SETUP, get(setup::begin))
+        .route("/admin/setup/{question}", get(setup::show).post(setup::change))
         .merge(files())
         .route("/admin/{*elsewhere}", get(nothing))
         .layer(Extension(Arc::new(looked::Looked::default())))
@@ -81,7 +89,7 @@ pub fn router(gateway: &Gateway) -> Router {
 fn files() -> Router<Gateway> {
     let assets = [
         Asset::new("/admin/page.css", "text/css; charset=utf-8", STYLE),
-        Asset::new("/admin/page.js", "text/javascript; charset=utf-8", include_str!("page.js")),
+        Asset::new("/admin/page.js", "text/javascript; charset=utf-8", SCRIPT),
         Asset::new("/admin/mark.svg", "image/svg+xml", include_str!("mark.svg")),
     ];
     assets.into_iter().fold(Router::new(), |router, asset| {

@@ -50,12 +50,18 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
-            "account", "agent", "alert", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id",
-            "message", "provider", "session", "store",
+            "account", "agent", "alert", "backup", "browser", "business", "channel", "clock", "config", "doctor",
+            "document", "gateway", "id", "message", "provider", "session", "store",
         ],
     ),
     // What people see; what they may see and do is `admin`'s.
-    ("page", &["account", "admin", "browser", "clock", "doctor", "document", "gateway", "id", "message", "store"]),
+    (
+        "page",
+        &[
+            "account", "admin", "browser", "business", "clock", "doctor", "document", "gateway", "id", "message",
+            "store",
+        ],
+    ),
     // Reads what another gateway kept; its tests load what it writes.
     ("import", &["channel", "clock", "config", "document", "id", "message", "route", "session"]),
     (
