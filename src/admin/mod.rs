@@ -35,7 +35,7 @@ pub(crate) use error::Error;
 pub(crate) use operation::Query;
 pub use operation::{Listed, Rule, Scope};
 pub(crate) use place::{Episode, Named, Place as Conversation};
-pub(crate) use reach::{Reached, Seen};
+pub(crate) use reach::{Reached, Seen, Stop};
 pub(crate) use sessions::{Words, search};
 pub(crate) use users::note as note_account;
 

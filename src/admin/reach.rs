@@ -3,6 +3,7 @@
 //!
 //! Who is bound to a tenant hears of another one exactly what is said of one that does not exist: nothing is looked up.
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -14,8 +15,8 @@ use crate::gateway::{ChannelStatus, DeliveryError, Gateway, PairingError, Repeat
 use crate::id::{EntryId, SessionKey, TenantId};
 use crate::message::Subject;
 use crate::store::{
-    self, Approval, Counts, Delivery, Erased, KeptTenant, Pending, Recent, RecentCursor, Restored, TenantStore,
-    Unparked,
+    self, Approval, Counts, Delivery, Erased, Filter, KeptTenant, Pending, Recent, RecentCursor, Restored, SessionRow,
+    TenantStore, Unparked,
 };
 
 /// The gateway for one who asks.
@@ -111,6 +112,35 @@ impl Reached {
         Ok(self.gateway.store().recent(&tenants, before, limit)?)
     }
 
+    /// A page of their conversations, tenant after tenant, and whether there are more. `read` gives those of one tenant that
+    /// the filter lets through; its `limit` is the page's.
+    pub(crate) fn walk<T>(
+        &self,
+        named: Option<&str>,
+        after: Option<&Stop>,
+        filter: &Filter,
+        read: impl Fn(&TenantStore, &Filter) -> Result<Vec<T>, store::Error>,
+    ) -> Result<(Vec<T>, bool), Error> {
+        let (mut rows, limit): (Vec<T>, _) = (Vec::new(), filter.limit);
+        for of in self.tenants(named)? {
+            let mut filter = Filter { limit: (limit + 1).saturating_sub(rows.len()), ..filter.clone() };
+            match after {
+                Some(stop) if of.id() < stop.tenant.as_ref() => continue,
+                Some(stop) if of.id() == stop.tenant.as_ref() => {
+                    (filter.after, filter.after_episode) = (Some(stop.key.clone()), Some(stop.episode));
+                }
+                _ => {}
+            }
+            rows.extend(read(&of.store(), &filter)?);
+            if rows.len() > limit {
+                break;
+            }
+        }
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        Ok((rows, has_more))
+    }
+
     /// Entries with messages that belong to no conversation.
     pub(crate) fn unresolved_entries(&self) -> Result<Vec<(OfTenant, EntryId)>, Error> {
         let entries = self.gateway.store().unresolved_entries()?.into_iter();
@@ -172,6 +202,42 @@ impl Reached {
     fn changing(&self) -> Result<&Gateway, Error> {
         super::operation::CHANGE.check(&self.who)?;
         Ok(&self.gateway)
+    }
+}
+
+/// Where a page of a list ends, in callers' hands as `next`: tenant, key, episode.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "(Option<String>, String, u64)", into = "(Option<String>, String, u64)")]
+pub(crate) struct Stop {
+    tenant: Option<TenantId>,
+    key: SessionKey,
+    episode: u64,
+}
+
+impl Stop {
+    pub(crate) fn at(row: &SessionRow) -> Self {
+        Self { tenant: row.tenant.clone(), key: row.key.clone(), episode: row.episode }
+    }
+
+    /// As `next` has it.
+    pub(crate) fn text(&self) -> String {
+        serde_json::json!(self).to_string()
+    }
+}
+
+impl TryFrom<(Option<String>, String, u64)> for Stop {
+    type Error = String;
+
+    fn try_from((tenant, key, episode): (Option<String>, String, u64)) -> Result<Self, String> {
+        let tenant = tenant.map(TenantId::new).transpose().map_err(|error| error.to_string())?;
+        let key = SessionKey::parse(&key).map_err(|error| error.to_string())?;
+        Ok(Self { tenant, key, episode })
+    }
+}
+
+impl From<Stop> for (Option<String>, String, u64) {
+    fn from(stop: Stop) -> Self {
+        (stop.tenant.map(|tenant| tenant.to_string()), stop.key.to_string(), stop.episode)
     }
 }
 
