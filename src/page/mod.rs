@@ -21,6 +21,7 @@ mod answer;
 mod conversation;
 mod conversations;
 mod door;
+mod findings;
 mod format;
 mod home;
 mod layout;
