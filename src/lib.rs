@@ -26,5 +26,6 @@ pub mod clock;
 pub mod document;
 pub mod id;
 pub mod message;
+pub mod usage;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -8,13 +8,13 @@ use maud::{Markup, html};
 use super::answer;
 use super::format::{ago, bytes, duration, number, time};
 use super::layout::{self, Place};
-use super::machine::{self, Machine};
 use super::visit::Visit;
 use super::words::{Words, fill};
 use crate::admin::{self, Reached, Seen};
 use crate::clock::Timestamp;
 use crate::doctor::{self, Finding, Severity};
 use crate::gateway::device_key::Sources;
+use crate::gateway::machine::{self, Machine};
 use crate::gateway::{ChannelStatus, Gateway, Status};
 use crate::store::Counts;
 

@@ -25,7 +25,6 @@ mod format;
 mod home;
 mod layout;
 mod looked;
-mod machine;
 mod people;
 mod visit;
 mod words;

@@ -13,12 +13,14 @@ const MODULES: &[(&str, &[&str])] = &[
     ("browser", &[]),
     ("document", &[]),
     ("message", &["clock", "id"]),
-    ("store", &["clock", "id", "message"]),
+    // Figures of use, which the store keeps and providers price.
+    ("usage", &["clock"]),
+    ("store", &["clock", "id", "message", "usage"]),
     // Knows rows, not what they mean: a store gives them, a store takes them.
     ("backup", &["clock", "document", "id", "store"]),
     // Who may do what; knows of tenants that they have ids.
     ("account", &["clock", "document", "id"]),
-    ("provider", &["document"]),
+    ("provider", &["document", "usage"]),
     ("channel", &["browser", "clock", "document", "id", "message"]),
     ("session", &["document", "id", "message"]),
     ("identity", &["document", "id", "message", "session"]),
@@ -32,7 +34,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "gateway",
         &[
             "account", "agent", "api", "backup", "channel", "clock", "config", "document", "id", "identity", "message",
-            "provider", "route", "session", "store",
+            "provider", "route", "session", "store", "usage",
         ],
     ),
     // Looks at what everything else has; nothing asks it but the doors of the operator.
