@@ -20,6 +20,7 @@ use crate::config::{self, Entry, Loaded, Settings};
 use crate::document::{Problem, Secret};
 use crate::id::{AgentId, ChannelType, EntryId, OpaqueId, TenantId};
 use crate::identity::Policy;
+use crate::log;
 use crate::route::Router;
 use crate::session::Resolver;
 use crate::usage::Price;
@@ -214,7 +215,9 @@ impl LiveEntry {
 impl Live {
     /// Opens what the settings name. Entries that `old` has with the same settings are taken over, and get their policies.
     pub(super) fn new(loaded: Loaded, old: Option<&Self>, home: &Home, http: &reqwest::Client) -> Self {
-        let Loaded { mut settings, file, warnings, text, .. } = loaded;
+        let Loaded { mut settings, file, warnings, text, secrets, .. } = loaded;
+        // Before anything can go wrong with one of them.
+        log::hide(&secrets);
         let (resolver, names) = (settings.resolver(), names(&settings));
         let entries = std::mem::take(&mut settings.channels).into_iter().map(|entry| {
             let kept = old

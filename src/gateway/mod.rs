@@ -270,6 +270,7 @@ impl Gateway {
                 Live::safe_mode(both.join("\n"), salvaged.unwrap_or_default(), &http)
             }
         };
+        crate::log::hide(accounts.claim_code().iter().chain([home.token()]));
         let is_usable = store.why_unusable().is_none();
         let max_turns = live.settings.gateway.max_turns;
         let address = SocketAddr::new(live.settings.gateway.bind, live.settings.gateway.port);

@@ -12,6 +12,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("browser", &[]),
     ("document", &[]),
+    // One for the process: its last lines, and what none of them may show.
+    ("log", &["clock", "document"]),
     ("message", &["clock", "id"]),
     // Figures of use, which the store keeps and providers price.
     ("usage", &["clock"]),
@@ -33,8 +35,8 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "gateway",
         &[
-            "account", "agent", "api", "backup", "channel", "clock", "config", "document", "id", "identity", "message",
-            "provider", "route", "session", "store", "usage",
+            "account", "agent", "api", "backup", "channel", "clock", "config", "document", "id", "identity", "log",
+            "message", "provider", "route", "session", "store", "usage",
         ],
     ),
     // Looks at what everything else has; nothing asks it but the doors of the operator.
@@ -42,8 +44,8 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
-            "account", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "message",
-            "session", "store",
+            "account", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "log", "message",
+            "session", "store", "usage",
         ],
     ),
     // What people see; what they may see and do is `admin`'s.
@@ -53,7 +55,7 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import",
+            "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import", "log",
             "message", "page", "route", "session", "store",
         ],
     ),
