@@ -151,6 +151,12 @@ impl Reached {
         of.into_iter().map(|of| Ok((of.tenant.clone(), self.gateway.usage(of.id(), from)?))).collect()
     }
 
+    /// Those of whom something was counted.
+    pub(crate) fn tenants_with_usage(&self) -> Result<Vec<Option<TenantId>>, Error> {
+        let of = self.named_or(None, |_| self.gateway.tenants_with_usage())?;
+        Ok(of.into_iter().map(|of| of.tenant).collect())
+    }
+
     /// The most memory of each hour from this one on; `None`: they do not reach the gateway itself.
     pub(crate) fn memory(&self, from: Hour) -> Result<Option<BTreeMap<Hour, u64>>, Error> {
         match self.who.reach {

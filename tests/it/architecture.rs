@@ -49,7 +49,13 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     // What people see; what they may see and do is `admin`'s.
-    ("page", &["account", "admin", "browser", "clock", "doctor", "document", "gateway", "id", "message", "store"]),
+    (
+        "page",
+        &[
+            "account", "admin", "browser", "clock", "doctor", "document", "gateway", "id", "log", "message", "store",
+            "usage",
+        ],
+    ),
     // Reads what another gateway kept; its tests load what it writes.
     ("import", &["channel", "clock", "config", "document", "id", "message", "route", "session"]),
     (
