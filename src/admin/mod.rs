@@ -20,6 +20,8 @@ mod export;
 pub(crate) mod import;
 pub(crate) mod json;
 pub(crate) mod lines;
+pub(crate) mod logs;
+mod metrics;
 mod openapi;
 pub(crate) mod operation;
 pub(crate) mod pairing;
@@ -29,6 +31,7 @@ pub(crate) mod rekey;
 pub(crate) mod sessions;
 pub(crate) mod tenants;
 pub(crate) mod unresolved;
+pub(crate) mod usage;
 pub(crate) mod users;
 
 pub(crate) use error::Error;
@@ -196,6 +199,9 @@ fn operations() -> Vec<Operation> {
         backup::operations(),
         import::operations(),
         users::operations(),
+        usage::operations(),
+        metrics::operations(),
+        logs::operations(),
     ]
     .into_iter()
     .flatten()

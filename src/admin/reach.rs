@@ -3,6 +3,8 @@
 //!
 //! Who is bound to a tenant hears of another one exactly what is said of one that does not exist: nothing is looked up.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -11,13 +13,16 @@ use super::error::Error;
 use super::operation::Rule;
 use super::{Again, access, parsed};
 use crate::account::{Reach, Who};
-use crate::gateway::{ChannelStatus, DeliveryError, Gateway, PairingError, Repeat, Status};
+use crate::clock::Timestamp;
+use crate::gateway::machine::{self, Machine};
+use crate::gateway::{ChannelStatus, DeliveryError, Gateway, PairingError, Repeat, Status, Totals};
 use crate::id::{EntryId, SessionKey, TenantId};
 use crate::message::Subject;
 use crate::store::{
     self, Approval, Counts, Delivery, Erased, Filter, KeptTenant, Pending, Recent, RecentCursor, Restored, SessionRow,
     TenantStore, Unparked,
 };
+use crate::usage::{Figures, Hour};
 
 /// The gateway for one who asks.
 #[derive(Debug, Clone)]
@@ -164,6 +169,53 @@ impl Reached {
             n_unresolved: store.n_unresolved()?,
             channels: self.gateway.channels(&self.who)?,
         })
+    }
+
+    /// What was counted in each hour from this one on, by tenant.
+    pub(crate) fn usage(
+        &self,
+        named: Option<&str>,
+        from: Hour,
+    ) -> Result<Vec<(Option<TenantId>, BTreeMap<Hour, Figures>)>, Error> {
+        let of = self.named_or(named, |_| self.gateway.tenants_with_usage())?;
+        of.into_iter().map(|of| Ok((of.tenant.clone(), self.gateway.usage(of.id(), from)?))).collect()
+    }
+
+    /// Those of whom something was counted.
+    pub(crate) fn tenants_with_usage(&self) -> Result<Vec<Option<TenantId>>, Error> {
+        let of = self.named_or(None, |_| self.gateway.tenants_with_usage())?;
+        Ok(of.into_iter().map(|of| of.tenant).collect())
+    }
+
+    /// The most memory of each hour from this one on; `None`: they do not reach the gateway itself.
+    pub(crate) fn memory(&self, from: Hour) -> Result<Option<BTreeMap<Hour, u64>>, Error> {
+        match self.who.reach {
+            Reach::All => Ok(Some(self.gateway.store().memory(from)?)),
+            Reach::Tenant(_) => Ok(None),
+        }
+    }
+
+    /// What was counted since the start, as far as it is theirs.
+    pub(crate) fn totals(&self) -> Totals {
+        let totals = self.gateway.totals();
+        match &self.who.reach {
+            Reach::All => totals,
+            Reach::Tenant(own) => {
+                let own = Some(own.clone());
+                let figures = totals.tenants.get(&own).cloned().unwrap_or_default();
+                Totals { tenants: [(own, figures)].into(), ..Totals::default() }
+            }
+        }
+    }
+
+    /// How full the machine is.
+    pub(crate) fn machine(&self) -> Machine {
+        machine::look(self.gateway.home())
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.gateway.now()
     }
 
     /// Strangers who wait, by channel.

@@ -13,6 +13,7 @@ mod gateway;
 mod import;
 mod keys;
 mod log;
+mod logs;
 mod output;
 mod pairing;
 mod route;
@@ -20,6 +21,7 @@ mod sessions;
 mod store;
 mod tenants;
 mod unresolved;
+mod usage;
 mod users;
 
 use std::collections::BTreeMap;
@@ -89,6 +91,8 @@ enum Command {
     /// Look after the key that everything kept here is sealed with
     #[command(subcommand)]
     Keys(keys::Keys),
+    Usage(usage::Usage),
+    Logs(logs::Logs),
     /// Say who may use the admin page
     #[command(subcommand)]
     Users(users::Users),
@@ -200,6 +204,8 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Doctor => doctor::run(&context),
         Command::Import(command) => import::run(&context, command),
         Command::Keys(command) => keys::run(&context, command),
+        Command::Usage(command) => usage::run(&context, &command),
+        Command::Logs(command) => logs::run(&context, &command),
         Command::Users(command) => users::run(&context, command),
         Command::Tokens(command) => users::run_tokens(&context, command),
     }

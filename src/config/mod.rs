@@ -50,6 +50,8 @@ pub struct Loaded {
     pub clear_secrets: Vec<String>,
     /// The text of the file. Hidden, as there may be secrets in it.
     pub text: Option<Secret>,
+    /// What it says that must not be shown.
+    pub secrets: Vec<Secret>,
 }
 
 impl Loaded {
@@ -61,6 +63,7 @@ impl Loaded {
             redacted: Vec::new(),
             clear_secrets: Vec::new(),
             text: None,
+            secrets: Vec::new(),
         }
     }
 }
@@ -129,6 +132,7 @@ pub fn load_text(located: &Located, text: &str, home: &Path, variables: &dyn Var
             redacted: document.redacted(),
             clear_secrets: document.clear_secrets(),
             text: Some(Secret::new(text.to_owned())),
+            secrets: document.hidden(),
         }),
         _ => Err(Error::Invalid(problems)),
     }

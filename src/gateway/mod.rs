@@ -18,6 +18,7 @@ mod import;
 mod intake;
 mod life;
 mod live;
+pub mod machine;
 mod offline;
 mod outbox;
 mod pairing;
@@ -28,6 +29,7 @@ mod revise;
 mod server;
 mod status;
 mod turns;
+mod usage;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -60,6 +62,7 @@ pub use rekey::{Apply, Becomes, RekeyCursor, RekeyRow, Rekeyed};
 pub use restore::{RestoreError, Restored, restore};
 pub use server::{Peer, short_path};
 pub use status::{ChannelStatus, Status};
+pub use usage::{KEPT_HOURS, Totals};
 
 use live::Live;
 use outbox::Outbox;
@@ -190,6 +193,7 @@ struct Inner {
     /// Counts changes of transcripts, for those who read along.
     said: watch::Sender<u64>,
     api: api::Waiters,
+    usage: usage::Usage,
     pages: fn(&Gateway) -> axum::Router,
     server: Mutex<Option<Server>>,
     reloading: tokio::sync::Mutex<()>,
@@ -266,6 +270,7 @@ impl Gateway {
                 Live::safe_mode(both.join("\n"), salvaged.unwrap_or_default(), &http)
             }
         };
+        crate::log::hide(accounts.claim_code().iter().chain([home.token()]));
         let is_usable = store.why_unusable().is_none();
         let max_turns = live.settings.gateway.max_turns;
         let address = SocketAddr::new(live.settings.gateway.bind, live.settings.gateway.port);
@@ -287,6 +292,7 @@ impl Gateway {
             sweep_now: Notify::new(),
             said: watch::Sender::new(0),
             api: api::Waiters::default(),
+            usage: usage::Usage::default(),
             pages,
             server: Mutex::new(None),
             reloading: tokio::sync::Mutex::new(()),
@@ -331,6 +337,7 @@ impl Gateway {
     fn start_upkeep(&self) {
         self.spawn(prune_marks(self.clone()));
         self.spawn(self.clone().sweep());
+        self.spawn(self.clone().keep_usage());
         self.spawn(self.clone().back_up_by_the_clock());
     }
 
@@ -459,6 +466,7 @@ impl Gateway {
             let n_tasks = self.0.tasks.len();
             tracing::info!(n_tasks, "some work was cut off; it is taken up at the next start");
         }
+        self.keep_last_counted().await;
         if let Some(socket) = self.0.socket.get() {
             // One that stays behind is replaced at the next start.
             drop(std::fs::remove_file(socket));

@@ -7,21 +7,22 @@ use maud::{Markup, html};
 
 use super::format::{ago, bytes, duration, number, time};
 use super::layout::{self, Place};
-use super::machine::{self, Machine};
 use super::visit::Visit;
-use super::words::{fill, words};
-use super::{answer, findings};
+use super::words::{Words, fill, words};
+use super::{activity, answer, findings};
 use crate::admin::{self, Reached, Seen};
 use crate::clock::Timestamp;
 use crate::doctor::{self, Finding, Severity};
 use crate::gateway::device_key::Sources;
+use crate::gateway::machine::{self, Machine};
 use crate::gateway::{ChannelStatus, Gateway, Status};
 use crate::store::Counts;
 
 pub(super) async fn show(State(gateway): State<Gateway>, visit: Visit) -> Response {
     let reached = Reached::new(gateway.clone(), visit.who().clone());
     // It looks at files: not where messages are answered.
-    let seen = tokio::task::spawn_blocking(move || look(&gateway, &reached)).await;
+    let words = visit.words;
+    let seen = tokio::task::spawn_blocking(move || look(words, &gateway, &reached)).await;
     match seen.unwrap_or(Err(crate::store::Error::Closed.into())) {
         Ok(seen) => answer::html(
             StatusCode::OK,
@@ -43,19 +44,22 @@ struct Looked {
     /// What is wrong with the box, and how full it is: for whoever sees all of it.
     findings: Vec<Finding>,
     machine: Machine,
+    /// How much was asked and answered.
+    activity: Markup,
 }
 
-fn look(gateway: &Gateway, reached: &Reached) -> Result<Looked, admin::Error> {
+fn look(words: &Words, gateway: &Gateway, reached: &Reached) -> Result<Looked, admin::Error> {
     let seen = reached.status()?;
     let findings = match &seen {
         Seen::Whole(status) => examine(gateway, status),
         Seen::Share { .. } => Vec::new(),
     };
-    Ok(Looked { now: gateway.now(), seen, findings, machine: machine::look(gateway.home()) })
+    let activity = activity::last_day(words, reached)?;
+    Ok(Looked { now: gateway.now(), seen, findings, machine: machine::look(gateway.home()), activity })
 }
 
 fn view(words: &HomeWords, looked: &Looked) -> Markup {
-    let Looked { now, seen, findings, machine } = looked;
+    let Looked { now, seen, findings, machine, activity } = looked;
     let (channels, counts) = match seen {
         Seen::Whole(status) => (&status.channels, &status.counts),
         Seen::Share { channels, counts, .. } => (channels, counts),
@@ -64,6 +68,7 @@ fn view(words: &HomeWords, looked: &Looked) -> Markup {
         div data-refresh="15" {
             (verdict(words, findings, channels))
             (channel_cards(words, channels, *now))
+            (activity)
             div class="pair" {
                 (queue_card(words, counts))
                 @if let Seen::Whole(status) = seen { (machine_card(words, machine, status, *now)) }

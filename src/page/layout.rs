@@ -4,25 +4,32 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::visit::Visit;
 use super::words::{Words, fill};
-use super::{CONVERSATIONS, HOME, PEOPLE};
+use super::{ACTIVITY, CONVERSATIONS, HOME, LOGS, PEOPLE};
+use crate::account::{Reach, Role, Who};
 
 /// A place in the menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Home,
     Conversations,
+    Activity,
+    Logs,
     People,
     Elsewhere,
 }
 
-/// Where the menu leads, in its order.
-fn menu(words: &Words) -> impl Iterator<Item = (Place, &'static str, &'static str)> {
+/// Where the menu leads, in its order: to what they may see.
+fn menu(words: &Words, who: &Who) -> impl Iterator<Item = (Place, &'static str, &'static str)> {
+    let is_operator = who.role == Role::Admin && who.reach == Reach::All;
     [
         (Place::Home, HOME, words.home),
         (Place::Conversations, CONVERSATIONS, words.conversations),
+        (Place::Activity, ACTIVITY, words.activity),
         (Place::People, PEOPLE, words.people),
+        (Place::Logs, LOGS, words.logs),
     ]
     .into_iter()
+    .filter(move |(place, ..)| is_operator || *place != Place::Logs)
 }
 
 /// A page for somebody who is logged in.
@@ -39,7 +46,7 @@ pub(super) fn page(visit: &Visit, place: Place, title: &str, content: &Markup) -
         }
         nav class="menu" aria-label=(words.menu) {
             ul {
-                @for (at, address, name) in menu(words) {
+                @for (at, address, name) in menu(words, visit.who()) {
                     li { a href=(address) aria-current=[(at == place).then_some("page")] { (name) } }
                 }
             }

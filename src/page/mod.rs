@@ -8,6 +8,8 @@
 //! | `/admin/conversations?words&tenant&which&before` | the same | the list, and the search |
 //! | `/admin/conversation?key&tenant&episode&before` | the same | one of them, as it goes on |
 //! | `/admin/erase?key&tenant`, `POST /admin/conversation/{archive,restore,erase}` | admins | what support does |
+//! | `/admin/activity?range&tenant` | the same | charts of what was asked, answered and paid |
+//! | `/admin/logs?level&words` | admins of the whole gateway | the last lines of the log |
 //! | `/admin/people` | who is logged in | accounts, own sessions, own password |
 //! | `/admin/page.css`, `/admin/page.js`, `/admin/mark.svg` | anybody | what pages need |
 //!
@@ -17,7 +19,9 @@
 //! What always holds: a request is heard only under a name of ours ([`visit::guard`]); what changes something is a POST by
 //! a page of the same session; whatever people or models wrote stays text.
 
+mod activity;
 mod answer;
+mod chart;
 mod conversation;
 mod conversations;
 mod door;
@@ -25,8 +29,8 @@ mod findings;
 mod format;
 mod home;
 mod layout;
+mod logs;
 mod looked;
-mod machine;
 mod people;
 mod visit;
 mod words;
@@ -49,11 +53,13 @@ const LOGIN: &str = "/admin/login";
 const CLAIM: &str = "/admin/claim";
 const CONVERSATIONS: &str = "/admin/conversations";
 const CONVERSATION: &str = "/admin/conversation";
+const ACTIVITY: &str = "/admin/activity";
+const LOGS: &str = "/admin/logs";
 const PEOPLE: &str = "/admin/people";
 const ERASE: &str = "/admin/erase";
 
 /// How pages look: what all have, then what one of them has.
-const STYLE: &str = concat!(include_str!("page.css"), include_str!("conversation.css"));
+const STYLE: &str = concat!(include_str!("page.css"), include_str!("conversation.css"), include_str!("activity.css"));
 
 /// Serves the pages, and the admin API to programs with a token and to those who are logged in.
 pub fn router(gateway: &Gateway) -> Router {
@@ -68,6 +74,8 @@ pub fn router(gateway: &Gateway) -> Router {
         .route(CONVERSATION, get(conversation::show))
         .route(ERASE, get(conversation::ask_to_erase))
         .route("/admin/conversation/{action}", post(conversation::change))
+        .route(ACTIVITY, get(activity::show))
+        .route(LOGS, get(logs::show))
         .route(PEOPLE, get(people::show))
         .route("/admin/people/{action}", post(people::change))
         .merge(files())

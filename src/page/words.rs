@@ -58,6 +58,8 @@ words! {
     menu: "Menu", "Menü";
     home: "Home", "Übersicht";
     conversations: "Conversations", "Gespräche";
+    activity: "Activity", "Aktivität";
+    logs: "Log", "Protokoll";
     people: "People", "Personen";
     log_out: "Log out", "Abmelden";
     logged_in_as: "Logged in as {name}", "Angemeldet als {name}";

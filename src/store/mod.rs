@@ -9,7 +9,7 @@
 //! `journal`, one sync, then redb. A write returns when it is on the disk; what need not be there yet says so. Values carry
 //! a version, and old versions stay readable (`versioned`); each is sealed with the key of its tenant (`seal`).
 //!
-//! Called by `gateway/`, and by `cli/` for what is done without one. Knows `id`, `clock` and `message`.
+//! Called by `gateway/`, and by `cli/` for what is done without one. Knows `id`, `clock`, `message` and `usage`.
 
 mod check;
 mod context;
@@ -54,6 +54,7 @@ mod testing;
 mod turn;
 mod unpark;
 mod unresolved;
+mod usage;
 mod values;
 mod versioned;
 mod writer;
@@ -83,6 +84,7 @@ pub use tenant::TenantStore;
 pub use testing::Sealing;
 #[cfg(feature = "testing")]
 pub use tests::compare_with_maps;
+pub use usage::Counted;
 
 use std::ops::Bound;
 use std::path::Path;
