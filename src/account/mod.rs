@@ -32,6 +32,8 @@ pub use password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, Weakness, check_passw
 pub use tokens::{NewToken, TokenRow};
 pub use users::UserRow;
 
+use std::net::IpAddr;
+
 use crate::id::TenantId;
 
 /// What somebody may do.
@@ -78,13 +80,21 @@ pub struct Who {
     pub role: Role,
     /// Of whom they may know.
     pub reach: Reach,
+    /// From which address they ask; `None`: from this machine.
+    pub from: Option<IpAddr>,
 }
 
 impl Who {
+    /// The same, who asks from there.
+    #[must_use]
+    pub fn at(self, from: Option<IpAddr>) -> Self {
+        Self { from, ..self }
+    }
+
     /// Whoever holds the admin token of the home: the commands on this machine.
     #[must_use]
     pub fn console() -> Self {
-        Self { name: CONSOLE.to_owned(), role: Role::Admin, reach: Reach::All }
+        Self { name: CONSOLE.to_owned(), role: Role::Admin, reach: Reach::All, from: None }
     }
 
     /// May they know of this tenant? `None` is the owner's own.

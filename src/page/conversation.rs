@@ -160,6 +160,7 @@ fn log(words: &Words, lines: &[Line], waiting: &[Waiting]) -> Markup {
             @for line in lines {
                 @let (kind, name) = match &line.speaker {
                     Speaker::Agent(agent) => ("agent", agent.to_string()),
+                    Speaker::Person(name) => ("person", name.clone()),
                     Speaker::Peer { user, name, .. } => {
                         let id = || user.as_ref().map(|user| user.as_str().to_owned()).unwrap_or_default();
                         ("peer", name.clone().unwrap_or_else(id))

@@ -45,6 +45,8 @@ pub(super) type MarkAt = (u64, &'static str, &'static str, &'static str);
 pub(super) type SubjectOf = (&'static str, &'static str, &'static str, &'static str);
 /// Tenant, channel entry, a position.
 pub(super) type PositionAt = (&'static str, &'static str, u64);
+/// Tenant, a position.
+pub(super) type AccessAt = (&'static str, u64);
 /// `"format"` → [`FORMAT`].
 pub(super) const META: TableDefinition<&str, u32> = TableDefinition::new("meta");
 
@@ -142,6 +144,10 @@ tables! {
         APPROVALS, approvals: SubjectOf => disk::Approval, 10;
         /// Messages without a session key, from 1 without gaps.
         UNRESOLVED, unresolved: PositionAt => disk::Parked, 11;
+        /// Live conversations that a person answers.
+        TAKEN, taken: SessionId => disk::Taken, 12;
+        /// Who did what, from 1 without gaps.
+        ACCESS, access: AccessAt => disk::Access, 13;
     }
     plain {
         /// Numbers of the whole file by name, see [`Number`].
@@ -176,6 +182,8 @@ pub(super) enum Changes {
     Number(Number, u64),
     /// Of one channel entry.
     Entry(EntryScope, Vec<EntryChange>),
+    /// Of a tenant's access log. `None` removes.
+    Access(String, Vec<(u64, Option<Vec<u8>>)>),
     /// Marks that nobody needs any more.
     ForgetMarks(Vec<OwnedMark>),
     /// The first step of erasing a tenant: its data key goes.
@@ -200,6 +208,7 @@ pub(super) enum Change {
     Delivery(u128, Option<Vec<u8>>),
     Parked(u64, Option<Vec<u8>>),
     Note((u64, u64), Option<Vec<u8>>),
+    Taken(Option<Vec<u8>>),
     /// The episode, and the tag of its name.
     File((u64, String), Option<Vec<u8>>),
     User {
@@ -248,6 +257,9 @@ impl Tables<'_> {
                 changes.into_iter().try_for_each(|change| self.apply_in(&scope, change))
             }
             Changes::Entry(scope, changes) => changes.into_iter().try_for_each(|change| self.apply_at(&scope, change)),
+            Changes::Access(tenant, rows) => rows
+                .iter()
+                .try_for_each(|(position, row)| self.access.put(&mut self.log, &(&*tenant, *position), row.as_deref())),
             Changes::ForgetMarks(marks) => marks.iter().try_for_each(|mark| self.forget(mark)),
             Changes::BeginErasing(tenant) => {
                 self.keyring.begin_erasing(&tenant);
@@ -289,6 +301,7 @@ impl Tables<'_> {
             Changes::All(all) => all.iter().try_for_each(|changes| self.admit(changes)),
             Changes::Session(scope, _) => self.keyring.admit(scope.parts().0),
             Changes::Entry(scope, _) => self.keyring.admit(scope.parts().0),
+            Changes::Access(tenant, _) => self.keyring.admit(tenant),
             Changes::None
             | Changes::Number(..)
             | Changes::ForgetMarks(_)
@@ -331,6 +344,7 @@ impl Tables<'_> {
             Change::Note((episode, number), note) => {
                 self.notes.put(log, &(tenant, key, episode, number), note.as_deref())
             }
+            Change::Taken(row) => self.taken.put(log, &(tenant, key), row.as_deref()),
             Change::File((episode, tag), file) => self.files.put(log, &(tenant, key, episode, &*tag), file.as_deref()),
             Change::User { channel, user, is_known } => {
                 let row = is_known.then_some(&());
