@@ -10,7 +10,7 @@ use super::format::{ago, bytes, duration, number, time};
 use super::layout::{self, Place};
 use super::machine::{self, Machine};
 use super::visit::Visit;
-use super::words::{Words, fill};
+use super::words::{fill, words};
 use crate::admin::{self, Reached, Seen};
 use crate::clock::Timestamp;
 use crate::doctor::{self, Finding, Severity};
@@ -23,9 +23,15 @@ pub(super) async fn show(State(gateway): State<Gateway>, visit: Visit) -> Respon
     // It looks at files: not where messages are answered.
     let seen = tokio::task::spawn_blocking(move || look(&gateway, &reached)).await;
     match seen.unwrap_or(Err(crate::store::Error::Closed.into())) {
-        Ok(seen) => {
-            answer::html(StatusCode::OK, layout::page(&visit, Place::Home, visit.words.home, &view(visit.words, &seen)))
-        }
+        Ok(seen) => answer::html(
+            StatusCode::OK,
+            layout::page(
+                &visit,
+                Place::Home,
+                HomeWords::of(visit.words).home,
+                &view(HomeWords::of(visit.words), &seen),
+            ),
+        ),
         Err(error) => answer::Problem::from(error).respond(&visit),
     }
 }
@@ -48,7 +54,7 @@ fn look(gateway: &Gateway, reached: &Reached) -> Result<Looked, admin::Error> {
     Ok(Looked { now: gateway.now(), seen, findings, machine: machine::look(gateway.home()) })
 }
 
-fn view(words: &Words, looked: &Looked) -> Markup {
+fn view(words: &HomeWords, looked: &Looked) -> Markup {
     let Looked { now, seen, findings, machine } = looked;
     let (channels, counts) = match seen {
         Seen::Whole(status) => (&status.channels, &status.counts),
@@ -72,7 +78,7 @@ fn findings(gateway: &Gateway, status: &Status) -> Vec<Finding> {
     doctor::examine(gateway.home(), gateway.variables(), Some(&running), &Sources::default(), gateway.now())
 }
 
-fn verdict(words: &Words, findings: &[Finding], channels: &[ChannelStatus]) -> Markup {
+fn verdict(words: &HomeWords, findings: &[Finding], channels: &[ChannelStatus]) -> Markup {
     let has_trouble = channels.iter().any(|channel| channel.problem.is_some());
     let is_bad = has_trouble || findings.iter().any(|finding| finding.severity == Severity::Error);
     let (kind, title, lead) = match is_bad {
@@ -96,7 +102,7 @@ fn verdict(words: &Words, findings: &[Finding], channels: &[ChannelStatus]) -> M
     }
 }
 
-fn finding_line(words: &Words, finding: &Finding) -> Markup {
+fn finding_line(words: &HomeWords, finding: &Finding) -> Markup {
     let (kind, name) = match finding.severity {
         Severity::Error => ("bad", words.severity_error),
         Severity::Warning => ("warn", words.severity_warning),
@@ -111,7 +117,7 @@ fn finding_line(words: &Words, finding: &Finding) -> Markup {
     }
 }
 
-fn channel_cards(words: &Words, channels: &[ChannelStatus], now: Timestamp) -> Markup {
+fn channel_cards(words: &HomeWords, channels: &[ChannelStatus], now: Timestamp) -> Markup {
     let when = |at: Option<Timestamp>| match at {
         Some(at) => html! { time datetime=(at) title=(time(words, at)) { (ago(words, at, now)) } },
         None => html! { span class="muted" { (words.no_message_yet) } },
@@ -151,7 +157,7 @@ fn channel_cards(words: &Words, channels: &[ChannelStatus], now: Timestamp) -> M
     }
 }
 
-fn queue_card(words: &Words, counts: &Counts) -> Markup {
+fn queue_card(words: &HomeWords, counts: &Counts) -> Markup {
     let rows = [
         (words.waiting_messages, counts.waiting),
         (words.undelivered, counts.undelivered),
@@ -167,7 +173,7 @@ fn queue_card(words: &Words, counts: &Counts) -> Markup {
     }
 }
 
-fn machine_card(words: &Words, machine: &Machine, status: &Status, now: Timestamp) -> Markup {
+fn machine_card(words: &HomeWords, machine: &Machine, status: &Status, now: Timestamp) -> Markup {
     let backup = &status.backup;
     html! {
         section class="card" {
@@ -194,4 +200,42 @@ fn machine_card(words: &Words, machine: &Machine, status: &Status, now: Timestam
             }
         }
     }
+}
+
+words! {
+    /// What the first page says.
+    HomeWords;
+    all_well: "Everything works", "Alles läuft";
+    all_well_lead: "Messages come in and are answered.", "Nachrichten kommen an und werden beantwortet.";
+    something_wrong: "Something needs you", "Hier werden Sie gebraucht";
+    something_wrong_lead: "The worst comes first, each with what to do.", "Das Dringendste zuerst, jeweils mit dem, was zu tun ist.";
+    worth_a_look: "Worth a look", "Einen Blick wert";
+    to_do: "What to do", "Was zu tun ist";
+    severity_error: "Error", "Fehler";
+    severity_warning: "Warning", "Warnung";
+    severity_hint: "Hint", "Hinweis";
+    channels: "Channels", "Kanäle";
+    channel: "Channel", "Kanal";
+    last_in: "Last message in", "Letzte Nachricht";
+    last_out: "Last answer out", "Letzte Antwort";
+    state: "State", "Zustand";
+    fine: "Fine", "In Ordnung";
+    no_message_yet: "Nothing yet", "Noch nichts";
+    no_channels: "No channel is set up yet.", "Noch ist kein Kanal eingerichtet.";
+    queue: "Waiting", "In Arbeit";
+    waiting_messages: "Messages that wait for an answer", "Nachrichten, die auf Antwort warten";
+    undelivered: "Answers on their way", "Antworten unterwegs";
+    set_aside: "Set aside for you", "Für Sie zurückgelegt";
+    active: "Conversations", "Gespräche";
+    archived_count: "Archived", "Archiviert";
+    machine: "This box", "Diese Box";
+    running_for: "Running for", "Läuft seit";
+    disk: "Disk", "Speicherplatz";
+    disk_free: "{free} of {total} free", "{free} von {total} frei";
+    memory: "Memory", "Arbeitsspeicher";
+    store: "Conversations take up", "Gespräche belegen";
+    version: "Version", "Version";
+    backup: "Backup", "Sicherung";
+    backup_never: "Never", "Noch nie";
+    backup_failed: "The last one failed: {why}", "Die letzte ist fehlgeschlagen: {why}";
 }
