@@ -98,6 +98,15 @@ impl Who {
         Self { name: CONSOLE.to_owned(), role: Role::Admin, reach: Reach::All, from: None }
     }
 
+    /// The tenant that they are bound to.
+    #[must_use]
+    pub fn own_tenant(&self) -> Option<&TenantId> {
+        match &self.reach {
+            Reach::All => None,
+            Reach::Tenant(own) => Some(own),
+        }
+    }
+
     /// May they know of this tenant? `None` is the owner's own.
     #[must_use]
     pub fn reaches(&self, tenant: Option<&TenantId>) -> bool {

@@ -146,6 +146,7 @@ pub(crate) struct Undo {
 
 pub(crate) async fn undo(reached: Reached, Query(undo): Query<Undo>) -> Result<Undone, Refused> {
     let (reloaded, revision) = reached.whole(MANAGE)?.undo_config(undo.revision).await?;
+    reached.note_name("undo configuration", &revision.map(|number| number.to_string()).unwrap_or_default());
     Ok(Undone { reloaded: Reloaded::of(&reloaded), revision })
 }
 

@@ -177,11 +177,12 @@ impl Reached {
 
     /// Notes that they did something that is about no conversation. It is in the log of those whom they reach.
     pub(crate) fn note_name(&self, what: &'static str, name: &str) {
-        let tenant = match &self.who.reach {
-            Reach::All => None,
-            Reach::Tenant(tenant) => Some(tenant),
-        };
-        self.gateway.note_access(&self.who, tenant, what, About::Name(name.to_owned()));
+        self.gateway.note_access(&self.who, self.who.own_tenant(), what, About::Name(name.to_owned()));
+    }
+
+    /// Notes that they did something that is about nothing but them.
+    pub(crate) fn note_itself(&self, what: &'static str) {
+        self.gateway.note_access(&self.who, self.who.own_tenant(), what, About::Nothing);
     }
 
     /// The tenants to look at in the access log: the one that was named, or all that are reached.

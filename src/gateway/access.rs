@@ -1,6 +1,7 @@
 //! The access log, as it is written: a queue, so that nobody waits for it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::Gateway;
-use crate::account::Who;
+use crate::account::{Reach, Who};
 use crate::id::{SessionKey, TenantId};
 use crate::store::{About, NewAccess};
 
@@ -22,6 +23,8 @@ const ONE_LOOK: Duration = Duration::from_secs(600);
 const MAX_LOOKS: usize = 1_024;
 /// Longest text of a field, in characters.
 const MAX_FIELD_CHARS: usize = 120;
+/// What a wrong password is called.
+const WRONG_PASSWORD: &str = "wrong password";
 /// How long records are kept, in milliseconds.
 const KEPT_MS: u64 = 400 * 24 * 60 * 60 * 1000;
 
@@ -86,6 +89,28 @@ impl Gateway {
     pub fn note_look(&self, who: &Who, tenant: Option<&TenantId>, what: &'static str, key: Option<&SessionKey>) {
         if self.0.access.is_new((who.name.clone(), what, tenant.cloned(), key.cloned())) {
             self.note_access(who, tenant, what, key.cloned().map_or(About::Nothing, About::Key));
+        }
+    }
+
+    /// A wrong password, from an address, for a name: the same again within ten minutes is one record. Of a name that no
+    /// account has nothing is kept: it may be a password in the wrong field.
+    pub fn note_wrong_password(&self, name: &str, from: IpAddr) {
+        let who =
+            self.accounts().users().into_iter().find(|user| user.name.to_lowercase() == name.trim().to_lowercase());
+        let (name, tenant) = match who {
+            Some(user) => (
+                user.name,
+                match user.reach {
+                    Reach::All => None,
+                    Reach::Tenant(tenant) => Some(tenant),
+                },
+            ),
+            None => (String::new(), None),
+        };
+        if self.0.access.is_new((format!("{name} {from}"), WRONG_PASSWORD, tenant.clone(), None)) {
+            let (at, what) = (self.now(), WRONG_PASSWORD.into());
+            let about = if name.is_empty() { About::Nothing } else { About::Name(name) };
+            self.record_access(tenant.as_ref(), NewAccess { at, who: String::new(), from: Some(from), what, about });
         }
     }
 

@@ -4,7 +4,8 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::visit::Visit;
 use super::words::{Words, fill};
-use super::{CONVERSATIONS, HOME, PEOPLE};
+use super::{ACCESS, CONVERSATIONS, HOME, PEOPLE};
+use crate::account::Role;
 
 /// A place in the menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,17 +13,21 @@ pub(super) enum Place {
     Home,
     Conversations,
     People,
+    Access,
     Elsewhere,
 }
 
-/// Where the menu leads, in its order.
-fn menu(words: &Words) -> impl Iterator<Item = (Place, &'static str, &'static str)> {
-    [
+/// Where the menu leads, in its order. What somebody may never see is not in theirs.
+fn menu(visit: &Visit) -> impl Iterator<Item = (Place, &'static str, &'static str)> {
+    let words = visit.words;
+    let is_admin = visit.who().role == Role::Admin;
+    let all = [
         (Place::Home, HOME, words.home),
         (Place::Conversations, CONVERSATIONS, words.conversations),
         (Place::People, PEOPLE, words.people),
-    ]
-    .into_iter()
+        (Place::Access, ACCESS, words.access),
+    ];
+    all.into_iter().filter(move |(place, ..)| is_admin || *place != Place::Access)
 }
 
 /// A page for somebody who is logged in.
@@ -39,7 +44,7 @@ pub(super) fn page(visit: &Visit, place: Place, title: &str, content: &Markup) -
         }
         nav class="menu" aria-label=(words.menu) {
             ul {
-                @for (at, address, name) in menu(words) {
+                @for (at, address, name) in menu(visit) {
                     li { a href=(address) aria-current=[(at == place).then_some("page")] { (name) } }
                 }
             }

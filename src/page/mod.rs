@@ -8,6 +8,8 @@
 //! | `/admin/conversations?words&tenant&which&before` | the same | the list, and the search |
 //! | `/admin/conversation?key&tenant&episode&before` | the same | one of them, as it goes on |
 //! | `/admin/erase?key&tenant`, `POST /admin/conversation/{archive,restore,erase}` | admins | what support does |
+//! | `POST /admin/conversation/{take,say,hand-back}` | admins | answering instead of the worker |
+//! | `/admin/access?tenant&who&what&key&after` | admins | who read or changed what |
 //! | `/admin/people` | who is logged in | accounts, own sessions, own password |
 //! | `/admin/page.css`, `/admin/page.js`, `/admin/mark.svg` | anybody | what pages need |
 //!
@@ -17,6 +19,7 @@
 //! What always holds: a request is heard only under a name of ours ([`visit::guard`]); what changes something is a POST by
 //! a page of the same session; whatever people or models wrote stays text.
 
+mod access;
 mod answer;
 mod conversation;
 mod conversations;
@@ -24,7 +27,6 @@ mod door;
 mod format;
 mod home;
 mod layout;
-mod looked;
 mod machine;
 mod people;
 mod visit;
@@ -32,11 +34,11 @@ mod words;
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::{get, post};
-use axum::{Extension, Router};
 
 use crate::admin;
 use crate::browser::Asset;
@@ -49,6 +51,7 @@ const CLAIM: &str = "/admin/claim";
 const CONVERSATIONS: &str = "/admin/conversations";
 const CONVERSATION: &str = "/admin/conversation";
 const PEOPLE: &str = "/admin/people";
+const ACCESS: &str = "/admin/access";
 const ERASE: &str = "/admin/erase";
 
 /// How pages look: what all have, then what one of them has.
@@ -68,10 +71,10 @@ pub fn router(gateway: &Gateway) -> Router {
         .route(ERASE, get(conversation::ask_to_erase))
         .route("/admin/conversation/{action}", post(conversation::change))
         .route(PEOPLE, get(people::show))
+        .route(ACCESS, get(access::show))
         .route("/admin/people/{action}", post(people::change))
         .merge(files())
         .route("/admin/{*elsewhere}", get(nothing))
-        .layer(Extension(Arc::new(looked::Looked::default())))
         .with_state(gateway.clone())
         .merge(admin::router(gateway, door))
         .layer(middleware::from_fn_with_state(gateway.clone(), visit::guard))

@@ -50,14 +50,17 @@ async fn records_come_newest_first_and_only_to_their_tenant() {
 }
 
 #[tokio::test]
-async fn a_record_costs_no_sync_of_its_own_and_outlives_the_process() {
+async fn records_cost_no_syncs_of_their_own_and_outlive_the_process() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory);
     let n_syncs = store.n_syncs();
-    store.tenant(None).record_access(vec![record("Ada", "show", about("k"), 1)]).await.unwrap();
-    assert_eq!(store.n_syncs(), n_syncs);
+    for at in 0..100 {
+        store.tenant(None).record_access(vec![record("Ada", "show", about("k"), at)]).await.unwrap();
+    }
+    // Once a second at most, however slow this machine is.
+    assert!(store.n_syncs() - n_syncs < 100);
     drop(store);
-    assert_eq!(whats(&open(&directory), "", &AccessFilter::default()), ["show"]);
+    assert_eq!(whats(&open(&directory), "", &AccessFilter::default()).len(), 100);
 }
 
 #[tokio::test]
