@@ -11,15 +11,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
 use super::operation::Rule;
-use super::{Again, access, parsed};
+use super::{Again, parsed};
 use crate::account::{Reach, Who};
 use crate::clock::Timestamp;
 use crate::gateway::machine::{self, Machine};
-use crate::gateway::{ChannelStatus, DeliveryError, Gateway, PairingError, Repeat, Status, Totals};
+use crate::gateway::{
+    ChannelStatus, DeliveryError, Gateway, PairingError, PersonsWords, Repeat, Said, Status, Totals,
+};
 use crate::id::{EntryId, SessionKey, TenantId};
 use crate::message::Subject;
 use crate::store::{
-    self, Approval, Counts, Delivery, Erased, Filter, KeptTenant, Pending, Recent, RecentCursor, Restored, SessionRow,
+    self, About, Approval, Counts, Delivery, Erased, Filter, KeptTenant, Pending, Recent, RecentCursor, Restored,
+    SessionRow, Taken,
     TenantStore, Unparked,
 };
 use crate::usage::{Figures, Hour};
@@ -57,11 +60,6 @@ impl Reached {
             Some(again) => again.who().await.as_ref() == Some(&self.who),
             None => false,
         }
-    }
-
-    /// Who asks.
-    pub(crate) fn who(&self) -> &Who {
-        &self.who
     }
 
     /// The gateway itself, for those whom the rule admits to it.
@@ -150,6 +148,13 @@ impl Reached {
     pub(crate) fn unresolved_entries(&self) -> Result<Vec<(OfTenant, EntryId)>, Error> {
         let entries = self.gateway.store().unresolved_entries()?.into_iter();
         Ok(entries.filter_map(|(tenant, entry)| Some((self.of(tenant)?, entry))).collect())
+    }
+
+    /// Conversations that people have taken.
+    pub(crate) fn taken(&self) -> Result<Vec<(Option<TenantId>, SessionKey, Taken)>, Error> {
+        let mut taken = self.gateway.store().taken()?;
+        taken.retain(|(tenant, ..)| self.who.reaches(tenant.as_ref()));
+        Ok(taken)
     }
 
     /// Of whom something is kept.
@@ -245,9 +250,29 @@ impl Reached {
         self.gateway.said()
     }
 
-    /// Notes that they read or changed something of a conversation.
+    /// Notes that they changed something of a conversation.
     pub(crate) fn note(&self, what: &'static str, tenant: Option<&TenantId>, key: Option<&SessionKey>) {
-        access::note(&self.who, what, tenant, key);
+        self.gateway.note_access(&self.who, tenant, what, key.cloned().map_or(About::Nothing, About::Key));
+    }
+
+    /// Notes that they read something of a conversation; the same again within ten minutes is one look.
+    pub(crate) fn note_look(&self, what: &'static str, tenant: Option<&TenantId>, key: Option<&SessionKey>) {
+        self.gateway.note_look(&self.who, tenant, what, key);
+    }
+
+    /// Notes that they did something that is about no conversation. It is in the log of those whom they reach.
+    pub(crate) fn note_name(&self, what: &'static str, name: &str) {
+        self.gateway.note_access(&self.who, self.who.own_tenant(), what, About::Name(name.to_owned()));
+    }
+
+    /// Notes that they did something that is about nothing but them.
+    pub(crate) fn note_itself(&self, what: &'static str) {
+        self.gateway.note_access(&self.who, self.who.own_tenant(), what, About::Nothing);
+    }
+
+    /// The tenants to look at in the access log: the one that was named, or all that are reached.
+    pub(crate) fn with_access(&self, named: Option<&str>) -> Result<Vec<OfTenant>, Error> {
+        self.named_or(named, store::Store::with_access)
     }
 
     /// For those who may change something.
@@ -318,6 +343,23 @@ impl OfTenant {
 
     pub(crate) fn note(&self, what: &'static str, key: Option<&SessionKey>) {
         self.reached.note(what, self.id(), key);
+    }
+
+    pub(crate) fn note_look(&self, what: &'static str, key: Option<&SessionKey>) {
+        self.reached.note_look(what, self.id(), key);
+    }
+
+    pub(crate) async fn take(&self, key: &SessionKey, from_others: bool) -> Result<Taken, Error> {
+        Ok(self.reached.changing()?.take(self.id(), key, &self.reached.who.name, from_others).await?)
+    }
+
+    pub(crate) async fn say(&self, key: &SessionKey, words: PersonsWords) -> Result<Said, Error> {
+        let said = self.reached.changing()?.say(self.id(), key, &self.reached.who.name, words).await;
+        Ok(said?)
+    }
+
+    pub(crate) async fn hand_back(&self, key: &SessionKey) -> Result<(), Error> {
+        Ok(self.reached.changing()?.hand_back(self.id(), key).await?)
     }
 
     pub(crate) async fn archive(&self, key: &SessionKey) -> Result<bool, Error> {

@@ -10,6 +10,7 @@ use super::json::{Erased, Hit, Line, Row, SetAside, WaitingMessage, WaitingReply
 use super::operation::{CHANGE, Operation, Query, READ};
 use super::place::{Episode, Named};
 use super::reach::{OfTenant, Reached, Stop};
+use super::taking::Taken;
 use super::{channel_type, cursor, lines, parsed};
 use crate::id::{AgentId, OpaqueId, SessionKey, TenantId};
 use crate::store::{self, Filter, Search, SearchCursor};
@@ -126,6 +127,8 @@ pub(crate) struct HowMany {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Session {
     pub(crate) session: Row,
+    /// Who answers instead of the worker; null: nobody.
+    pub(crate) taken: Option<Taken>,
     /// The last ones, oldest first.
     pub(crate) lines: Vec<Line>,
     /// What is archived under the same key, oldest first.
@@ -147,11 +150,12 @@ pub(crate) async fn show(
 ) -> Result<Session, Error> {
     let place = named.place(&reached)?;
     let episode = place.episode(named.episode)?;
-    place.of.note("show", Some(&place.key));
+    place.of.note_look("show", Some(&place.key));
     let n_lines = query.lines.unwrap_or(MAX_LINES).clamp(1, MAX_LINES);
     let kept = place.session.context(episode.row().episode);
     let mut shown = Session {
         session: Row::of(episode.row()),
+        taken: None,
         lines: episode.last_lines(n_lines)?.iter().map(Line::of).collect(),
         archives: place.session.archives()?.iter().map(Row::archived).collect(),
         waiting: Vec::new(),
@@ -163,6 +167,7 @@ pub(crate) async fn show(
     match &episode {
         Episode::Live(session, _) => {
             let undelivered = place.of.store().undelivered(Some(&place.key), None, MAX_LINES)?;
+            shown.taken = session.taken()?.as_ref().map(Taken::of);
             shown.waiting = session.waiting(MAX_LINES)?.iter().map(WaitingMessage::of).collect();
             shown.undelivered = undelivered.iter().map(WaitingReply::of).collect();
             shown.parked = session.parked(MAX_LINES)?.iter().map(SetAside::of).collect();
@@ -225,7 +230,7 @@ pub(crate) async fn search(reached: Reached, Query(query): Query<Words>) -> Resu
     let tenants: Vec<OfTenant> = tenants.filter(|of| of.id() >= at.as_ref()).collect();
     let (mut hits, mut next) = (Vec::new(), None);
     for (n, of) in tenants.iter().take(MAX_SEARCHED).enumerate() {
-        of.note("search", None);
+        of.note_look("search", None);
         let after = after.take().filter(|_| of.id() == at.as_ref());
         let search = Search { words: query.words.clone(), in_live, in_archived, after, limit };
         let store = of.store();

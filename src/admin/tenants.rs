@@ -67,7 +67,8 @@ pub(crate) async fn erase(reached: Reached, Query(which): Query<Which>) -> Resul
         id => Some(parsed("tenant", TenantId::new(id))?),
     };
     let gateway = reached.whole(MANAGE)?;
-    reached.note("erase tenant", tenant.as_ref(), None);
+    // In the log of the gateway: the tenant's own goes too.
+    reached.note_name("erase tenant", &which.tenant);
     match gateway.erase_tenant(tenant.as_ref()).await? {
         Some(conversations) => Ok(ErasedTenant { tenant: tenant.map(|id| id.to_string()), conversations }),
         None => Err(Error::NotFound(

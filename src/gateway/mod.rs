@@ -8,6 +8,7 @@
 //! What always holds: a channel hears "accepted" only after the commit; an answer goes to the reply
 //! address of the message that caused it; a turn that began keeps the configuration it began with.
 
+mod access;
 mod api;
 mod backup;
 mod deliveries;
@@ -28,6 +29,7 @@ mod restore;
 mod revise;
 mod server;
 mod status;
+mod taking;
 mod turns;
 mod usage;
 
@@ -62,6 +64,7 @@ pub use rekey::{Apply, Becomes, RekeyCursor, RekeyRow, Rekeyed};
 pub use restore::{RestoreError, Restored, restore};
 pub use server::{Peer, short_path};
 pub use status::{ChannelStatus, Status};
+pub use taking::{Said, TakeError, Words as PersonsWords};
 pub use usage::{KEPT_HOURS, Totals};
 
 use live::Live;
@@ -211,6 +214,7 @@ struct Inner {
     /// Why the text of the configuration in use could not be kept.
     revision_trouble: Mutex<Option<String>>,
     backups: backup::Backups,
+    access: access::AccessLog,
     /// How fast tenants write.
     tenant_rates: rates::Rates,
     /// How fast codes are tried.
@@ -276,6 +280,7 @@ impl Gateway {
         let address = SocketAddr::new(live.settings.gateway.bind, live.settings.gateway.port);
         let (started_at, started_elapsed_ms) = (clock.now(), clock.elapsed_ms());
         let backups = backup::Backups::of(home.path());
+        let (access, recorded) = access::AccessLog::new();
         let gateway = Self(Arc::new(Inner {
             home,
             accounts,
@@ -305,6 +310,7 @@ impl Gateway {
             store_trouble: Mutex::new(None),
             revision_trouble: Mutex::new(None),
             backups,
+            access,
             tenant_rates: rates::Rates::default(),
             guesses: rates::Rates::default(),
             warned_of_main: Mutex::default(),
@@ -322,6 +328,7 @@ impl Gateway {
         gateway.replace_server(server);
         gateway.start_entries(&live);
         gateway.take_up(left);
+        gateway.spawn(gateway.clone().keep_access(recorded));
         if !is_usable {
             gateway.spawn(gateway.clone().await_store());
             return Ok(gateway);
@@ -338,6 +345,7 @@ impl Gateway {
         self.spawn(prune_marks(self.clone()));
         self.spawn(self.clone().sweep());
         self.spawn(self.clone().keep_usage());
+        self.spawn(self.clone().hand_back_forgotten());
         self.spawn(self.clone().back_up_by_the_clock());
     }
 
@@ -628,5 +636,6 @@ async fn prune_marks(gateway: Gateway) {
         gateway.sweep_rates();
         let (before, spare) = gateway.older_than(MARKS_KEPT_MS);
         while let Ok(true) = gateway.0.store.prune_marks(before, spare).await {}
+        gateway.prune_access().await;
     }
 }

@@ -1,5 +1,7 @@
 //! The list of conversations, and the search in them.
 
+use std::collections::BTreeMap;
+
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -10,7 +12,7 @@ use super::answer::{self, Problem};
 use super::format::{ago, number, time};
 use super::layout::{self, Place};
 use super::visit::Visit;
-use super::words::{Words, words};
+use super::words::{Words, fill, words};
 use super::{CONVERSATIONS, conversation_address, query};
 use crate::admin::{self, Named, Reached, Stop};
 use crate::clock::Timestamp;
@@ -186,6 +188,12 @@ fn tenant(wanted: &Wanted) -> Option<&str> {
 fn view(visit: &Visit, reached: &Reached, wanted: &Wanted, rows: &[Row], next: Option<&str>, now: Timestamp) -> Markup {
     let words = ListWords::of(visit.words);
     let is_searched = wanted.words.as_deref().is_some_and(|words| !words.trim().is_empty());
+    let taken: BTreeMap<_, _> =
+        reached.taken().unwrap_or_default().into_iter().map(|(tenant, key, taken)| ((tenant, key), taken.by)).collect();
+    let by = |row: &Row| {
+        let place = (row.session.tenant.clone(), row.session.key.clone());
+        if row.is_archived { None } else { taken.get(&place).map(String::as_str) }
+    };
     html! {
         h1 { (words.conversations) }
         @if wanted.done.as_deref() == Some("erase") { (layout::notice("good", words.erase_done)) }
@@ -196,7 +204,7 @@ fn view(visit: &Visit, reached: &Reached, wanted: &Wanted, rows: &[Row], next: O
                     (true, true) if next.is_some() => p class="muted" { (words.search_on_lead) },
                     (true, true) => (layout::empty(words.nothing_found, words.nothing_found_lead)),
                     (true, false) => (layout::empty(words.no_conversations, words.no_conversations_lead)),
-                    (false, _) => ul class="rows" { @for row in rows { li { (line(words, row, now)) } } },
+                    (false, _) => ul class="rows" { @for row in rows { li { (line(words, row, by(row), now)) } } },
                 }
             }
             @if next.is_some() || wanted.before.is_some() {
@@ -258,7 +266,7 @@ fn filter(words: &ListWords, reached: &Reached, wanted: &Wanted) -> Markup {
     }
 }
 
-fn line(words: &ListWords, row: &Row, now: Timestamp) -> Markup {
+fn line(words: &ListWords, row: &Row, by: Option<&str>, now: Timestamp) -> Markup {
     let session = &row.session;
     let episode = row.is_archived.then_some(session.episode);
     let at = session.last_active_at;
@@ -273,6 +281,7 @@ fn line(words: &ListWords, row: &Row, now: Timestamp) -> Markup {
                 @if let Some(agent) = &session.agent { " · " (agent) }
                 " · " (number(words, session.n_messages)) " " (words.messages)
                 @if row.is_archived { " · " (words.archived) }
+                @if let Some(by) = by { " · " bdi { (fill(words.taken_by, &[("name", by)])) } }
             }
         }
     }
@@ -309,5 +318,6 @@ words! {
         "Sobald jemand auf einem Ihrer Kanäle schreibt, erscheint es hier.";
     nothing_found: "Nothing found", "Nichts gefunden";
     nothing_found_lead: "Try fewer or other words.", "Versuchen Sie es mit weniger oder anderen Wörtern.";
+    taken_by: "{name} answers", "{name} antwortet";
     erase_done: "Erased.", "Gelöscht.";
 }

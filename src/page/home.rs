@@ -149,7 +149,9 @@ fn channel_cards(words: &HomeWords, channels: &[ChannelStatus], now: Timestamp) 
 
 fn queue_card(words: &HomeWords, counts: &Counts) -> Markup {
     let rows = [
-        (words.waiting_messages, counts.waiting),
+        (words.waiting_messages, counts.waiting.saturating_sub(counts.for_people)),
+        (words.in_hands, counts.taken),
+        (words.for_people, counts.for_people),
         (words.undelivered, counts.undelivered),
         (words.set_aside, counts.parked),
         (words.active, counts.sessions),
@@ -210,6 +212,8 @@ words! {
     no_channels: "No channel is set up yet.", "Noch ist kein Kanal eingerichtet.";
     queue: "Waiting", "In Arbeit";
     waiting_messages: "Messages that wait for an answer", "Nachrichten, die auf Antwort warten";
+    in_hands: "Conversations that people answer", "Gespräche, die Personen beantworten";
+    for_people: "Messages that wait for these people", "Nachrichten, die auf diese Personen warten";
     undelivered: "Answers on their way", "Antworten unterwegs";
     set_aside: "Set aside for you", "Für Sie zurückgelegt";
     active: "Conversations", "Gespräche";

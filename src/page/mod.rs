@@ -10,6 +10,8 @@
 //! | `/admin/erase?key&tenant`, `POST /admin/conversation/{archive,restore,erase}` | admins | what support does |
 //! | `/admin/activity?range&tenant` | the same | charts of what was asked, answered and paid |
 //! | `/admin/logs?level&words` | admins of the whole gateway | the last lines of the log |
+//! | `POST /admin/conversation/{take,say,hand-back}` | admins | answering instead of the worker |
+//! | `/admin/access?tenant&who&what&key&after` | admins | who read or changed what |
 //! | `/admin/people` | who is logged in | accounts, own sessions, own password |
 //! | `/admin/page.css`, `/admin/page.js`, `/admin/mark.svg` | anybody | what pages need |
 //!
@@ -19,6 +21,7 @@
 //! What always holds: a request is heard only under a name of ours ([`visit::guard`]); what changes something is a POST by
 //! a page of the same session; whatever people or models wrote stays text.
 
+mod access;
 mod activity;
 mod answer;
 mod chart;
@@ -30,18 +33,17 @@ mod format;
 mod home;
 mod layout;
 mod logs;
-mod looked;
 mod people;
 mod visit;
 mod words;
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::{get, post};
-use axum::{Extension, Router};
 
 use crate::admin;
 use crate::browser::Asset;
@@ -56,6 +58,7 @@ const CONVERSATION: &str = "/admin/conversation";
 const ACTIVITY: &str = "/admin/activity";
 const LOGS: &str = "/admin/logs";
 const PEOPLE: &str = "/admin/people";
+const ACCESS: &str = "/admin/access";
 const ERASE: &str = "/admin/erase";
 
 /// How pages look: what all have, then what one of them has.
@@ -77,10 +80,10 @@ pub fn router(gateway: &Gateway) -> Router {
         .route(ACTIVITY, get(activity::show))
         .route(LOGS, get(logs::show))
         .route(PEOPLE, get(people::show))
+        .route(ACCESS, get(access::show))
         .route("/admin/people/{action}", post(people::change))
         .merge(files())
         .route("/admin/{*elsewhere}", get(nothing))
-        .layer(Extension(Arc::new(looked::Looked::default())))
         .with_state(gateway.clone())
         .merge(admin::router(gateway, door))
         .layer(middleware::from_fn_with_state(gateway.clone(), visit::guard))

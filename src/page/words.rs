@@ -61,6 +61,7 @@ words! {
     activity: "Activity", "Aktivität";
     logs: "Log", "Protokoll";
     people: "People", "Personen";
+    access: "Access log", "Zugriffe";
     log_out: "Log out", "Abmelden";
     logged_in_as: "Logged in as {name}", "Angemeldet als {name}";
     name: "Name", "Name";

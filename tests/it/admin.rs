@@ -22,7 +22,7 @@ fn tenant(id: &str) -> TenantId {
 }
 
 fn somebody(name: &str, role: Role, reach: Reach) -> Who {
-    Who { name: name.to_owned(), role, reach }
+    Who { name: name.to_owned(), role, reach, from: None }
 }
 
 /// One of each kind besides the console; each one's name is their token.
