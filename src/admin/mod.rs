@@ -12,6 +12,7 @@
 
 mod access;
 pub(crate) mod agents;
+pub(crate) mod api_keys;
 pub(crate) mod backup;
 pub(crate) mod config;
 pub(crate) mod context;
@@ -34,7 +35,7 @@ pub(crate) mod unresolved;
 pub(crate) mod users;
 
 pub(crate) use error::Error;
-pub(crate) use operation::Query;
+pub(crate) use operation::{Body, Name, NameAndFile, Query};
 pub use operation::{Listed, Rule, Scope};
 pub(crate) use place::{Episode, Named, Place as Conversation};
 pub(crate) use reach::{Reached, Seen};
@@ -199,6 +200,7 @@ fn operations() -> Vec<Operation> {
         import::operations(),
         users::operations(),
         agents::operations(),
+        api_keys::operations(),
         routes::operations(),
     ]
     .into_iter()

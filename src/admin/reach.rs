@@ -3,6 +3,8 @@
 //!
 //! Who is bound to a tenant hears of another one exactly what is said of one that does not exist: nothing is looked up.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -10,7 +12,10 @@ use super::error::Error;
 use super::operation::Rule;
 use super::{Again, access, parsed};
 use crate::account::{Reach, Who};
-use crate::gateway::{Admission, ChannelStatus, DeliveryError, Gateway, Ground, PairingError, Repeat, Status};
+use crate::clock::Timestamp;
+use crate::gateway::{
+    Admission, ChannelStatus, ConfiguredTenant, DeliveryError, Gateway, Ground, PairingError, Repeat, Status,
+};
 use crate::id::{EntryId, SessionKey, TenantId};
 use crate::message::{Identity, Subject};
 use crate::session::Resolved;
@@ -18,6 +23,9 @@ use crate::store::{
     self, Approval, Counts, Delivery, Erased, KeptTenant, Pending, Recent, RecentCursor, Restored, TenantStore,
     Unparked,
 };
+
+/// Tenants of whom what is left is being removed.
+pub(crate) type Erasing = BTreeSet<Option<TenantId>>;
 
 /// The gateway for one who asks.
 #[derive(Debug, Clone)]
@@ -124,6 +132,35 @@ impl Reached {
             Reach::All => self.gateway.store().kept_tenants()?,
             Reach::Tenant(own) => self.gateway.store().kept_tenant(Some(own))?,
         })
+    }
+
+    /// Those that the configuration or the store knows, and which of them are being erased.
+    pub(crate) fn all_tenants(&self) -> Result<(BTreeMap<Option<TenantId>, ConfiguredTenant>, Erasing), Error> {
+        let mut all = self.gateway.configured_tenants();
+        all.retain(|tenant, _| self.who.reaches(tenant.as_ref()));
+        let (kept, erasing) = match &self.who.reach {
+            Reach::All => (self.gateway.store().tenants()?, self.gateway.store().erasing()?),
+            Reach::Tenant(own) => {
+                let kept = self.gateway.store().kept_tenant(Some(own))?;
+                let erasing = kept.iter().filter(|kept| kept.is_erasing).map(|kept| kept.tenant.clone()).collect();
+                (kept.into_iter().map(|kept| kept.tenant).collect(), erasing)
+            }
+        };
+        let erasing: Erasing = erasing.into_iter().collect();
+        for tenant in kept.into_iter().chain(erasing.iter().cloned()) {
+            all.entry(tenant).or_default();
+        }
+        Ok((all, erasing))
+    }
+
+    /// What is kept of a tenant that is reached, in numbers, and when somebody last said something.
+    pub(crate) fn figures(&self, tenant: Option<&TenantId>) -> Result<(Counts, Option<Timestamp>), Error> {
+        if !self.who.reaches(tenant) {
+            return Ok((Counts::default(), None));
+        }
+        let store = self.gateway.store();
+        let last = store.recent(&[tenant.cloned()], None, 1)?;
+        Ok((store.tenant(tenant).counts()?, last.rows.first().map(|row| row.last_active_at)))
     }
 
     /// How the gateway is.

@@ -29,6 +29,7 @@ mod restore;
 mod revise;
 mod server;
 mod status;
+mod tenants;
 mod turns;
 
 use std::collections::BTreeSet;
@@ -64,6 +65,7 @@ pub use rekey::{Apply, Becomes, RekeyCursor, RekeyRow, Rekeyed};
 pub use restore::{RestoreError, Restored, restore};
 pub use server::{Peer, short_path};
 pub use status::{ChannelStatus, Status};
+pub use tenants::{ApiKeyRow, ConfiguredTenant};
 
 use live::Live;
 use outbox::Outbox;

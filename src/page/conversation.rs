@@ -11,6 +11,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::answer::{self, Problem};
+use super::explain;
 use super::format::{number, time};
 use super::layout::{self, Place};
 use super::looked::Looked;
@@ -94,7 +95,7 @@ fn view(
                     @let before = lines.first().map_or(row.first_line, |line| line.seq);
                     p { a class="button" href=(with_before(&row, named.episode, before)) { (words.earlier) } }
                 }
-                (log(words, &lines, &waiting))
+                (log(words, &place_query(row.tenant.as_ref(), &row.key, named.episode), &lines, &waiting))
             }
             @if visit.who().role == Role::Admin { (actions(visit, &row, is_live)) }
             p { a class="button" download href=(export_address(&row, (!is_live).then_some(row.episode))) { (words.export) } }
@@ -151,7 +152,7 @@ fn facts(words: &ConversationWords, row: &SessionRow, is_live: bool) -> Markup {
     }
 }
 
-fn log(words: &ConversationWords, lines: &[Line], waiting: &[Waiting]) -> Markup {
+fn log(words: &ConversationWords, place: &str, lines: &[Line], waiting: &[Waiting]) -> Markup {
     if lines.is_empty() && waiting.is_empty() {
         return html! { p class="muted" { (words.nothing_said) } };
     }
@@ -166,7 +167,10 @@ fn log(words: &ConversationWords, lines: &[Line], waiting: &[Waiting]) -> Markup
                     }
                 };
                 div class=(kind) {
-                    span class="meta" { bdi { (name) } " · " time datetime=(line.at) { (time(words, line.at)) } }
+                    span class="meta" {
+                        bdi { (name) } " · " time datetime=(line.at) { (time(words, line.at)) }
+                        @if kind == "peer" { " · " a href=(explain::address_of(place, line.seq)) { (words.why_this_worker) } }
+                    }
                     (bubble(words, &line.text))
                 }
             }
@@ -337,6 +341,7 @@ words! {
     began: "Began", "Begonnen";
     back_to_list: "All conversations", "Alle Gespräche";
     transcript: "Conversation", "Gespräch";
+    why_this_worker: "Why this worker?", "Warum dieser Mitarbeiter?";
     earlier: "Earlier messages", "Frühere Nachrichten";
     waits_below: "Not answered yet", "Noch nicht beantwortet";
     archive: "Archive", "Archivieren";

@@ -4,13 +4,14 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::visit::Visit;
 use super::words::{Words, fill};
-use super::{CONVERSATIONS, HOME, PEOPLE};
+use super::{CONVERSATIONS, HOME, PEOPLE, WORKERS};
 
 /// A place in the menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Home,
     Conversations,
+    Workers,
     People,
     Elsewhere,
 }
@@ -20,6 +21,7 @@ fn menu(words: &Words) -> impl Iterator<Item = (Place, &'static str, &'static st
     [
         (Place::Home, HOME, words.home),
         (Place::Conversations, CONVERSATIONS, words.conversations),
+        (Place::Workers, WORKERS, words.workers),
         (Place::People, PEOPLE, words.people),
     ]
     .into_iter()

@@ -8,6 +8,8 @@
 //! | `/admin/conversations?words&tenant&which&before` | the same | the list, and the search |
 //! | `/admin/conversation?key&tenant&episode&before` | the same | one of them, as it goes on |
 //! | `/admin/erase?key&tenant`, `POST /admin/conversation/{archive,restore,erase}` | admins | what support does |
+//! | `/admin/workers`, `/admin/explain?address` or `?key&tenant&episode&line` | the same | who answers, and why |
+//! | `/admin/worker?name`, `/admin/worker/file?name&file`, `POST /admin/worker/{save,remove}` | who sees all of it | one worker |
 //! | `/admin/people` | who is logged in | accounts, own sessions, own password |
 //! | `/admin/page.css`, `/admin/page.js`, `/admin/mark.svg` | anybody | what pages need |
 //!
@@ -21,6 +23,7 @@ mod answer;
 mod conversation;
 mod conversations;
 mod door;
+mod explain;
 mod format;
 mod home;
 mod layout;
@@ -29,9 +32,12 @@ mod machine;
 mod people;
 mod visit;
 mod words;
+mod worker;
+mod workers;
 
 use std::sync::Arc;
 
+use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware;
 use axum::response::Response;
@@ -49,10 +55,13 @@ const CLAIM: &str = "/admin/claim";
 const CONVERSATIONS: &str = "/admin/conversations";
 const CONVERSATION: &str = "/admin/conversation";
 const PEOPLE: &str = "/admin/people";
+const WORKERS: &str = "/admin/workers";
+const WORKER: &str = "/admin/worker";
+const EXPLAIN: &str = "/admin/explain";
 const ERASE: &str = "/admin/erase";
 
 /// How pages look: what all have, then what one of them has.
-const STYLE: &str = concat!(include_str!("page.css"), include_str!("conversation.css"));
+const STYLE: &str = concat!(include_str!("page.css"), include_str!("conversation.css"), include_str!("workers.css"));
 
 /// Serves the pages, and the admin API to programs with a token and to those who are logged in.
 pub fn router(gateway: &Gateway) -> Router {
@@ -67,6 +76,12 @@ pub fn router(gateway: &Gateway) -> Router {
         .route(CONVERSATION, get(conversation::show))
         .route(ERASE, get(conversation::ask_to_erase))
         .route("/admin/conversation/{action}", post(conversation::change))
+        .route(WORKERS, get(workers::list))
+        .route(EXPLAIN, get(explain::show))
+        .route(WORKER, get(worker::show))
+        .route("/admin/worker/file", get(worker::file))
+        // A text in a form may be three times as long as it is.
+        .route("/admin/worker/{action}", post(worker::change).layer(DefaultBodyLimit::max(1024 * 1024)))
         .route(PEOPLE, get(people::show))
         .route("/admin/people/{action}", post(people::change))
         .merge(files())

@@ -58,6 +58,7 @@ words! {
     menu: "Menu", "Menü";
     home: "Home", "Übersicht";
     conversations: "Conversations", "Gespräche";
+    workers: "Workers", "Mitarbeiter";
     people: "People", "Personen";
     log_out: "Log out", "Abmelden";
     logged_in_as: "Logged in as {name}", "Angemeldet als {name}";
