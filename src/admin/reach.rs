@@ -3,7 +3,7 @@
 //!
 //! Who is bound to a tenant hears of another one exactly what is said of one that does not exist: nothing is looked up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -16,16 +16,21 @@ use crate::account::{Reach, Who};
 use crate::clock::Timestamp;
 use crate::gateway::machine::{self, Machine};
 use crate::gateway::{
-    ChannelStatus, DeliveryError, Gateway, PairingError, PersonsWords, Repeat, Said, Status, Totals,
+    Admission, ChannelStatus, ConfiguredTenant, DeliveryError, Gateway, Ground, PairingError, PersonsWords, Repeat,
+    Said, Status, Totals,
 };
 use crate::id::{EntryId, SessionKey, TenantId};
-use crate::message::Subject;
+use crate::message::{Identity, Subject};
+use crate::session::Resolved;
 use crate::store::{
     self, About, Approval, Counts, Delivery, Erased, Filter, KeptTenant, Pending, Recent, RecentCursor, Restored,
     SessionRow, Taken,
     TenantStore, Unparked,
 };
 use crate::usage::{Figures, Hour};
+
+/// Tenants of whom what is left is being removed.
+pub(crate) type Erasing = BTreeSet<Option<TenantId>>;
 
 /// The gateway for one who asks.
 #[derive(Debug, Clone)]
@@ -165,6 +170,35 @@ impl Reached {
         })
     }
 
+    /// Those that the configuration or the store knows, and which of them are being erased.
+    pub(crate) fn all_tenants(&self) -> Result<(BTreeMap<Option<TenantId>, ConfiguredTenant>, Erasing), Error> {
+        let mut all = self.gateway.configured_tenants();
+        all.retain(|tenant, _| self.who.reaches(tenant.as_ref()));
+        let (kept, erasing) = match &self.who.reach {
+            Reach::All => (self.gateway.store().tenants()?, self.gateway.store().erasing()?),
+            Reach::Tenant(own) => {
+                let kept = self.gateway.store().kept_tenant(Some(own))?;
+                let erasing = kept.iter().filter(|kept| kept.is_erasing).map(|kept| kept.tenant.clone()).collect();
+                (kept.into_iter().map(|kept| kept.tenant).collect(), erasing)
+            }
+        };
+        let erasing: Erasing = erasing.into_iter().collect();
+        for tenant in kept.into_iter().chain(erasing.iter().cloned()) {
+            all.entry(tenant).or_default();
+        }
+        Ok((all, erasing))
+    }
+
+    /// What is kept of a tenant that is reached, in numbers, and when somebody last said something.
+    pub(crate) fn figures(&self, tenant: Option<&TenantId>) -> Result<(Counts, Option<Timestamp>), Error> {
+        if !self.who.reaches(tenant) {
+            return Ok((Counts::default(), None));
+        }
+        let store = self.gateway.store();
+        let last = store.recent(&[tenant.cloned()], None, 1)?;
+        Ok((store.tenant(tenant).counts()?, last.rows.first().map(|row| row.last_active_at)))
+    }
+
     /// How the gateway is.
     pub(crate) fn status(&self) -> Result<Seen, Error> {
         let Reach::Tenant(own) = &self.who.reach else { return Ok(Seen::Whole(Box::new(self.gateway.status()?))) };
@@ -221,6 +255,32 @@ impl Reached {
     /// The time.
     pub(crate) fn now(&self) -> Timestamp {
         self.gateway.now()
+    }
+
+    /// What messages of those that are reached are explained by: other entries do not exist.
+    pub(crate) fn ground(&self) -> Ground {
+        self.gateway.ground().seen_by(|tenant| self.who.reaches(tenant))
+    }
+
+    /// Would a message of one that is reached be let in?
+    pub(crate) fn admission(
+        &self,
+        identity: &Identity,
+        resolved: Option<&Resolved>,
+        mentioned: bool,
+    ) -> Result<Admission, Error> {
+        if !self.who.reaches(identity.tenant.as_ref()) {
+            return Ok(Admission::NoEntry);
+        }
+        Ok(self.gateway.admission(identity, resolved, mentioned)?)
+    }
+
+    /// See [`Gateway::idle_routes`].
+    pub(crate) fn idle_routes(&self) -> Vec<(usize, String)> {
+        match self.who.reach {
+            Reach::All => self.gateway.idle_routes(),
+            Reach::Tenant(_) => Vec::new(),
+        }
     }
 
     /// Strangers who wait, by channel.

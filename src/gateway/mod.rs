@@ -9,10 +9,12 @@
 //! address of the message that caused it; a turn that began keeps the configuration it began with.
 
 mod access;
+mod agents;
 mod api;
 mod backup;
 mod deliveries;
 pub mod device_key;
+mod explain;
 mod home;
 mod host;
 mod import;
@@ -30,6 +32,7 @@ mod revise;
 mod server;
 mod status;
 mod taking;
+mod tenants;
 mod turns;
 mod usage;
 
@@ -54,8 +57,10 @@ use crate::id::SessionKey;
 use crate::session::lane::Lanes;
 use crate::store::{self, Resume, Store};
 
+pub use agents::{AgentError, AgentFile, AgentRow, ModelState, tool_name};
 pub use backup::{BackedUp, BackupError, BackupOrder, BackupStatus, RunningBackup};
 pub use deliveries::{DeliveryError, Repeat};
+pub use explain::{Admission, Bundle, ExplainError, Explained, Ground, Numbered};
 pub use home::{Error as HomeError, Home, find_store, socket, socket_elsewhere};
 pub use import::{Import, ImportError, check_scope};
 pub use offline::Offline;
@@ -65,6 +70,7 @@ pub use restore::{RestoreError, Restored, restore};
 pub use server::{Peer, short_path};
 pub use status::{ChannelStatus, Status};
 pub use taking::{Said, TakeError, Words as PersonsWords};
+pub use tenants::{ApiKeyRow, ConfiguredTenant};
 pub use usage::{KEPT_HOURS, Totals};
 
 use live::Live;
@@ -215,6 +221,8 @@ struct Inner {
     revision_trouble: Mutex<Option<String>>,
     backups: backup::Backups,
     access: access::AccessLog,
+    /// How the models of agents did.
+    models: agents::Models,
     /// How fast tenants write.
     tenant_rates: rates::Rates,
     /// How fast codes are tried.
@@ -311,6 +319,7 @@ impl Gateway {
             revision_trouble: Mutex::new(None),
             backups,
             access,
+            models: agents::Models::default(),
             tenant_rates: rates::Rates::default(),
             guesses: rates::Rates::default(),
             warned_of_main: Mutex::default(),

@@ -325,7 +325,14 @@ impl Gateway {
             };
             // Anew for every try: what one changed before it failed is forgotten.
             let mut context = context(agent, kept)?;
+            let asked_at = tokio::time::Instant::now();
             let answer = agent::run(agent, request, &mut context, &retry::Policy::default(), &mut on_progress).await;
+            match &answer {
+                Ok(_) => self.0.models.answered(&agent.name, self.now(), asked_at.elapsed()),
+                Err(Failure::Later { reason, .. } | Failure::Park { reason } | Failure::TooLong { reason }) => {
+                    self.0.models.failed(&agent.name, self.now(), reason);
+                }
+            }
             match answer {
                 Err(Failure::TooLong { .. }) if !is_last_try => {
                     max_bytes = if max_bytes > 1024 { max_bytes / 4 } else { 0 }

@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::visit::Visit;
 use super::words::{Words, fill};
-use super::{ACCESS, ACTIVITY, CONVERSATIONS, HOME, LOGS, PEOPLE};
+use super::{ACCESS, ACTIVITY, CONVERSATIONS, HOME, LOGS, PEOPLE, WORKERS};
 use crate::account::{Reach, Role, Who};
 
 /// A place in the menu.
@@ -14,6 +14,7 @@ pub(super) enum Place {
     Conversations,
     Activity,
     Logs,
+    Workers,
     People,
     Access,
     Elsewhere,
@@ -26,6 +27,7 @@ fn menu(words: &Words, who: &Who) -> impl Iterator<Item = (Place, &'static str, 
         (Place::Home, HOME, words.home, true),
         (Place::Conversations, CONVERSATIONS, words.conversations, true),
         (Place::Activity, ACTIVITY, words.activity, true),
+        (Place::Workers, WORKERS, words.workers, true),
         (Place::People, PEOPLE, words.people, true),
         (Place::Access, ACCESS, words.access, is_admin),
         (Place::Logs, LOGS, words.logs, is_admin && is_whole),

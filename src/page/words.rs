@@ -60,6 +60,7 @@ words! {
     conversations: "Conversations", "Gespräche";
     activity: "Activity", "Aktivität";
     logs: "Log", "Protokoll";
+    workers: "Workers", "Mitarbeiter";
     people: "People", "Personen";
     access: "Access log", "Zugriffe";
     log_out: "Log out", "Abmelden";

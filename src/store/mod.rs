@@ -438,7 +438,10 @@ impl Store {
     }
 
     /// The tenants that are being erased.
-    fn erasing(&self) -> Result<Vec<Option<TenantId>>, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn erasing(&self) -> Result<Vec<Option<TenantId>>, Error> {
         let view = self.shared.database.read()?;
         view.rows(&ERASING)?.iter()?.map(|row| restore_tenant(row?.0.value())).collect()
     }

@@ -44,8 +44,8 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
-            "account", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "log", "message",
-            "session", "store", "usage",
+            "account", "agent", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id",
+            "log", "message", "session", "store", "usage",
         ],
     ),
     // What people see; what they may see and do is `admin`'s.
@@ -61,8 +61,8 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import", "log",
-            "message", "page", "route", "session", "store",
+            "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import",
+            "log", "message", "page", "session", "store",
         ],
     ),
     // Anybody's tests may use it; the compiler keeps it out of everything else.
@@ -73,8 +73,8 @@ const MODULES: &[(&str, &[&str])] = &[
 const CHANNEL_NAMES: &[(&str, &str, &str)] = &[
     ("src/channel/mod.rs", "webhook", "the common noun, in the answer of a channel that has no push side"),
     ("src/channel/slack/mod.rs", "webhook", "the same"),
-    ("src/cli/route.rs", "slack", "an address in a help text"),
     ("src/config/entry.rs", "webchat", "the entry of a gateway without a configuration"),
+    ("src/gateway/explain.rs", "slack", "an address in an error, and a type"),
     ("src/import/key.rs", "webhook", "the common noun"),
     ("src/import/place.rs", "slack", "how OpenClaw writes its ids, and which of them it leaves out"),
     ("src/import/place.rs", "webchat", "where OpenClaw's main session is held when nothing says it"),
