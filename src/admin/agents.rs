@@ -7,9 +7,14 @@ use super::error::Error;
 use super::json::time;
 use super::operation::{Body, INSPECT, MANAGE, Name, NameAndFile, Operation, Query, Sent};
 use super::reach::Reached;
-use crate::agent::{Earlier, File, FileError, MAX_KNOWLEDGE_BYTES, SOUL};
+use crate::agent::{self, Earlier, File, FileError, MAX_KNOWLEDGE_BYTES, SOUL};
 use crate::clock::Timestamp;
 use crate::gateway::{AgentError, AgentRow, tool_name};
+
+/// The name of the persona among the files of an agent.
+pub(crate) const PERSONA: &str = SOUL;
+/// Longest file of what an agent knows, in bytes.
+pub(crate) const MAX_FILE_BYTES: usize = agent::MAX_FILE_BYTES;
 
 pub(super) fn operations() -> Vec<Operation> {
     let file = "/api/v1/agents/{name}/files/{file}";
@@ -62,10 +67,14 @@ pub(crate) struct AgentShown {
 pub(crate) struct ModelState {
     /// When it last answered.
     pub(crate) answered: Option<String>,
+    #[serde(skip)]
+    pub(crate) answered_at: Option<Timestamp>,
     /// How long that answer took.
     pub(crate) answer_ms: Option<u64>,
     /// When it last failed.
     pub(crate) failed: Option<String>,
+    #[serde(skip)]
+    pub(crate) failed_at: Option<Timestamp>,
     pub(crate) failure: Option<String>,
     /// Did it fail the last time it was asked?
     pub(crate) failing: bool,
@@ -114,6 +123,8 @@ pub(crate) struct EarlierText {
     pub(crate) number: u32,
     /// When it was replaced.
     pub(crate) at: String,
+    #[serde(skip)]
+    pub(crate) kept_at: Timestamp,
     pub(crate) bytes: u64,
 }
 
@@ -146,13 +157,13 @@ pub(crate) struct ChangedFile {
 
 pub(crate) async fn list(reached: Reached, (): ()) -> Result<Agents, Error> {
     let agents = reached.whole(INSPECT)?.agents();
-    Ok(Agents { agents: agents.iter().map(agent).collect() })
+    Ok(Agents { agents: agents.iter().map(shown).collect() })
 }
 
 pub(crate) async fn show(reached: Reached, Name(name): Name) -> Result<AgentShown, Error> {
     let agents = reached.whole(INSPECT)?.agents();
     let found = agents.iter().find(|row| row.config.name.as_str() == name);
-    found.map(agent).ok_or_else(|| AgentError::Unknown(name).into())
+    found.map(shown).ok_or_else(|| AgentError::Unknown(name).into())
 }
 
 pub(crate) async fn read(
@@ -209,7 +220,7 @@ fn parse(file: &str) -> Result<File, Error> {
     File::parse(file).map_err(|error| AgentError::File(error).into())
 }
 
-fn agent(row: &AgentRow) -> AgentShown {
+fn shown(row: &AgentRow) -> AgentShown {
     let config = &row.config;
     let (state, known) = (&row.state, &config.knowledge);
     let sum = |bytes: fn(&KnownFile) -> usize, files: &[KnownFile]| files.iter().map(bytes).sum();
@@ -233,8 +244,10 @@ fn agent(row: &AgentRow) -> AgentShown {
         tools: config.tools.iter().copied().map(tool_name).collect(),
         model_state: ModelState {
             answered: state.answered_at.map(time),
+            answered_at: state.answered_at,
             answer_ms: state.took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
             failed: state.failed_at.map(time),
+            failed_at: state.failed_at,
             failure: state.failure.clone(),
             failing: state.failed_at > state.answered_at,
         },
@@ -252,8 +265,8 @@ fn agent(row: &AgentRow) -> AgentShown {
 
 fn earlier(earlier: &Earlier) -> EarlierText {
     let since = earlier.kept_at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let at = time(Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)));
-    EarlierText { number: earlier.number, at, bytes: earlier.size_bytes }
+    let kept_at = Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+    EarlierText { number: earlier.number, at: time(kept_at), kept_at, bytes: earlier.size_bytes }
 }
 
 impl From<AgentError> for Error {

@@ -4,6 +4,7 @@
 //! Exit codes, after sysexits: 0 ok, 64 usage, 70 internal, 75 try again, 78 bad configuration.
 
 mod alerts;
+mod access;
 mod backup;
 mod client;
 mod config;
@@ -14,6 +15,7 @@ mod gateway;
 mod import;
 mod keys;
 mod log;
+mod logs;
 mod output;
 mod pairing;
 mod providers;
@@ -22,6 +24,7 @@ mod sessions;
 mod store;
 mod tenants;
 mod unresolved;
+mod usage;
 mod users;
 
 use std::collections::BTreeMap;
@@ -97,6 +100,10 @@ enum Command {
     /// Look after the key that everything kept here is sealed with
     #[command(subcommand)]
     Keys(keys::Keys),
+    Usage(usage::Usage),
+    Logs(logs::Logs),
+    /// See who read or changed what
+    Access(access::Access),
     /// Say who may use the admin page
     #[command(subcommand)]
     Users(users::Users),
@@ -210,6 +217,9 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Alerts(command) => alerts::run(&context, &command),
         Command::Import(command) => import::run(&context, command),
         Command::Keys(command) => keys::run(&context, command),
+        Command::Usage(command) => usage::run(&context, &command),
+        Command::Logs(command) => logs::run(&context, &command),
+        Command::Access(command) => access::run(&context, &command),
         Command::Users(command) => users::run(&context, command),
         Command::Tokens(command) => users::run_tokens(&context, command),
     }

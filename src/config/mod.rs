@@ -51,6 +51,8 @@ pub struct Loaded {
     pub clear_secrets: Vec<String>,
     /// The text of the file. Hidden, as there may be secrets in it.
     pub text: Option<Secret>,
+    /// What it says that must not be shown.
+    pub secrets: Vec<Secret>,
 }
 
 impl Loaded {
@@ -61,7 +63,15 @@ impl Loaded {
             Ok(agent) => settings.agents = vec![agent],
             Err(error) => tracing::error!(error, "the agent has the persona that comes with the program"),
         }
-        Self { settings, file: None, warnings: Vec::new(), redacted: Vec::new(), clear_secrets: Vec::new(), text: None }
+        Self {
+            settings,
+            file: None,
+            warnings: Vec::new(),
+            redacted: Vec::new(),
+            clear_secrets: Vec::new(),
+            text: None,
+            secrets: Vec::new(),
+        }
     }
 }
 
@@ -135,6 +145,7 @@ pub fn load_text(located: &Located, text: &str, home: &Path, variables: &dyn Var
             redacted: document.redacted(),
             clear_secrets: document.clear_secrets(),
             text: Some(Secret::new(text.to_owned())),
+            secrets: document.hidden(),
         }),
         _ => Err(Error::Invalid(problems)),
     }

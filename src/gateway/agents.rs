@@ -92,7 +92,7 @@ pub enum AgentError {
 /// What a file says, and what it said.
 #[derive(Debug, Clone)]
 pub struct AgentFile {
-    /// `None`: there is no file; the persona is the one of the program.
+    /// `None`: there is no file, or none any more; without one the persona is the one of the program.
     pub text: Option<String>,
     /// What the agent has then.
     pub built_in: Option<String>,
@@ -146,9 +146,14 @@ impl Gateway {
     pub fn agent_file(&self, agent: &str, file: &File) -> Result<AgentFile, AgentError> {
         let config = self.agent_config(agent)?;
         let files = Files::of(self.home(), &config.name, config.soul_file.as_deref());
-        let text = files.read(file)?;
-        let built_in = (text.is_none()).then(|| config.soul.to_string());
-        Ok(AgentFile { text, built_in, earlier: files.earlier(file)? })
+        let earlier = files.earlier(file)?;
+        let text = match files.read(file) {
+            // It was removed, and can be had back.
+            Err(FileError::NoFile(_)) if !earlier.is_empty() => None,
+            text => text?,
+        };
+        let built_in = (text.is_none() && *file == File::Soul).then(|| config.soul.to_string());
+        Ok(AgentFile { text, built_in, earlier })
     }
 
     /// What a file of an agent said once.

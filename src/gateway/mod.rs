@@ -9,6 +9,7 @@
 //! address of the message that caused it; a turn that began keeps the configuration it began with.
 
 mod alerts;
+mod access;
 mod agents;
 mod api;
 mod backup;
@@ -21,6 +22,7 @@ mod import;
 mod intake;
 mod life;
 mod live;
+pub mod machine;
 mod offline;
 mod outbox;
 mod pairing;
@@ -31,7 +33,10 @@ mod revise;
 mod server;
 mod setup;
 mod status;
+mod taking;
+mod tenants;
 mod turns;
+mod usage;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -69,6 +74,9 @@ pub use restore::{RestoreError, Restored, restore};
 pub use server::{Peer, short_path};
 pub use setup::{Question, SetupState};
 pub use status::{ChannelStatus, Status};
+pub use taking::{Said, TakeError, Words as PersonsWords};
+pub use tenants::{ApiKeyRow, ConfiguredTenant};
+pub use usage::{KEPT_HOURS, Totals};
 
 use live::Live;
 use outbox::Outbox;
@@ -199,6 +207,7 @@ struct Inner {
     /// Counts changes of transcripts, for those who read along.
     said: watch::Sender<u64>,
     api: api::Waiters,
+    usage: usage::Usage,
     pages: fn(&Gateway) -> axum::Router,
     server: Mutex<Option<Server>>,
     reloading: tokio::sync::Mutex<()>,
@@ -218,6 +227,7 @@ struct Inner {
     backups: backup::Backups,
     alerts: alerts::Alerts,
     setup: setup::Setup,
+    access: access::AccessLog,
     /// How the models of agents did.
     models: agents::Models,
     /// How fast tenants write.
@@ -279,12 +289,14 @@ impl Gateway {
                 Live::safe_mode(both.join("\n"), salvaged.unwrap_or_default(), &http)
             }
         };
+        crate::log::hide(accounts.claim_code().iter().chain([home.token()]));
         let is_usable = store.why_unusable().is_none();
         let max_turns = live.settings.gateway.max_turns;
         let address = SocketAddr::new(live.settings.gateway.bind, live.settings.gateway.port);
         let (started_at, started_elapsed_ms) = (clock.now(), clock.elapsed_ms());
         let (backups, alerts) = (backup::Backups::of(home.path()), alerts::Alerts::of(home.path()));
         let setup = setup::Setup::of(home.path());
+        let (access, recorded) = access::AccessLog::new();
         let gateway = Self(Arc::new(Inner {
             home,
             accounts,
@@ -301,6 +313,7 @@ impl Gateway {
             sweep_now: Notify::new(),
             said: watch::Sender::new(0),
             api: api::Waiters::default(),
+            usage: usage::Usage::default(),
             pages,
             server: Mutex::new(None),
             reloading: tokio::sync::Mutex::new(()),
@@ -315,6 +328,7 @@ impl Gateway {
             backups,
             alerts,
             setup,
+            access,
             models: agents::Models::default(),
             tenant_rates: rates::Rates::default(),
             guesses: rates::Rates::default(),
@@ -333,6 +347,7 @@ impl Gateway {
         gateway.replace_server(server);
         gateway.start_entries(&live);
         gateway.take_up(left);
+        gateway.spawn(gateway.clone().keep_access(recorded));
         if !is_usable {
             gateway.spawn(gateway.clone().await_store());
             return Ok(gateway);
@@ -348,6 +363,8 @@ impl Gateway {
     fn start_upkeep(&self) {
         self.spawn(prune_marks(self.clone()));
         self.spawn(self.clone().sweep());
+        self.spawn(self.clone().keep_usage());
+        self.spawn(self.clone().hand_back_forgotten());
         self.spawn(self.clone().back_up_by_the_clock());
     }
 
@@ -488,6 +505,7 @@ impl Gateway {
             let n_tasks = self.0.tasks.len();
             tracing::info!(n_tasks, "some work was cut off; it is taken up at the next start");
         }
+        self.keep_last_counted().await;
         if let Some(socket) = self.0.socket.get() {
             // One that stays behind is replaced at the next start.
             drop(std::fs::remove_file(socket));
@@ -649,5 +667,6 @@ async fn prune_marks(gateway: Gateway) {
         gateway.sweep_rates();
         let (before, spare) = gateway.older_than(MARKS_KEPT_MS);
         while let Ok(true) = gateway.0.store.prune_marks(before, spare).await {}
+        gateway.prune_access().await;
     }
 }

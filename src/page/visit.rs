@@ -46,7 +46,11 @@ impl FromRequestParts<Gateway> for Visit {
             Some(token) => gateway.accounts().session(token).await,
             None => None,
         };
-        session.map(|session| Self { session, words }).ok_or_else(|| to_the_door(&parts.uri, &parts.method))
+        let from = parts.extensions.get::<Peer>().map(|peer| peer.0.to_canonical());
+        let at = |session: Session| Session { who: session.who.at(from), ..session };
+        session
+            .map(|session| Self { session: at(session), words })
+            .ok_or_else(|| to_the_door(&parts.uri, &parts.method))
     }
 }
 

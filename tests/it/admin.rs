@@ -22,7 +22,7 @@ fn tenant(id: &str) -> TenantId {
 }
 
 fn somebody(name: &str, role: Role, reach: Reach) -> Who {
-    Who { name: name.to_owned(), role, reach }
+    Who { name: name.to_owned(), role, reach, from: None }
 }
 
 /// One of each kind besides the console; each one's name is their token.
@@ -98,7 +98,8 @@ fn what_changes_something_is_for_admins_and_what_is_about_the_gateway_for_its_op
     // What is asked has no room in an address.
     let is_question = |path: &str| path == "/api/v1/routes/explain";
     let is_secret = |path: &str| {
-        path == "/api/v1/pairing" || ["/config", "/backup", "/users", "/tokens"].iter().any(|name| path.contains(name))
+        path == "/api/v1/pairing"
+            || ["/api_keys", "/config", "/backup", "/users", "/tokens"].iter().any(|name| path.contains(name))
     };
     for Listed { method, path, rule } in admin::table() {
         let is_change = method != Method::GET && !is_question(path);
@@ -277,6 +278,9 @@ fn attempts() -> Vec<(Method, String, Value)> {
         "pairing/allowed",
         "pairing/allowed?channel=hook-b",
         "tenants",
+        "tenants/overview",
+        "tenants/overview?words=b",
+        "tenants/overview?after=a&limit=1",
         "routes",
     ];
     let post = [

@@ -12,13 +12,17 @@ const MODULES: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("browser", &[]),
     ("document", &[]),
+    // One for the process: its last lines, and what none of them may show.
+    ("log", &["clock", "document"]),
     ("message", &["clock", "id"]),
-    ("store", &["clock", "id", "message"]),
+    // Figures of use, which the store keeps and providers price.
+    ("usage", &["clock"]),
+    ("store", &["clock", "id", "message", "usage"]),
     // Knows rows, not what they mean: a store gives them, a store takes them.
     ("backup", &["clock", "document", "id", "store"]),
     // Who may do what; knows of tenants that they have ids.
     ("account", &["clock", "document", "id"]),
-    ("provider", &["document"]),
+    ("provider", &["document", "usage"]),
     ("channel", &["browser", "clock", "document", "id", "message"]),
     ("session", &["document", "id", "message"]),
     ("identity", &["document", "id", "message", "session"]),
@@ -42,7 +46,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "gateway",
         &[
             "account", "agent", "alert", "api", "backup", "browser", "business", "channel", "clock", "config",
-            "document", "id", "identity", "message", "provider", "route", "session", "store",
+            "document", "id", "identity", "log", "message", "provider", "route", "session", "store", "usage",
         ],
     ),
     // Looks at what everything else has; nothing asks it but the doors of the operator.
@@ -51,15 +55,15 @@ const MODULES: &[(&str, &[&str])] = &[
         "admin",
         &[
             "account", "agent", "alert", "backup", "browser", "business", "channel", "clock", "config", "doctor",
-            "document", "gateway", "id", "message", "provider", "session", "store",
+            "document", "gateway", "id", "log", "message", "provider", "session", "store", "usage",
         ],
     ),
     // What people see; what they may see and do is `admin`'s.
     (
         "page",
         &[
-            "account", "admin", "browser", "business", "clock", "doctor", "document", "gateway", "id", "message",
-            "store",
+            "account", "admin", "browser", "business", "clock", "doctor", "document", "gateway", "id", "log",
+            "message", "store", "usage",
         ],
     ),
     // Reads what another gateway kept; its tests load what it writes.
@@ -67,7 +71,7 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import",
+            "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import", "log",
             "message", "page", "session", "store",
         ],
     ),
