@@ -12,6 +12,7 @@
 
 mod access;
 pub(crate) mod backup;
+pub(crate) mod change;
 pub(crate) mod config;
 pub(crate) mod context;
 pub(crate) mod deliveries;
@@ -26,6 +27,7 @@ pub(crate) mod pairing;
 mod place;
 pub(crate) mod reach;
 pub(crate) mod rekey;
+pub(crate) mod secrets;
 pub(crate) mod sessions;
 pub(crate) mod tenants;
 pub(crate) mod unresolved;
@@ -186,6 +188,8 @@ fn operations() -> Vec<Operation> {
     [
         own,
         config::operations(),
+        change::operations(),
+        secrets::operations(),
         sessions::operations(),
         context::operations(),
         unresolved::operations(),
