@@ -10,12 +10,12 @@
 //! several tenants have is answered with 409 until one of them is named; `tenant=` is the owner's own. Whoever reads
 //! or changes a conversation is in the access log, the words are not.
 
-mod access;
-pub(crate) mod alerts;
 pub(crate) mod access;
+pub(crate) mod alerts;
 pub(crate) mod agents;
 pub(crate) mod api_keys;
 pub(crate) mod backup;
+pub(crate) mod change;
 pub(crate) mod config;
 pub(crate) mod context;
 pub(crate) mod deliveries;
@@ -34,6 +34,7 @@ pub(crate) mod providers;
 pub(crate) mod reach;
 pub(crate) mod rekey;
 pub(crate) mod routes;
+pub(crate) mod secrets;
 pub(crate) mod sessions;
 pub(crate) mod setup;
 pub(crate) mod taking;
@@ -197,6 +198,8 @@ fn operations() -> Vec<Operation> {
     [
         own,
         config::operations(),
+        change::operations(),
+        secrets::operations(),
         sessions::operations(),
         taking::operations(),
         access::operations(),

@@ -20,6 +20,7 @@ mod output;
 mod pairing;
 mod providers;
 mod route;
+mod secrets;
 mod sessions;
 mod store;
 mod tenants;
@@ -79,6 +80,9 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Config),
+    /// Keep the values that the configuration calls ${NAME}
+    #[command(subcommand)]
+    Secrets(secrets::Secrets),
     /// Look after the file that everything is kept in
     #[command(subcommand)]
     Store(store::Store),
@@ -210,6 +214,7 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Pairing(command) => pairing::run(&context, command),
         Command::Route(command) => route::run(&context, command),
         Command::Config(command) => config::run(&context, command),
+        Command::Secrets(command) => secrets::run(&context, command),
         Command::Store(command) => store::run(&context, &command),
         Command::Backup(command) => backup::run(&context, command),
         Command::Doctor => doctor::run(&context),

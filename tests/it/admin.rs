@@ -91,6 +91,10 @@ fn what_changes_something_is_for_admins_and_what_is_about_the_gateway_for_its_op
             "users",
             "tokens",
             "agents",
+            "secrets",
+            "providers",
+            "alerts",
+            "setup",
         ]
         .iter()
         .any(|name| path.trim_start_matches("/api/v1/").starts_with(name))
@@ -99,7 +103,9 @@ fn what_changes_something_is_for_admins_and_what_is_about_the_gateway_for_its_op
     let is_question = |path: &str| path == "/api/v1/routes/explain";
     let is_secret = |path: &str| {
         path == "/api/v1/pairing"
-            || ["/api_keys", "/config", "/backup", "/users", "/tokens"].iter().any(|name| path.contains(name))
+            || ["/api_keys", "/config", "/backup", "/users", "/tokens", "/secrets", "/setup"]
+                .iter()
+                .any(|name| path.contains(name))
     };
     for Listed { method, path, rule } in admin::table() {
         let is_change = method != Method::GET && !is_question(path);

@@ -14,6 +14,7 @@ mod allocations;
 mod api;
 mod context;
 mod architecture;
+mod change;
 mod config;
 mod deliveries;
 mod documents;
