@@ -11,6 +11,7 @@ use crate::document::{self, Severity};
 use crate::gateway::{self, BackupStatus, Becomes, ChannelStatus};
 use crate::id::{OpaqueId, TenantId};
 use crate::store::{self, ArchivedRow, ParkedItem, SessionRow, Speaker};
+use crate::tls::Certificate;
 
 /// How the gateway is. Whoever is bound to a tenant sees that tenant's share; what belongs to the gateway is null.
 #[derive(Debug, Serialize, ToSchema)]
@@ -20,6 +21,8 @@ pub(crate) struct Status {
     pub(crate) port: Option<u16>,
     /// `address:port`.
     pub(crate) address: Option<String>,
+    /// The same port over TLS, with the certificate that the box made for itself; null if it could make none.
+    pub(crate) https: Option<Https>,
     /// Milliseconds since it started.
     pub(crate) uptime_ms: Option<u64>,
     /// The configuration file; null also without one.
@@ -35,6 +38,18 @@ pub(crate) struct Status {
     pub(crate) notes: Vec<String>,
     /// What the operator should do something about, worst first.
     pub(crate) warnings: Vec<String>,
+}
+
+/// The certificate that the box made for itself. Nobody else vouches for it: browsers warn, and whoever compares the
+/// fingerprint that they show knows that it is this box.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Https {
+    /// SHA-256 of the certificate: 32 bytes in upper case, with colons.
+    pub(crate) fingerprint: String,
+    /// Host names and addresses that it is for.
+    pub(crate) names: Vec<String>,
+    /// It is renewed some weeks before.
+    pub(crate) ends: String,
 }
 
 /// How many conversations there are.
@@ -144,6 +159,7 @@ impl Status {
             version: env!("CARGO_PKG_VERSION"),
             port: status.port,
             address: Some(status.address.clone()),
+            https: status.https.certificate.as_ref().map(Https::of),
             uptime_ms: Some(status.uptime_ms),
             config: status.config.clone(),
             safe_mode: status.safe_mode.clone(),
@@ -166,6 +182,7 @@ impl Status {
             version: env!("CARGO_PKG_VERSION"),
             port: None,
             address: None,
+            https: None,
             uptime_ms: None,
             config: None,
             safe_mode: None,
@@ -177,6 +194,13 @@ impl Status {
             notes: Vec::new(),
             warnings: channels.iter().filter_map(warning).collect(),
         }
+    }
+}
+
+impl Https {
+    fn of(certificate: &Certificate) -> Self {
+        let Certificate { fingerprint, names, ends, .. } = certificate;
+        Self { fingerprint: fingerprint.clone(), names: names.to_vec(), ends: ends.to_string() }
     }
 }
 

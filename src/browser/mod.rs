@@ -6,4 +6,4 @@ mod language;
 mod origin;
 
 pub use language::Language;
-pub use origin::{Error as OriginError, Origin, Proof, is_ours, is_secure};
+pub use origin::{Error as OriginError, Origin, Proof, Scheme, is_ours, is_secure};

@@ -81,6 +81,10 @@ fn greet(gateway: &gateway::Gateway) {
         line(&format!("web chat: http://{address}{page}"));
     }
     line(&format!("admin: http://{address}/admin/"));
+    if let Some(certificate) = gateway.tls().device() {
+        line(&format!("admin over HTTPS: https://{address}/admin/"));
+        line(&format!("its certificate has the SHA-256 fingerprint {}", certificate.fingerprint));
+    }
     if let Some(code) = gateway.accounts().claim_code() {
         line(&format!("claim code: {}", code.expose()));
     }
@@ -134,6 +138,9 @@ fn status(context: &Context) -> Result<(), Failure> {
     }
     let number = |path: &str| status.pointer(path).and_then(Value::as_u64).unwrap_or(0);
     line(&format!("listening on :{}, {} active sessions", field(&status, "port"), number("/sessions/active")));
+    if let Some(https) = status.get("https").filter(|https| !https.is_null()) {
+        line(&format!("https: fingerprint {} (SHA-256), until {}", field(https, "fingerprint"), field(https, "ends")));
+    }
     match number("/sessions/archived") {
         0 => {}
         n => line(&format!("archived: {n} sessions")),

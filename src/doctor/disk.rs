@@ -48,6 +48,7 @@ impl Disk {
             "admin.token",
             "accounts.json",
             "claim.code",
+            crate::tls::FILE,
             "secrets",
             "revisions",
         ];

@@ -27,6 +27,7 @@ mod restore;
 mod revise;
 mod server;
 mod status;
+mod tls;
 mod turns;
 
 use std::collections::BTreeSet;
@@ -49,6 +50,7 @@ use crate::document::{Problem, Secret, Variables};
 use crate::id::SessionKey;
 use crate::session::lane::Lanes;
 use crate::store::{self, Resume, Store};
+use crate::tls::Tls;
 
 pub use backup::{BackedUp, BackupError, BackupOrder, BackupStatus, RunningBackup};
 pub use deliveries::{DeliveryError, Repeat};
@@ -60,6 +62,7 @@ pub use rekey::{Apply, Becomes, RekeyCursor, RekeyRow, Rekeyed};
 pub use restore::{RestoreError, Restored, restore};
 pub use server::{Peer, short_path};
 pub use status::{ChannelStatus, Status};
+pub use tls::HttpsStatus;
 
 use live::Live;
 use outbox::Outbox;
@@ -191,6 +194,7 @@ struct Inner {
     said: watch::Sender<u64>,
     api: api::Waiters,
     pages: fn(&Gateway) -> axum::Router,
+    tls: Arc<Tls>,
     server: Mutex<Option<Server>>,
     reloading: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
@@ -269,6 +273,7 @@ impl Gateway {
         let is_usable = store.why_unusable().is_none();
         let max_turns = live.settings.gateway.max_turns;
         let address = SocketAddr::new(live.settings.gateway.bind, live.settings.gateway.port);
+        let tls = Arc::new(Tls::new(home.path()));
         let (started_at, started_elapsed_ms) = (clock.now(), clock.elapsed_ms());
         let backups = backup::Backups::of(home.path());
         let gateway = Self(Arc::new(Inner {
@@ -288,6 +293,7 @@ impl Gateway {
             said: watch::Sender::new(0),
             api: api::Waiters::default(),
             pages,
+            tls,
             server: Mutex::new(None),
             reloading: tokio::sync::Mutex::new(()),
             tasks: TaskTracker::new(),
@@ -311,7 +317,9 @@ impl Gateway {
         // anything runs: when it cannot be read, nothing is left running.
         let left = if live.safe_mode.is_none() { gateway.0.store.resume()? } else { Resume::default() };
         gateway.0.accounts.set_words(live.names.clone());
+        gateway.keep_certificate().await;
         let server = Server::listen(address, gateway.clone())?;
+        gateway.spawn(gateway.clone().renew_certificate());
         gateway.keep_revision(&live);
         gateway.replace_server(server);
         gateway.start_entries(&live);

@@ -115,6 +115,7 @@ impl Gateway {
         self.0.accounts.set_words(new.names.clone());
         old.stop_all_but(&new);
         self.start_entries(&new);
+        self.keep_certificate().await;
         self.keep_revision(&new);
         if let Some(server) = server {
             self.replace_server(server);

@@ -1,4 +1,4 @@
-//! Listening: one TCP address for everybody, one socket in the home for the commands.
+//! Listening: one TCP address for everybody, over HTTP and HTTPS, one socket in the home for the commands.
 //!
 //! | path | who | what |
 //! |---|---|---|
@@ -53,7 +53,7 @@ const MAX_CONNECTIONS: usize = 1_024;
 const BACKLOG: u32 = 1_024;
 /// Connections of commands at the same time.
 const MAX_LOCAL_CONNECTIONS: usize = 32;
-/// How long a client may take to send its headers, and the body of a hook.
+/// How long a client may take to begin, with its handshake; to send its headers; and the body of a hook.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why nobody can reach the gateway.
@@ -105,7 +105,8 @@ impl Server {
         let listener = bind(address).map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
         let listening = CancellationToken::new();
-        let connections = Connections::new(router(gateway.clone()), &gateway, MAX_CONNECTIONS);
+        let connections =
+            Connections::new(router(gateway.clone()), &gateway, MAX_CONNECTIONS, Some(gateway.0.tls.clone()));
         let until = listening.clone();
         gateway.spawn(async move {
             while let Some(slot) = connections.slot(&until).await {
@@ -149,7 +150,7 @@ pub(super) fn listen_local(path: &Path, app: Router, gateway: &Gateway) -> Resul
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(error)?;
     // Set once: nobody listens twice.
     drop(gateway.0.socket.set(path.to_owned()));
-    let connections = Connections::new(app, gateway, MAX_LOCAL_CONNECTIONS);
+    let connections = Connections::new(app, gateway, MAX_LOCAL_CONNECTIONS, None);
     let until = CancellationToken::new();
     gateway.spawn(async move {
         while let Some(slot) = connections.slot(&until).await {

@@ -12,6 +12,7 @@ use super::words::{Words, fill};
 use super::{CLAIM, HOME, LOGIN, answer, layout};
 use crate::account::{self, ClaimError, LoginError, Weakness};
 use crate::admin;
+use crate::browser::Scheme;
 use crate::document::Secret;
 use crate::gateway::Gateway;
 
@@ -103,7 +104,7 @@ pub(super) async fn login(
     let next = Next { next: form.next };
     let password = Secret::new(form.password);
     let (status, problem) = match gateway.accounts().log_in(&form.name, &password, from.address).await {
-        Ok(session) => return enter(&headers, &session.token, next.address()),
+        Ok(session) => return enter(from.scheme, &session.token, next.address()),
         Err(LoginError::Wrong) => (StatusCode::UNAUTHORIZED, words.login_wrong.to_owned()),
         Err(LoginError::TooMany { retry_after }) => {
             let seconds = retry_after.as_secs().max(1).to_string();
@@ -115,9 +116,9 @@ pub(super) async fn login(
 }
 
 /// Goes to a page with a session that has just begun.
-fn enter(headers: &HeaderMap, token: &Secret, address: &str) -> Response {
+fn enter(scheme: Scheme, token: &Secret, address: &str) -> Response {
     let mut response = answer::done(address);
-    response.headers_mut().insert(header::SET_COOKIE, visit::cookie(headers, Some(token)));
+    response.headers_mut().insert(header::SET_COOKIE, visit::cookie(scheme, Some(token)));
     response
 }
 
@@ -129,19 +130,20 @@ pub(super) struct Made {
 pub(super) async fn logout(
     State(gateway): State<Gateway>,
     visit: Visit,
+    from: From,
     headers: HeaderMap,
     Form(made): Form<Made>,
 ) -> Response {
     if !visit.session.is_csrf(&made.csrf) {
         return answer::Problem::Stale.respond(&visit);
     }
-    if let Some(token) = visit::token(&headers)
+    if let Some(token) = visit::token(from.scheme, &headers)
         && let Err(error) = gateway.accounts().log_out(token).await
     {
         return answer::Problem::from(error).respond(&visit);
     }
     let mut response = answer::done(LOGIN);
-    response.headers_mut().insert(header::SET_COOKIE, visit::cookie(&headers, None));
+    response.headers_mut().insert(header::SET_COOKIE, visit::cookie(from.scheme, None));
     response
 }
 
@@ -202,7 +204,7 @@ pub(super) async fn claim(
         false => Err(ClaimError::NotLocal),
     };
     let (status, problem) = match claimed {
-        Ok(session) => return enter(&headers, &session.token, HOME),
+        Ok(session) => return enter(from.scheme, &session.token, HOME),
         Err(ClaimError::Claimed) => return Redirect::to(LOGIN).into_response(),
         Err(ClaimError::NotLocal) => (StatusCode::FORBIDDEN, words.claim_elsewhere.to_owned()),
         Err(ClaimError::Wrong) => (StatusCode::UNAUTHORIZED, words.claim_wrong.to_owned()),

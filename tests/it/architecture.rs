@@ -12,6 +12,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("browser", &[]),
     ("document", &[]),
+    // Certificates and handshakes; what listens is the gateway's.
+    ("tls", &["clock", "document"]),
     ("message", &["clock", "id"]),
     ("store", &["clock", "id", "message"]),
     // Knows rows, not what they mean: a store gives them, a store takes them.
@@ -31,17 +33,17 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "gateway",
         &[
-            "account", "agent", "api", "backup", "channel", "clock", "config", "document", "id", "identity", "message",
-            "provider", "route", "session", "store",
+            "account", "agent", "api", "backup", "browser", "channel", "clock", "config", "document", "id", "identity",
+            "message", "provider", "route", "session", "store", "tls",
         ],
     ),
     // Looks at what everything else has; nothing asks it but the doors of the operator.
-    ("doctor", &["clock", "config", "document", "gateway", "id", "identity", "message", "session"]),
+    ("doctor", &["clock", "config", "document", "gateway", "id", "identity", "message", "session", "tls"]),
     (
         "admin",
         &[
             "account", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "message",
-            "session", "store",
+            "session", "store", "tls",
         ],
     ),
     // What people see; what they may see and do is `admin`'s.

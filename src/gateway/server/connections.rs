@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -16,12 +16,15 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::READ_TIMEOUT;
+use crate::account::network;
+use crate::browser::Scheme;
 use crate::gateway::Gateway;
+use crate::tls::Tls;
 
 /// Connections of one address at the same time, so that one cannot take them all. The machine's own are
 /// not counted: a reverse proxy here carries everybody's.
@@ -34,12 +37,14 @@ pub(super) struct Connections {
     app: Router,
     slots: Arc<Semaphore>,
     peers: Peers,
+    /// With what they may begin a handshake.
+    tls: Option<Arc<Tls>>,
     pub(super) stop: CancellationToken,
 }
 
 impl Connections {
-    pub(super) fn new(app: Router, gateway: &Gateway, max: usize) -> Self {
-        Self { app, slots: Arc::new(Semaphore::new(max)), peers: Peers::default(), stop: gateway.0.stop.clone() }
+    pub(super) fn new(app: Router, gateway: &Gateway, max: usize, tls: Option<Arc<Tls>>) -> Self {
+        Self { app, slots: Arc::new(Semaphore::new(max)), peers: Peers::default(), tls, stop: gateway.0.stop.clone() }
     }
 
     /// Waits until one more connection may be open. `None`: it is over.
@@ -67,15 +72,25 @@ impl Connections {
         let Some(peer) = self.peers.enter(peer) else {
             return tracing::debug!("a connection was closed: its address has {MAX_PER_PEER} already");
         };
-        let stream = Counted { stream, _counts: (slot, peer) };
-        let (app, stop) = (self.app.clone(), self.stop.clone());
+        let stream = Counted { stream: Box::new(stream) as Box<dyn Stream>, first: None, _counts: (slot, peer) };
+        let (app, tls, stop) = (self.app.clone(), self.tls.clone(), self.stop.clone());
         // Not one of the tasks that a shutdown waits for: a browser may keep its connection for hours.
         #[expect(clippy::disallowed_methods, reason = "a connection ends with the process")]
         tokio::spawn(async move {
+            let opened = tokio::select! {
+                opened = tokio::time::timeout(READ_TIMEOUT, open(stream, tls.as_deref())) => opened,
+                () = stop.cancelled() => return,
+            };
+            let (stream, scheme) = match opened {
+                Ok(Ok(opened)) => opened,
+                Ok(Err(error)) => return tracing::debug!(%error, "a connection did not begin"),
+                Err(_elapsed) => return tracing::debug!("a connection did not begin in time"),
+            };
+            let app = OfConnection { app: TowerToHyperService::new(app), address, scheme };
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(READ_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), FromPeer { app: TowerToHyperService::new(app), address })
+                .serve_connection(TokioIo::new(stream), app)
                 .with_upgrades();
             tokio::pin!(connection);
             let ended = tokio::select! {
@@ -92,17 +107,34 @@ impl Connections {
     }
 }
 
+/// Whatever bytes go through: one kind, so that HTTP is compiled once.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Looks at the first byte, which tells TLS from HTTP, and takes the handshake to its end.
+async fn open(mut stream: Counted, tls: Option<&Tls>) -> io::Result<(Box<dyn Stream>, Scheme)> {
+    let Some(tls) = tls else { return Ok((Box::new(stream), Scheme::Http)) };
+    let first = stream.read_u8().await?;
+    stream.first = Some(first);
+    match Tls::is_wanted(first) {
+        true => Ok((Box::new(tls.accept(stream).await?), Scheme::Https)),
+        false => Ok((Box::new(stream), Scheme::Http)),
+    }
+}
+
 /// Where a request comes from, by its connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
 
-/// Tells every request of a connection where it comes from.
-struct FromPeer {
+/// Tells every request of a connection what the connection knows.
+struct OfConnection {
     app: TowerToHyperService<Router>,
     address: Option<IpAddr>,
+    scheme: Scheme,
 }
 
-impl Service<Request<Incoming>> for FromPeer {
+impl Service<Request<Incoming>> for OfConnection {
     type Response = Response;
     type Error = Infallible;
     type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
@@ -111,6 +143,7 @@ impl Service<Request<Incoming>> for FromPeer {
         if let Some(address) = self.address {
             request.extensions_mut().insert(Peer(address));
         }
+        request.extensions_mut().insert(self.scheme);
         self.app.call(request)
     }
 }
@@ -122,7 +155,7 @@ struct Peers(Arc<Mutex<HashMap<IpAddr, usize>>>);
 impl Peers {
     /// Counts one more. `None`: there are too many of this address.
     fn enter(&self, peer: Option<IpAddr>) -> Option<Entered> {
-        let peer = peer.map(|peer| peer.to_canonical()).filter(|peer| !peer.is_loopback()).map(network);
+        let peer = peer.map(network).filter(|peer| !peer.is_loopback());
         if let Some(peer) = peer {
             let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let count = counts.entry(peer).or_default();
@@ -132,14 +165,6 @@ impl Peers {
             *count += 1;
         }
         Some(Entered { peers: self.clone(), peer })
-    }
-}
-
-/// One household has 2⁶⁴ addresses of the sixth version.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V4(_) => peer,
-        IpAddr::V6(peer) => Ipv6Addr::from_bits(peer.to_bits() >> 64 << 64).into(),
     }
 }
 
@@ -164,18 +189,26 @@ impl Drop for Entered {
 }
 
 /// A stream that is counted as long as it is open, also when a WebSocket has taken it over.
-struct Counted<S> {
-    stream: S,
+struct Counted {
+    stream: Box<dyn Stream>,
+    /// What was looked at, and is still to be read.
+    first: Option<u8>,
     _counts: (OwnedSemaphorePermit, Entered),
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+impl AsyncRead for Counted {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if buf.remaining() > 0
+            && let Some(first) = self.first.take()
+        {
+            buf.put_slice(&[first]);
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+impl AsyncWrite for Counted {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
@@ -222,6 +255,7 @@ mod tests {
             app: Router::new().route("/", any(upgrade)),
             slots: Arc::new(Semaphore::new(1)),
             peers: Peers::default(),
+            tls: None,
             stop: CancellationToken::new(),
         };
         let slot = connections.slot(&CancellationToken::new()).await.unwrap();
