@@ -15,8 +15,8 @@ use super::format::{number, time};
 use super::layout::{self, Place};
 use super::looked::Looked;
 use super::visit::Visit;
-use super::words::Words;
-use super::{CONVERSATION, CONVERSATIONS, ERASE, conversation_address, conversations, query};
+use super::words::words;
+use super::{CONVERSATION, CONVERSATIONS, ERASE, conversation_address, conversations, place_query};
 use crate::account::Role;
 use crate::admin::{Conversation, Episode, Named, Reached};
 use crate::gateway::Gateway;
@@ -64,7 +64,7 @@ fn view(
     named: &Named,
     shown: &Shown,
 ) -> Result<(String, Markup), Problem> {
-    let words = visit.words;
+    let words = ConversationWords::of(visit.words);
     let place = named.place(reached)?;
     let episode = place.episode(named.episode)?;
     if looked.is_new(&visit.session.id, place.of.id(), &place.key) {
@@ -130,7 +130,7 @@ fn lines(episode: &Episode, row: &SessionRow, before: Option<u64>) -> Result<(Ve
     Ok((lines.into(), end > row.first_line))
 }
 
-fn done_words(words: &Words, done: &str) -> Option<&'static str> {
+fn done_words(words: &ConversationWords, done: &str) -> Option<&'static str> {
     match done {
         "archive" => Some(words.archive_done),
         "restore" => Some(words.restore_done),
@@ -138,7 +138,7 @@ fn done_words(words: &Words, done: &str) -> Option<&'static str> {
     }
 }
 
-fn facts(words: &Words, row: &SessionRow, is_live: bool) -> Markup {
+fn facts(words: &ConversationWords, row: &SessionRow, is_live: bool) -> Markup {
     html! {
         p class="muted small" {
             (if is_live { words.live_now } else { words.archived })
@@ -151,7 +151,7 @@ fn facts(words: &Words, row: &SessionRow, is_live: bool) -> Markup {
     }
 }
 
-fn log(words: &Words, lines: &[Line], waiting: &[Waiting]) -> Markup {
+fn log(words: &ConversationWords, lines: &[Line], waiting: &[Waiting]) -> Markup {
     if lines.is_empty() && waiting.is_empty() {
         return html! { p class="muted" { (words.nothing_said) } };
     }
@@ -183,7 +183,7 @@ fn log(words: &Words, lines: &[Line], waiting: &[Waiting]) -> Markup {
     }
 }
 
-fn bubble(words: &Words, text: &str) -> Markup {
+fn bubble(words: &ConversationWords, text: &str) -> Markup {
     let shown = text.get(..text.floor_char_boundary(MAX_TEXT_BYTES)).unwrap_or_default();
     html! {
         div class="bubble" dir="auto" { (shown) }
@@ -192,14 +192,14 @@ fn bubble(words: &Words, text: &str) -> Markup {
 }
 
 fn actions(visit: &Visit, row: &SessionRow, is_live: bool) -> Markup {
-    let words = visit.words;
+    let words = ConversationWords::of(visit.words);
     let (action, name) = if is_live { ("archive", words.archive) } else { ("restore", words.restore) };
     html! {
         form class="inline" method="post" action=(format!("{CONVERSATION}/{action}")) {
             (layout::csrf(visit))
             (place_fields(row, (!is_live).then_some(row.episode)))
             button { (name) }
-            a class="button" href=(format!("{ERASE}?{}", place_query(row, None))) { (words.erase) }
+            a class="button" href=(format!("{ERASE}?{}", place_query(row.tenant.as_ref(), &row.key, None))) { (words.erase) }
         }
     }
 }
@@ -212,21 +212,15 @@ fn place_fields(row: &SessionRow, episode: Option<u64>) -> Markup {
     }
 }
 
-fn place_query(row: &SessionRow, episode: Option<u64>) -> String {
-    let tenant = row.tenant.as_ref().map(TenantId::as_str).unwrap_or_default();
-    let episode = episode.map(|episode| format!("&episode={episode}")).unwrap_or_default();
-    format!("tenant={}&key={}{episode}", query(tenant), query(row.key.as_str()))
-}
-
 fn with_before(row: &SessionRow, episode: Option<u64>, before: u64) -> String {
     format!("{}&before={before}", conversation_address(row.tenant.as_ref(), &row.key, episode))
 }
 
 fn export_address(row: &SessionRow, episode: Option<u64>) -> String {
-    format!("/api/v1/sessions/export?format=html&{}", place_query(row, episode))
+    format!("/api/v1/sessions/export?format=html&{}", place_query(row.tenant.as_ref(), &row.key, episode))
 }
 
-fn others(words: &Words, row: &SessionRow, archives: &[ArchivedRow], is_live: bool) -> Markup {
+fn others(words: &ConversationWords, row: &SessionRow, archives: &[ArchivedRow], is_live: bool) -> Markup {
     html! {
         section class="card" {
             h2 { (words.earlier_conversations) }
@@ -309,7 +303,7 @@ pub(super) async fn ask_to_erase(State(gateway): State<Gateway>, visit: Visit, Q
         }
         let place = named.place(&reached)?;
         let row = place.episode(None)?.row().clone();
-        let words = visit.words;
+        let words = ConversationWords::of(visit.words);
         Ok(html! {
             section class="card" {
                 h1 { (words.erase_title) }
@@ -326,9 +320,38 @@ pub(super) async fn ask_to_erase(State(gateway): State<Gateway>, visit: Visit, Q
         })
     };
     match asked() {
-        Ok(content) => {
-            answer::html(StatusCode::OK, layout::page(&visit, Place::Conversations, visit.words.erase_title, &content))
-        }
+        Ok(content) => answer::html(
+            StatusCode::OK,
+            layout::page(&visit, Place::Conversations, ConversationWords::of(visit.words).erase_title, &content),
+        ),
         Err(problem) => problem.respond(&visit),
     }
+}
+
+words! {
+    /// What one conversation's page says.
+    ConversationWords;
+    cut: "This message is long and cut here. The export has all of it.",
+        "Diese Nachricht ist lang und hier gekürzt. Der Export enthält alles.";
+    worker: "Worker", "Mitarbeiter";
+    began: "Began", "Begonnen";
+    back_to_list: "All conversations", "Alle Gespräche";
+    transcript: "Conversation", "Gespräch";
+    earlier: "Earlier messages", "Frühere Nachrichten";
+    waits_below: "Not answered yet", "Noch nicht beantwortet";
+    archive: "Archive", "Archivieren";
+    archive_done: "Archived. The next message begins a new conversation.",
+        "Archiviert. Die nächste Nachricht beginnt ein neues Gespräch.";
+    restore: "Restore", "Wiederherstellen";
+    restore_done: "It is live again.", "Es läuft wieder.";
+    export: "Export", "Exportieren";
+    erase: "Erase…", "Löschen …";
+    erase_title: "Erase this conversation?", "Dieses Gespräch löschen?";
+    erase_lead: "Every message, note and file under this key is removed for good, archived ones too. Nobody can bring them back; only older backups still hold them.",
+        "Alle Nachrichten, Notizen und Dateien unter diesem Schlüssel werden endgültig gelöscht, auch archivierte. Niemand kann sie zurückholen; nur ältere Sicherungen enthalten sie noch.";
+    erase_submit: "Erase for good", "Endgültig löschen";
+    cancel: "Cancel", "Abbrechen";
+    earlier_conversations: "Earlier conversations", "Frühere Gespräche";
+    live_now: "Live", "Laufend";
+    nothing_said: "Nothing was said yet.", "Noch wurde nichts gesagt.";
 }

@@ -10,7 +10,7 @@ use super::answer::{self, Problem};
 use super::format::{ago, number, time};
 use super::layout::{self, Place};
 use super::visit::Visit;
-use super::words::Words;
+use super::words::{Words, words};
 use super::{CONVERSATIONS, conversation_address, query};
 use crate::admin::{self, Named, Reached};
 use crate::clock::Timestamp;
@@ -58,7 +58,7 @@ pub(super) async fn list(State(gateway): State<Gateway>, visit: Visit, Query(wan
     match found(&reached, &wanted).await {
         Ok((rows, next)) => {
             let content = view(&visit, &reached, &wanted, &rows, next.as_deref(), gateway.now());
-            let title = visit.words.conversations;
+            let title = ListWords::of(visit.words).conversations;
             answer::html(StatusCode::OK, layout::page(&visit, Place::Conversations, title, &content))
         }
         Err(problem) => problem.respond(&visit),
@@ -205,7 +205,7 @@ fn tenant(wanted: &Wanted) -> Option<&str> {
 }
 
 fn view(visit: &Visit, reached: &Reached, wanted: &Wanted, rows: &[Row], next: Option<&str>, now: Timestamp) -> Markup {
-    let words = visit.words;
+    let words = ListWords::of(visit.words);
     let is_searched = wanted.words.as_deref().is_some_and(|words| !words.trim().is_empty());
     html! {
         h1 { (words.conversations) }
@@ -244,7 +244,7 @@ fn address(wanted: &Wanted, before: Option<&str>) -> String {
     format!("{CONVERSATIONS}?{}", fields.join("&"))
 }
 
-fn filter(words: &Words, reached: &Reached, wanted: &Wanted) -> Markup {
+fn filter(words: &ListWords, reached: &Reached, wanted: &Wanted) -> Markup {
     let tenants: Vec<Option<String>> = reached.tenants(None).unwrap_or_default().iter().map(|of| of.name()).collect();
     let is_archived = is_archived(wanted);
     html! {
@@ -279,7 +279,7 @@ fn filter(words: &Words, reached: &Reached, wanted: &Wanted) -> Markup {
     }
 }
 
-fn line(words: &Words, row: &Row, now: Timestamp) -> Markup {
+fn line(words: &ListWords, row: &Row, now: Timestamp) -> Markup {
     let session = &row.session;
     let episode = row.is_archived.then_some(session.episode);
     let at = session.last_active_at;
@@ -309,4 +309,26 @@ pub(super) fn name(words: &Words, row: &SessionRow) -> String {
             format!("{} {} {}", words.thread, id(&row.room).unwrap_or_default(), id(&row.thread).unwrap_or_default())
         }
     }
+}
+
+words! {
+    /// What the list says.
+    ListWords;
+    search_label: "Name, number or words", "Name, Nummer oder Wörter";
+    tenant: "Business", "Unternehmen";
+    all_tenants: "All", "Alle";
+    own_tenant: "Our own", "Unser eigenes";
+    live: "Live", "Laufend";
+    which: "Which", "Welche";
+    show: "Show", "Anzeigen";
+    search_on: "Search on", "Weitersuchen";
+    search_on_lead: "Nothing found so far. There is more to look through.",
+        "Bisher nichts gefunden. Es gibt noch mehr zu durchsuchen.";
+    older: "Older", "Ältere";
+    no_conversations: "No conversation yet", "Noch kein Gespräch";
+    no_conversations_lead: "As soon as somebody writes on one of your channels, it shows up here.",
+        "Sobald jemand auf einem Ihrer Kanäle schreibt, erscheint es hier.";
+    nothing_found: "Nothing found", "Nichts gefunden";
+    nothing_found_lead: "Try fewer or other words.", "Versuchen Sie es mit weniger oder anderen Wörtern.";
+    erase_done: "Erased.", "Gelöscht.";
 }

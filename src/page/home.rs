@@ -10,12 +10,12 @@ use super::format::{ago, bytes, duration, number, time};
 use super::layout::{self, Place};
 use super::machine::{self, Machine};
 use super::visit::Visit;
-use super::words::{Words, fill};
+use super::words::{fill, words};
 use crate::admin::{self, Reached, Seen};
 use crate::clock::Timestamp;
 use crate::doctor::{self, Finding, Severity};
 use crate::gateway::device_key::Sources;
-use crate::gateway::{ChannelStatus, Gateway, Status};
+use crate::gateway::{ChannelStatus, Gateway, HttpsStatus, Status};
 use crate::store::Counts;
 
 pub(super) async fn show(State(gateway): State<Gateway>, visit: Visit) -> Response {
@@ -23,9 +23,15 @@ pub(super) async fn show(State(gateway): State<Gateway>, visit: Visit) -> Respon
     // It looks at files: not where messages are answered.
     let seen = tokio::task::spawn_blocking(move || look(&gateway, &reached)).await;
     match seen.unwrap_or(Err(crate::store::Error::Closed.into())) {
-        Ok(seen) => {
-            answer::html(StatusCode::OK, layout::page(&visit, Place::Home, visit.words.home, &view(visit.words, &seen)))
-        }
+        Ok(seen) => answer::html(
+            StatusCode::OK,
+            layout::page(
+                &visit,
+                Place::Home,
+                HomeWords::of(visit.words).home,
+                &view(HomeWords::of(visit.words), &seen),
+            ),
+        ),
         Err(error) => answer::Problem::from(error).respond(&visit),
     }
 }
@@ -48,7 +54,7 @@ fn look(gateway: &Gateway, reached: &Reached) -> Result<Looked, admin::Error> {
     Ok(Looked { now: gateway.now(), seen, findings, machine: machine::look(gateway.home()) })
 }
 
-fn view(words: &Words, looked: &Looked) -> Markup {
+fn view(words: &HomeWords, looked: &Looked) -> Markup {
     let Looked { now, seen, findings, machine } = looked;
     let (channels, counts) = match seen {
         Seen::Whole(status) => (&status.channels, &status.counts),
@@ -62,6 +68,7 @@ fn view(words: &Words, looked: &Looked) -> Markup {
                 (queue_card(words, counts))
                 @if let Seen::Whole(status) = seen { (machine_card(words, machine, status, *now)) }
             }
+            @if let Seen::Whole(status) = seen { (https_card(words, &status.https)) }
         }
     }
 }
@@ -72,7 +79,7 @@ fn findings(gateway: &Gateway, status: &Status) -> Vec<Finding> {
     doctor::examine(gateway.home(), gateway.variables(), Some(&running), &Sources::default(), gateway.now())
 }
 
-fn verdict(words: &Words, findings: &[Finding], channels: &[ChannelStatus]) -> Markup {
+fn verdict(words: &HomeWords, findings: &[Finding], channels: &[ChannelStatus]) -> Markup {
     let has_trouble = channels.iter().any(|channel| channel.problem.is_some());
     let is_bad = has_trouble || findings.iter().any(|finding| finding.severity == Severity::Error);
     let (kind, title, lead) = match is_bad {
@@ -96,7 +103,7 @@ fn verdict(words: &Words, findings: &[Finding], channels: &[ChannelStatus]) -> M
     }
 }
 
-fn finding_line(words: &Words, finding: &Finding) -> Markup {
+fn finding_line(words: &HomeWords, finding: &Finding) -> Markup {
     let (kind, name) = match finding.severity {
         Severity::Error => ("bad", words.severity_error),
         Severity::Warning => ("warn", words.severity_warning),
@@ -111,7 +118,7 @@ fn finding_line(words: &Words, finding: &Finding) -> Markup {
     }
 }
 
-fn channel_cards(words: &Words, channels: &[ChannelStatus], now: Timestamp) -> Markup {
+fn channel_cards(words: &HomeWords, channels: &[ChannelStatus], now: Timestamp) -> Markup {
     let when = |at: Option<Timestamp>| match at {
         Some(at) => html! { time datetime=(at) title=(time(words, at)) { (ago(words, at, now)) } },
         None => html! { span class="muted" { (words.no_message_yet) } },
@@ -151,7 +158,7 @@ fn channel_cards(words: &Words, channels: &[ChannelStatus], now: Timestamp) -> M
     }
 }
 
-fn queue_card(words: &Words, counts: &Counts) -> Markup {
+fn queue_card(words: &HomeWords, counts: &Counts) -> Markup {
     let rows = [
         (words.waiting_messages, counts.waiting),
         (words.undelivered, counts.undelivered),
@@ -167,7 +174,7 @@ fn queue_card(words: &Words, counts: &Counts) -> Markup {
     }
 }
 
-fn machine_card(words: &Words, machine: &Machine, status: &Status, now: Timestamp) -> Markup {
+fn machine_card(words: &HomeWords, machine: &Machine, status: &Status, now: Timestamp) -> Markup {
     let backup = &status.backup;
     html! {
         section class="card" {
@@ -194,4 +201,67 @@ fn machine_card(words: &Words, machine: &Machine, status: &Status, now: Timestam
             }
         }
     }
+}
+
+/// What somebody compares before they tell their browser to trust the box.
+fn https_card(words: &HomeWords, https: &HttpsStatus) -> Markup {
+    html! {
+        @if let Some(certificate) = &https.certificate {
+            section class="card" {
+                h2 { (words.https) }
+                p class="muted" { (words.https_lead) }
+                dl class="facts" {
+                    div { dt { (words.fingerprint) } dd { code { (certificate.fingerprint) } } }
+                    div { dt { (words.names) } dd { (certificate.names.join(", ")) } }
+                    div { dt { (words.renewed_by) } dd { (time(words, certificate.ends)) } }
+                }
+            }
+        }
+    }
+}
+
+words! {
+    /// What the first page says.
+    HomeWords;
+    all_well: "Everything works", "Alles läuft";
+    all_well_lead: "Messages come in and are answered.", "Nachrichten kommen an und werden beantwortet.";
+    something_wrong: "Something needs you", "Hier werden Sie gebraucht";
+    something_wrong_lead: "The worst comes first, each with what to do.", "Das Dringendste zuerst, jeweils mit dem, was zu tun ist.";
+    worth_a_look: "Worth a look", "Einen Blick wert";
+    to_do: "What to do", "Was zu tun ist";
+    severity_error: "Error", "Fehler";
+    severity_warning: "Warning", "Warnung";
+    severity_hint: "Hint", "Hinweis";
+    channels: "Channels", "Kanäle";
+    channel: "Channel", "Kanal";
+    last_in: "Last message in", "Letzte Nachricht";
+    last_out: "Last answer out", "Letzte Antwort";
+    state: "State", "Zustand";
+    fine: "Fine", "In Ordnung";
+    no_message_yet: "Nothing yet", "Noch nichts";
+    no_channels: "No channel is set up yet.", "Noch ist kein Kanal eingerichtet.";
+    queue: "Waiting", "In Arbeit";
+    waiting_messages: "Messages that wait for an answer", "Nachrichten, die auf Antwort warten";
+    undelivered: "Answers on their way", "Antworten unterwegs";
+    set_aside: "Set aside for you", "Für Sie zurückgelegt";
+    active: "Conversations", "Gespräche";
+    archived_count: "Archived", "Archiviert";
+    machine: "This box", "Diese Box";
+    running_for: "Running for", "Läuft seit";
+    disk: "Disk", "Speicherplatz";
+    disk_free: "{free} of {total} free", "{free} von {total} frei";
+    memory: "Memory", "Arbeitsspeicher";
+    store: "Conversations take up", "Gespräche belegen";
+    version: "Version", "Version";
+    backup: "Backup", "Sicherung";
+    backup_never: "Never", "Noch nie";
+    https: "Secure connection", "Sichere Verbindung";
+    https_lead: "This page also opens at an address that begins with https://. The first time, the browser warns, because nobody \
+        else vouches for this box. Look at the certificate there: with the same fingerprint, it is this box.",
+        "Diese Seite öffnet sich auch unter einer Adresse, die mit https:// beginnt. Beim ersten Mal warnt der Browser, weil \
+        niemand sonst für diese Box bürgt. Sehen Sie sich dort das Zertifikat an: Mit demselben Fingerabdruck ist es diese Box.";
+    fingerprint: "Fingerprint (SHA-256)", "Fingerabdruck (SHA-256)";
+    names: "Made for", "Ausgestellt für";
+    renewed_by: "Renewed before", "Wird erneuert vor";
+    backup_failed: "The last one failed: {why}", "Die letzte ist fehlgeschlagen: {why}";
 }

@@ -15,13 +15,14 @@ pub(super) enum Place {
     Elsewhere,
 }
 
-/// Where the menu leads.
-fn menu(words: &Words) -> [(Place, &'static str, &'static str); 3] {
+/// Where the menu leads, in its order.
+fn menu(words: &Words) -> impl Iterator<Item = (Place, &'static str, &'static str)> {
     [
         (Place::Home, HOME, words.home),
         (Place::Conversations, CONVERSATIONS, words.conversations),
         (Place::People, PEOPLE, words.people),
     ]
+    .into_iter()
 }
 
 /// A page for somebody who is logged in.
@@ -30,15 +31,17 @@ pub(super) fn page(visit: &Visit, place: Place, title: &str, content: &Markup) -
     let head = html! {
         header class="bar" {
             a class="brand" href="/admin/" { (mark()) span { "Frontdesk" } }
-            nav aria-label=(words.menu) {
-                @for (at, address, name) in menu(words) {
-                    a href=(address) aria-current=[(at == place).then_some("page")] { (name) }
-                }
-            }
             form class="account" method="post" action="/admin/logout" {
                 (csrf(visit))
                 span class="who" title=(fill(words.logged_in_as, &[("name", &visit.who().name)])) { (visit.who().name) }
                 button class="quiet" { (words.log_out) }
+            }
+        }
+        nav class="menu" aria-label=(words.menu) {
+            ul {
+                @for (at, address, name) in menu(words) {
+                    li { a href=(address) aria-current=[(at == place).then_some("page")] { (name) } }
+                }
             }
         }
     };
@@ -78,6 +81,16 @@ pub(super) fn csrf(visit: &Visit) -> Markup {
     html! { input type="hidden" name="csrf" value=(visit.session.csrf.expose()); }
 }
 
+/// Where a new password is typed; `id` is its own on the page.
+pub(super) fn new_password(words: &Words, id: &str, label: &str) -> Markup {
+    let hint = format!("{id}-hint");
+    html! {
+        label for=(id) { (label) }
+        input id=(id) name="password" type="password" required autocomplete="new-password" aria-describedby=(hint);
+        p class="hint" id=(hint) { (words.password_hint) }
+    }
+}
+
 /// A line above the rest of a page: what was done, or why not.
 pub(super) fn notice(kind: &str, text: &str) -> Markup {
     html! { p class={ "notice " (kind) } role="status" { (text) } }
@@ -109,7 +122,7 @@ mod tests {
 
     #[test]
     fn what_is_put_into_a_page_stays_text() {
-        let words = Words::of(Language::English);
+        let words = Words::in_language(Language::English);
         let hostile = "</title><script>alert(1)</script>\"'&";
         let page = door(words, hostile, &html! { p { (hostile) } }).into_string();
         assert!(!page.contains("<script>alert"), "{page}");

@@ -39,6 +39,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 
 use crate::admin;
+use crate::browser::Asset;
 use crate::gateway::Gateway;
 use crate::id::{SessionKey, TenantId};
 
@@ -49,6 +50,9 @@ const CONVERSATIONS: &str = "/admin/conversations";
 const CONVERSATION: &str = "/admin/conversation";
 const PEOPLE: &str = "/admin/people";
 const ERASE: &str = "/admin/erase";
+
+/// How pages look: what all have, then what one of them has.
+const STYLE: &str = concat!(include_str!("page.css"), include_str!("conversation.css"));
 
 /// Serves the pages, and the admin API to programs with a token and to those who are logged in.
 pub fn router(gateway: &Gateway) -> Router {
@@ -65,25 +69,25 @@ pub fn router(gateway: &Gateway) -> Router {
         .route("/admin/conversation/{action}", post(conversation::change))
         .route(PEOPLE, get(people::show))
         .route("/admin/people/{action}", post(people::change))
-        .route(
-            "/admin/page.css",
-            get(async |headers: HeaderMap| answer::file(&headers, "text/css; charset=utf-8", include_str!("page.css"))),
-        )
-        .route(
-            "/admin/page.js",
-            get(async |headers: HeaderMap| {
-                answer::file(&headers, "text/javascript; charset=utf-8", include_str!("page.js"))
-            }),
-        )
-        .route(
-            "/admin/mark.svg",
-            get(async |headers: HeaderMap| answer::file(&headers, "image/svg+xml", include_str!("mark.svg"))),
-        )
+        .merge(files())
         .route("/admin/{*elsewhere}", get(nothing))
         .layer(Extension(Arc::new(looked::Looked::default())))
         .with_state(gateway.clone())
         .merge(admin::router(gateway, door))
         .layer(middleware::from_fn_with_state(gateway.clone(), visit::guard))
+}
+
+/// What pages need, whoever asks.
+fn files() -> Router<Gateway> {
+    let assets = [
+        Asset::new("/admin/page.css", "text/css; charset=utf-8", STYLE),
+        Asset::new("/admin/page.js", "text/javascript; charset=utf-8", include_str!("page.js")),
+        Asset::new("/admin/mark.svg", "image/svg+xml", include_str!("mark.svg")),
+    ];
+    assets.into_iter().fold(Router::new(), |router, asset| {
+        let (name, asset) = (asset.name(), Arc::new(asset));
+        router.route(name, get(move |headers: HeaderMap| async move { asset.respond(&headers) }))
+    })
 }
 
 async fn nothing(headers: HeaderMap) -> Response {
@@ -104,7 +108,12 @@ fn query(text: &str) -> String {
 }
 
 fn conversation_address(tenant: Option<&TenantId>, key: &SessionKey, episode: Option<u64>) -> String {
+    format!("{CONVERSATION}?{}", place_query(tenant, key, episode))
+}
+
+/// Names a conversation, in an address.
+fn place_query(tenant: Option<&TenantId>, key: &SessionKey, episode: Option<u64>) -> String {
     let tenant = tenant.map(TenantId::as_str).unwrap_or_default();
     let episode = episode.map(|episode| format!("&episode={episode}")).unwrap_or_default();
-    format!("{CONVERSATION}?tenant={}&key={}{episode}", query(tenant), query(key.as_str()))
+    format!("tenant={}&key={}{episode}", query(tenant), query(key.as_str()))
 }

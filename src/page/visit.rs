@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 
 use super::answer;
 use super::words::Words;
-use crate::account::{Session, Who, is_local};
+use crate::account::{SESSION_MS, Session, Who, is_local};
 use crate::admin::{self, AdminToken, Authenticate};
 use crate::browser::{self, Language, Proof, Scheme};
 use crate::document::Secret;
@@ -26,8 +26,6 @@ const SECURE_COOKIE: &str = "__Host-frontdesk_session";
 const MAX_FORM_BYTES: usize = 64 * 1024;
 /// How long a form may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
-/// As long as a session lasts.
-const COOKIE_SECONDS: u64 = 30 * 24 * 60 * 60;
 
 /// Somebody who is logged in.
 #[derive(Debug)]
@@ -66,7 +64,7 @@ fn to_the_door(uri: &Uri, method: &Method) -> Response {
 
 /// The words of the language that the browser likes best.
 pub(super) fn words(headers: &HeaderMap) -> &'static Words {
-    Words::of(Language::of(headers))
+    Words::in_language(Language::of(headers))
 }
 
 /// What the browser proves a session with.
@@ -80,7 +78,7 @@ pub(super) fn token(scheme: Scheme, headers: &HeaderMap) -> Option<&str> {
 pub(super) fn cookie(scheme: Scheme, token: Option<&Secret>) -> HeaderValue {
     let name = cookie_name(scheme);
     let secure = if scheme == Scheme::Https { "; Secure" } else { "" };
-    let (token, seconds) = token.map_or(("", 0), |token| (token.expose(), COOKIE_SECONDS));
+    let (token, seconds) = token.map_or(("", 0), |token| (token.expose(), SESSION_MS / 1000));
     let cookie = format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
     // A token has no character that a header could not hold.
     HeaderValue::try_from(cookie).unwrap_or(HeaderValue::from_static("frontdesk_session=; Path=/; Max-Age=0"))

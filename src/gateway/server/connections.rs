@@ -236,38 +236,134 @@ impl AsyncWrite for Counted {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use axum::extract::Request;
     use axum::http::StatusCode;
+    use axum::response::IntoResponse as _;
     use axum::routing::any;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use hyper::upgrade::OnUpgrade;
+    use tokio::io::{AsyncWriteExt as _, DuplexStream};
     use tokio::sync::mpsc;
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
+    use tokio_rustls::rustls::pki_types::CertificateDer;
+    use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
     use super::*;
+    use crate::clock::{Clock as _, SystemClock};
+
+    /// Room for one connection, with a certificate for `localhost` if there is a home for it.
+    fn connections(app: Router, home: Option<&Path>) -> Connections {
+        let tls = home.map(|home| {
+            let tls = Tls::new(home);
+            tls.keep(&["localhost".to_owned()], SystemClock.now());
+            Arc::new(tls)
+        });
+        let (slots, stop) = (Arc::new(Semaphore::new(1)), CancellationToken::new());
+        Connections { app, slots, peers: Peers::default(), tls, stop }
+    }
+
+    async fn connect(connections: &Connections) -> DuplexStream {
+        let slot = connections.slot(&CancellationToken::new()).await.unwrap();
+        let (client, server) = tokio::io::duplex(1024);
+        connections.serve(Ok((server, Some([192, 0, 2, 1].into()))), slot).await;
+        client
+    }
+
+    fn n_open(connections: &Connections) -> (usize, usize) {
+        (1 - connections.slots.available_permits(), connections.peers.0.lock().unwrap().len())
+    }
+
+    /// Begins a WebSocket of a kind.
+    async fn upgrade(connections: &Connections, client: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> String {
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n").await.unwrap();
+        let mut answer = [0; 1024];
+        let n_bytes = client.read(&mut answer).await.unwrap();
+        assert_eq!(n_open(connections), (1, 1));
+        String::from_utf8_lossy(&answer[..n_bytes]).into_owned()
+    }
+
+    /// Answers with the scheme, and gives what was upgraded.
+    fn upgrading() -> (Router, mpsc::UnboundedReceiver<OnUpgrade>) {
+        let (send, upgrades) = mpsc::unbounded_channel();
+        let upgrade = async move |mut request: Request| {
+            send.send(hyper::upgrade::on(&mut request)).unwrap();
+            let scheme = format!("{:?}", Scheme::of_connection(request.extensions()));
+            (StatusCode::SWITCHING_PROTOCOLS, [("connection", "upgrade"), ("upgrade", "echo"), ("scheme", &scheme)])
+                .into_response()
+        };
+        (Router::new().route("/", any(upgrade)), upgrades)
+    }
 
     #[tokio::test]
     async fn a_connection_that_was_upgraded_keeps_its_slot() {
-        let (send, mut upgrades) = mpsc::unbounded_channel();
-        let upgrade = async move |mut request: Request| {
-            send.send(hyper::upgrade::on(&mut request)).unwrap();
-            (StatusCode::SWITCHING_PROTOCOLS, [("connection", "upgrade"), ("upgrade", "echo")])
-        };
-        let connections = Connections {
-            app: Router::new().route("/", any(upgrade)),
-            slots: Arc::new(Semaphore::new(1)),
-            peers: Peers::default(),
-            tls: None,
-            stop: CancellationToken::new(),
-        };
-        let slot = connections.slot(&CancellationToken::new()).await.unwrap();
-        let (mut client, server) = tokio::io::duplex(1024);
-        connections.serve(Ok((server, Some([192, 0, 2, 1].into()))), slot).await;
-        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n").await.unwrap();
-        assert!(client.read(&mut [0; 1024]).await.unwrap() > 0);
-        let upgraded = upgrades.recv().await.unwrap().await.unwrap();
-        let n_open = || (1 - connections.slots.available_permits(), connections.peers.0.lock().unwrap().len());
-        assert_eq!(n_open(), (1, 1));
+        let home = tempfile::tempdir().unwrap();
+        for home in [None, Some(home.path())] {
+            let (app, mut upgrades) = upgrading();
+            let connections = connections(app, home);
+            let mut client = connect(&connections).await;
+            assert!(upgrade(&connections, &mut client).await.contains("scheme: Http\r"));
+            let upgraded = upgrades.recv().await.unwrap().await.unwrap();
+            assert_eq!(n_open(&connections), (1, 1));
+            drop(upgraded);
+            assert_eq!(n_open(&connections), (0, 0));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_begins_with_a_handshake_is_served_over_tls_and_counted() {
+        let home = tempfile::tempdir().unwrap();
+        let (app, mut upgrades) = upgrading();
+        let connections = connections(app, Some(home.path()));
+        let mut client = dial(connect(&connections).await, home.path()).await;
+        assert!(upgrade(&connections, &mut client).await.contains("scheme: Https\r"));
+        let mut upgraded = TokioIo::new(upgrades.recv().await.unwrap().await.unwrap());
+        upgraded.write_all(b"pushed").await.unwrap();
+        upgraded.flush().await.unwrap();
+        let mut pushed = [0; 6];
+        client.read_exact(&mut pushed).await.unwrap();
+        assert_eq!(&pushed, b"pushed");
         drop(upgraded);
-        assert_eq!(n_open(), (0, 0));
+        assert_eq!(n_open(&connections), (0, 0));
+    }
+
+    /// Trusts the certificate of this home and no other.
+    async fn dial(stream: DuplexStream, home: &Path) -> tokio_rustls::client::TlsStream<DuplexStream> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(home.join(crate::tls::FILE)).unwrap()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+        let config = config.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
+        let connector = TlsConnector::from(Arc::new(config.with_no_client_auth()));
+        connector.connect("localhost".try_into().unwrap(), stream).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_does_not_begin_in_time_loses_the_connection() {
+        let home = tempfile::tempdir().unwrap();
+        // Nothing at all; a handshake that stalls after its first byte, and after its head.
+        for begun in [&[][..], &[22], &[22, 3, 1, 2, 0, 1]] {
+            let connections = connections(Router::new(), Some(home.path()));
+            let mut client = connect(&connections).await;
+            client.write_all(begun).await.unwrap();
+            tokio::time::sleep(READ_TIMEOUT / 2).await;
+            assert_eq!(n_open(&connections), (1, 1), "{begun:?}");
+            assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
+            assert_eq!(n_open(&connections), (0, 0), "{begun:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_handshake_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let connections = connections(Router::new(), Some(home.path()));
+        let mut client = connect(&connections).await;
+        client.write_all(&[22, 3, 1, 0, 4, 9, 9, 9, 9]).await.unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer.first(), Some(&21), "an alert (RFC 8446 §5.1)");
+        assert_eq!(n_open(&connections), (0, 0));
     }
 
     #[test]
