@@ -19,6 +19,7 @@ pub mod cli;
 pub mod config;
 pub mod doctor;
 pub mod import;
+pub mod mdns;
 pub mod page;
 pub mod tls;
 // Under everything.

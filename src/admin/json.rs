@@ -8,7 +8,7 @@ use crate::backup::Schedule;
 use crate::clock::Timestamp;
 use crate::doctor::Finding;
 use crate::document::{self, Severity};
-use crate::gateway::{self, BackupStatus, Becomes, ChannelStatus};
+use crate::gateway::{self, BackupStatus, Becomes, ChannelStatus, HttpsStatus};
 use crate::id::{OpaqueId, TenantId};
 use crate::store::{self, ArchivedRow, ParkedItem, SessionRow, Speaker};
 use crate::tls::Certificate;
@@ -21,6 +21,8 @@ pub(crate) struct Status {
     pub(crate) port: Option<u16>,
     /// `address:port`.
     pub(crate) address: Option<String>,
+    /// What it is called in the local network, as in `frontdesk.local`; null while nothing is announced.
+    pub(crate) local_name: Option<String>,
     /// The same port over TLS, with the certificate that the box made for itself; null if it could make none.
     pub(crate) https: Option<Https>,
     /// Milliseconds since it started.
@@ -50,6 +52,18 @@ pub(crate) struct Https {
     pub(crate) names: Vec<String>,
     /// It is renewed some weeks before.
     pub(crate) ends: String,
+    /// That of a certificate authority, which browsers trust; null if none is asked for.
+    pub(crate) acme: Option<Acme>,
+}
+
+/// The certificate for the domains of the box.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Acme {
+    pub(crate) domains: Vec<String>,
+    /// Of the one that is shown; null while there is none. It is renewed when two thirds of its life are over.
+    pub(crate) ends: Option<String>,
+    /// Why the last try came to nothing, and what to do.
+    pub(crate) problem: Option<String>,
 }
 
 /// How many conversations there are.
@@ -159,7 +173,8 @@ impl Status {
             version: env!("CARGO_PKG_VERSION"),
             port: status.port,
             address: Some(status.address.clone()),
-            https: status.https.certificate.as_ref().map(Https::of),
+            local_name: status.local_name.clone(),
+            https: Https::of(&status.https),
             uptime_ms: Some(status.uptime_ms),
             config: status.config.clone(),
             safe_mode: status.safe_mode.clone(),
@@ -182,6 +197,7 @@ impl Status {
             version: env!("CARGO_PKG_VERSION"),
             port: None,
             address: None,
+            local_name: None,
             https: None,
             uptime_ms: None,
             config: None,
@@ -198,9 +214,14 @@ impl Status {
 }
 
 impl Https {
-    fn of(certificate: &Certificate) -> Self {
-        let Certificate { fingerprint, names, ends, .. } = certificate;
-        Self { fingerprint: fingerprint.clone(), names: names.to_vec(), ends: ends.to_string() }
+    fn of(status: &HttpsStatus) -> Option<Self> {
+        let Certificate { fingerprint, names, ends, .. } = status.certificate.as_ref()?;
+        let acme = status.acme.as_ref().map(|acme| Acme {
+            domains: acme.domains.clone(),
+            ends: acme.certificate.as_ref().map(|certificate| certificate.ends.to_string()),
+            problem: acme.problem.clone(),
+        });
+        Some(Self { fingerprint: fingerprint.clone(), names: names.to_vec(), ends: ends.to_string(), acme })
     }
 }
 

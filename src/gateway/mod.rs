@@ -8,6 +8,7 @@
 //! What always holds: a channel hears "accepted" only after the commit; an answer goes to the reply
 //! address of the message that caused it; a turn that began keeps the configuration it began with.
 
+mod acme;
 mod api;
 mod backup;
 mod deliveries;
@@ -22,12 +23,12 @@ mod offline;
 mod outbox;
 mod pairing;
 mod rates;
+mod reach;
 mod rekey;
 mod restore;
 mod revise;
 mod server;
 mod status;
-mod tls;
 mod turns;
 
 use std::collections::BTreeSet;
@@ -52,17 +53,18 @@ use crate::session::lane::Lanes;
 use crate::store::{self, Resume, Store};
 use crate::tls::Tls;
 
+pub use acme::AcmeStatus;
 pub use backup::{BackedUp, BackupError, BackupOrder, BackupStatus, RunningBackup};
 pub use deliveries::{DeliveryError, Repeat};
 pub use home::{Error as HomeError, Home, find_store, socket, socket_elsewhere};
 pub use import::{Import, ImportError, check_scope};
 pub use offline::Offline;
 pub use pairing::PairingError;
+pub use reach::HttpsStatus;
 pub use rekey::{Apply, Becomes, RekeyCursor, RekeyRow, Rekeyed};
 pub use restore::{RestoreError, Restored, restore};
 pub use server::{Peer, short_path};
 pub use status::{ChannelStatus, Status};
-pub use tls::HttpsStatus;
 
 use live::Live;
 use outbox::Outbox;
@@ -195,6 +197,10 @@ struct Inner {
     api: api::Waiters,
     pages: fn(&Gateway) -> axum::Router,
     tls: Arc<Tls>,
+    announced: Mutex<Option<reach::Announced>>,
+    /// Has a certificate for the domains looked at at once.
+    acme_now: Notify,
+    acme_refusal: Mutex<Option<acme::Refusal>>,
     server: Mutex<Option<Server>>,
     reloading: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
@@ -294,6 +300,9 @@ impl Gateway {
             api: api::Waiters::default(),
             pages,
             tls,
+            announced: Mutex::new(None),
+            acme_now: Notify::new(),
+            acme_refusal: Mutex::new(None),
             server: Mutex::new(None),
             reloading: tokio::sync::Mutex::new(()),
             tasks: TaskTracker::new(),
@@ -318,10 +327,13 @@ impl Gateway {
         let left = if live.safe_mode.is_none() { gateway.0.store.resume()? } else { Resume::default() };
         gateway.0.accounts.set_words(live.names.clone());
         gateway.keep_certificate().await;
+        gateway.renew_acme();
         let server = Server::listen(address, gateway.clone())?;
-        gateway.spawn(gateway.clone().renew_certificate());
         gateway.keep_revision(&live);
         gateway.replace_server(server);
+        gateway.announce();
+        gateway.spawn(gateway.clone().keep_reachable());
+        gateway.spawn(gateway.clone().keep_certified());
         gateway.start_entries(&live);
         gateway.take_up(left);
         if !is_usable {
@@ -433,7 +445,9 @@ impl Gateway {
     /// Names that the local page may be opened by, besides those that only the local network gives.
     #[must_use]
     pub fn page_hosts(&self) -> Vec<String> {
-        self.0.live.load().settings.gateway.page_hosts.clone()
+        let gateway = &self.0.live.load().settings.gateway;
+        let domains = gateway.acme.iter().flat_map(|acme| &acme.domains);
+        gateway.page_hosts.iter().chain(domains).cloned().collect()
     }
 
     /// What the operator should know about the configuration.
@@ -463,6 +477,7 @@ impl Gateway {
         self.0.stop.cancel();
         self.0.live.load().stop_all();
         self.0.tasks.close();
+        self.say_goodbye().await;
         if tokio::time::timeout(DRAIN, self.0.tasks.wait()).await.is_err() {
             let n_tasks = self.0.tasks.len();
             tracing::info!(n_tasks, "some work was cut off; it is taken up at the next start");

@@ -115,11 +115,13 @@ impl Gateway {
         self.0.accounts.set_words(new.names.clone());
         old.stop_all_but(&new);
         self.start_entries(&new);
-        self.keep_certificate().await;
         self.keep_revision(&new);
         if let Some(server) = server {
             self.replace_server(server);
         }
+        self.announce();
+        self.keep_certificate().await;
+        self.renew_acme();
         if old.safe_mode.is_some() {
             match self.0.store.resume() {
                 Ok(left) => self.take_up(left),

@@ -8,6 +8,7 @@
 //! | `/chat/<entry id>[/…]` | visitors | the pages of page channels |
 //! | `/v1/…` | programs with an API key | see `api` |
 //! | `/admin/…`, `/api/v1/…` | people and programs with an account | see `page` and `admin`, which [`super::Options`] brings |
+//! | `/.well-known/acme-challenge/<token>` | a certificate authority | what it looks for, see `tls` |
 //! | `/` | anybody | leads to the web chat, if there is one, else to the local page |
 //!
 //! The local socket serves what it is given: `/api/v1/…` (see `admin`).
@@ -188,6 +189,7 @@ fn router(gateway: Gateway) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(move |State(gateway)| ready(gateway, probe.clone())))
         .route("/", get(front))
+        .route("/.well-known/acme-challenge/{token}", get(acme_challenge))
         .route("/hooks/{entry}", any(move |state, entry, request| hook(state, entry, refusals.clone(), request)))
         .route("/chat/{entry}", any(page))
         .route("/chat/{entry}/", any(page))
@@ -216,6 +218,14 @@ async fn ready(gateway: Gateway, probe: Arc<Probe>) -> Response {
     match gateway.readiness(&probe).await {
         Ok(()) => (StatusCode::OK, "ready\n").into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}
+
+/// For a certificate authority that looks whether the box is at its domain (RFC 8555 §8.3).
+async fn acme_challenge(State(gateway): State<Gateway>, UrlPath(token): UrlPath<String>) -> Response {
+    match gateway.tls().page(&token) {
+        Some(text) => ([(header::CONTENT_TYPE, "application/octet-stream")], text).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 
@@ -94,10 +94,28 @@ fn cookie_name(scheme: Scheme) -> &'static str {
 /// How the browser reached the page. A proxy that ends TLS says so; whoever else says it has a cookie that only TLS brings
 /// back.
 pub(super) fn scheme(parts: &Parts) -> Scheme {
-    match parts.headers.get("x-forwarded-proto") {
+    scheme_of(&parts.headers, &parts.extensions)
+}
+
+fn scheme_of(headers: &HeaderMap, extensions: &Extensions) -> Scheme {
+    match headers.get("x-forwarded-proto") {
         Some(proto) if proto == "https" => Scheme::Https,
-        _ => Scheme::of_connection(&parts.extensions),
+        _ => Scheme::of_connection(extensions),
     }
+}
+
+/// The same page over TLS, if it was asked for in clear under a name that browsers trust the box at. Not behind a proxy, which
+/// may have ended TLS without saying so; not with a port, which may lead to HTTP alone.
+fn trusted_address(host: &str, trusted: &[String], request: &Request) -> Option<String> {
+    let is_plain =
+        scheme_of(request.headers(), request.extensions()) == Scheme::Http && !is_forwarded(request.headers());
+    let name = trusted.iter().find(|name| name.eq_ignore_ascii_case(host.trim_end_matches('.')));
+    let name = name.filter(|_| is_plain && request.method().is_safe())?;
+    Some(format!("https://{name}{}", request.uri().path_and_query()?))
+}
+
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    FORWARDED.iter().any(|name| headers.contains_key(*name))
 }
 
 /// Says who asks for the admin API: a program by its token, a browser by its session.
@@ -156,7 +174,7 @@ impl<S: Sync> FromRequestParts<S> for From {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Response> {
-        let is_forwarded = FORWARDED.iter().any(|name| parts.headers.contains_key(*name));
+        let is_forwarded = is_forwarded(&parts.headers);
         let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.to_canonical());
         let (is_near, scheme) = (|address| !is_forwarded && is_local(address), scheme(parts));
         let from = peer.map(|address| Self { address, is_near: is_near(address), scheme });
@@ -172,6 +190,11 @@ pub(super) async fn guard(State(gateway): State<Gateway>, request: Request, next
     // Programs prove themselves with each request; see [`Door`].
     let is_page = !request.uri().path().starts_with("/api/");
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let trusted = gateway.tls().public().map(|certificate| certificate.names);
+    let trusted = trusted.as_deref().and_then(|trusted| trusted_address(host, trusted, &request));
+    if let Some(address) = trusted.filter(|_| is_page) {
+        return Redirect::temporary(&address).into_response();
+    }
     // A name that somebody else's server gave our address is how other sites reach into a local network.
     let mut response = if !is_own_host(host, &gateway) {
         match is_page {
@@ -282,6 +305,25 @@ mod tests {
         assert_eq!(text(Scheme::Http, Some(&token)), expected);
         assert_eq!(text(Scheme::Https, Some(&token)), format!("__Host-{expected}; Secure"));
         assert!(text(Scheme::Http, None).contains("Max-Age=0"));
+    }
+
+    #[test]
+    fn who_comes_in_clear_to_a_trusted_name_is_led_to_tls() {
+        let check = |method: Method, host: &str, header: Option<&'static str>, own: Scheme, expected: Option<&str>| {
+            let mut request = axum::http::Request::builder().method(method).uri("/admin/people?a=b");
+            request = header.iter().fold(request, |request, name| request.header(*name, "x"));
+            let request = request.extension(own).body(axum::body::Body::empty()).unwrap();
+            let trusted = ["desk.example.com".to_owned()];
+            assert_eq!(trusted_address(host, &trusted, &request).as_deref(), expected, "{host}");
+        };
+        let address = Some("https://desk.example.com/admin/people?a=b");
+        check(Method::GET, "desk.example.com", None, Scheme::Http, address);
+        check(Method::GET, "Desk.Example.com.", None, Scheme::Http, address);
+        check(Method::GET, "desk.example.com", None, Scheme::Https, None);
+        check(Method::GET, "desk.example.com", Some("x-forwarded-for"), Scheme::Http, None);
+        check(Method::GET, "desk.example.com:8080", None, Scheme::Http, None);
+        check(Method::POST, "desk.example.com", None, Scheme::Http, None);
+        check(Method::GET, "frontdesk.local", None, Scheme::Http, None);
     }
 
     #[test]

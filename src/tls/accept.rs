@@ -17,6 +17,8 @@ pub type TlsStream<S> = tokio_rustls::server::TlsStream<S>;
 
 /// What a handshake begins with (RFC 8446 §5.1, `ContentType::handshake`), and nothing of HTTP.
 const HANDSHAKE: u8 = 22;
+/// What an authority speaks that looks for the box (RFC 8737 §6.2).
+pub(super) const ACME_PROTOCOL: &[u8] = b"acme-tls/1";
 
 impl Tls {
     /// Does a connection that begins with this byte want TLS?
@@ -39,8 +41,19 @@ impl Tls {
         begun.into_stream(config).await
     }
 
-    fn choose(&self, _hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
-        self.device.load().as_ref().map(|device| device.config.clone())
+    /// An authority that looks for the box gets what it looks for and nothing else; who asks for a domain gets its certificate;
+    /// everybody else that of the device.
+    fn choose(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
+        let name = hello.server_name();
+        if hello.alpn().is_some_and(|mut protocols| protocols.any(|protocol| protocol == ACME_PROTOCOL)) {
+            return self.handshake_of(name?);
+        }
+        let public = self.public.load();
+        let public = public.as_ref().filter(|public| name.is_some_and(|name| public.is_named(name)));
+        match public {
+            Some(public) => Some(public.config.clone()),
+            None => self.device.load().as_ref().map(|device| device.config.clone()),
+        }
     }
 }
 
@@ -50,8 +63,18 @@ pub(super) fn config(
     key: PrivateKeyDer<'static>,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<ServerConfig>, Error> {
+    config_for(b"http/1.1", chain, key, provider)
+}
+
+/// The same for another protocol.
+pub(super) fn config_for(
+    protocol: &[u8],
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<ServerConfig>, Error> {
     let config = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     let mut config = config.with_no_client_auth().with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     Ok(Arc::new(config))
 }

@@ -1,29 +1,40 @@
 //! HTTPS: which certificate is shown to whom, and where it comes from.
 //!
 //! The box makes a certificate of its own (`device`), signed by nobody else: whoever meets it the first time compares its
-//! fingerprint with the one that the console shows. Nothing here listens: the gateway's server asks
-//! [`Tls::accept`] for every connection that begins with a handshake.
+//! fingerprint with the one that the console shows. For a domain it may ask an authority (`acme`). Nothing here listens, and
+//! nothing repeats by itself: the gateway's server asks [`Tls::accept`] for every connection that begins with a handshake, and
+//! its tasks ask what is due.
 //!
 //! What always holds: the key of the device certificate stays the same as long as its file does, and leaves it for nothing
 //! but handshakes; a file that cannot be used is replaced and said, and never keeps the gateway from starting.
 
 mod accept;
+mod acme;
 mod certificate;
+mod client;
+mod config;
 mod device;
+mod public;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use tokio_rustls::rustls::{self, crypto::CryptoProvider};
+use tokio_rustls::rustls::crypto::CryptoProvider;
+use tokio_rustls::rustls::{self, ServerConfig};
 
 use crate::clock::Timestamp;
 
 pub use accept::TlsStream;
+pub use acme::{ACCOUNT_FILE, AcmeError, Proof, obtain};
 pub use certificate::Certificate;
+pub use config::AcmeConfig;
+pub use public::FILE as ACME_FILE;
 
 use device::Device;
+use public::Public;
 
 /// The name of the file in the home that has key and certificate.
 pub const FILE: &str = "tls.pem";
@@ -51,9 +62,15 @@ enum Error {
 /// The certificates of a gateway.
 #[derive(Debug)]
 pub struct Tls {
-    file: PathBuf,
+    home: PathBuf,
     provider: Arc<CryptoProvider>,
     device: ArcSwapOption<Device>,
+    /// For the domains.
+    public: ArcSwapOption<Public>,
+    /// What an authority finds that looks for a domain: in a handshake, by domain.
+    handshakes: Mutex<HashMap<String, Arc<ServerConfig>>>,
+    /// The same as a page, by token.
+    pages: Mutex<HashMap<String, String>>,
     /// What is wrong with the device certificate or its file. Held while it is renewed.
     problem: Mutex<Option<String>>,
 }
@@ -63,8 +80,15 @@ impl Tls {
     #[must_use]
     pub fn new(home: &Path) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let file = home.join(FILE);
-        Self { file, provider, device: ArcSwapOption::empty(), problem: Mutex::default() }
+        Self {
+            home: home.to_owned(),
+            provider,
+            device: ArcSwapOption::empty(),
+            public: ArcSwapOption::empty(),
+            handshakes: Mutex::default(),
+            pages: Mutex::default(),
+            problem: Mutex::default(),
+        }
     }
 
     /// Must the device certificate be made anew, to hold now and for these names?
@@ -78,7 +102,7 @@ impl Tls {
     pub fn keep(&self, names: &[String], now: Timestamp) {
         let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
         let held = self.device.load_full();
-        let (device, trouble) = device::keep(&self.file, held.as_deref(), names, now, &self.provider);
+        let (device, trouble) = device::keep(&self.home.join(FILE), held.as_deref(), names, now, &self.provider);
         if let Some(trouble) = &trouble {
             tracing::warn!("{trouble}");
         }
@@ -92,6 +116,55 @@ impl Tls {
     #[must_use]
     pub fn device(&self) -> Option<Certificate> {
         self.device.load().as_ref().map(|device| device.certificate.clone())
+    }
+
+    /// Shows the certificate that was kept for these domains from now on. `None`: none is shown any more.
+    pub fn use_kept(&self, acme: Option<&AcmeConfig>) {
+        let kept = acme.and_then(|acme| {
+            let file = self.home.join(public::FILE);
+            let is_from_there = acme::is_from(&self.home.join(ACCOUNT_FILE), &acme.directory);
+            Public::read(&file, &self.provider).filter(|public| is_from_there && public.is_for(&acme.domains))
+        });
+        self.public.store(kept.map(Arc::new));
+    }
+
+    /// The certificate for the domains.
+    #[must_use]
+    pub fn public(&self) -> Option<Certificate> {
+        self.public.load().as_ref().map(|public| public.certificate.clone())
+    }
+
+    /// When one must be asked for. At once, if there is none.
+    #[must_use]
+    pub fn renewed_at(&self) -> Timestamp {
+        self.public.load().as_ref().map_or(Timestamp(0), |public| public::renewed_at(&public.certificate))
+    }
+
+    /// What the authority finds at `/.well-known/acme-challenge/<token>`.
+    #[must_use]
+    pub fn page(&self, token: &str) -> Option<String> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
+    }
+
+    fn answer_page(&self, token: &str, text: &str) {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).insert(token.to_owned(), text.to_owned());
+    }
+
+    fn forget_page(&self, token: &str) {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).remove(token);
+    }
+
+    fn handshake_of(&self, domain: &str) -> Option<Arc<ServerConfig>> {
+        let handshakes = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
+        handshakes.get(&domain.to_ascii_lowercase()).cloned()
+    }
+
+    fn answer_handshake(&self, domain: &str, config: Arc<ServerConfig>) {
+        self.handshakes.lock().unwrap_or_else(PoisonError::into_inner).insert(domain.to_ascii_lowercase(), config);
+    }
+
+    fn forget_handshake(&self, domain: &str) {
+        self.handshakes.lock().unwrap_or_else(PoisonError::into_inner).remove(&domain.to_ascii_lowercase());
     }
 
     /// What is wrong, and what to do about it.

@@ -12,6 +12,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("browser", &[]),
     ("document", &[]),
+    // Names in the local network; what is announced is the gateway's.
+    ("mdns", &[]),
     // Certificates and handshakes; what listens is the gateway's.
     ("tls", &["clock", "document"]),
     ("message", &["clock", "id"]),
@@ -29,12 +31,12 @@ const MODULES: &[(&str, &[&str])] = &[
     // The HTTP API is a door like a channel: it knows the shape of a model's answer, and nothing of the gateway.
     ("api", &["clock", "id", "provider"]),
     // Assembles the sections that the components own. Of `api` it knows the one entry id that is taken.
-    ("config", &["agent", "backup", "channel", "document", "id", "identity", "provider", "route", "session"]),
+    ("config", &["agent", "backup", "channel", "document", "id", "identity", "provider", "route", "session", "tls"]),
     (
         "gateway",
         &[
             "account", "agent", "api", "backup", "browser", "channel", "clock", "config", "document", "id", "identity",
-            "message", "provider", "route", "session", "store", "tls",
+            "mdns", "message", "provider", "route", "session", "store", "tls",
         ],
     ),
     // Looks at what everything else has; nothing asks it but the doors of the operator.
