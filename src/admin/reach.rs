@@ -24,8 +24,7 @@ use crate::message::{Identity, Subject};
 use crate::session::Resolved;
 use crate::store::{
     self, About, Approval, Counts, Delivery, Erased, Filter, KeptTenant, Pending, Recent, RecentCursor, Restored,
-    SessionRow, Taken,
-    TenantStore, Unparked,
+    SessionRow, Taken, TenantStore, Unparked,
 };
 use crate::usage::{Figures, Hour};
 
@@ -65,6 +64,11 @@ impl Reached {
             Some(again) => again.who().await.as_ref() == Some(&self.who),
             None => false,
         }
+    }
+
+    /// Who asks.
+    pub(crate) fn who(&self) -> &Who {
+        &self.who
     }
 
     /// The gateway itself, for those whom the rule admits to it.

@@ -171,7 +171,6 @@ fn facts(words: &ConversationWords, row: &SessionRow, is_live: bool) -> Markup {
     }
 }
 
-
 /// Who answers instead of the worker.
 fn in_hands(words: &ConversationWords, taken: &Taken, is_theirs: bool) -> Markup {
     html! {

@@ -25,3 +25,4 @@ mod peers;
 mod soak;
 mod source;
 mod workers;
+mod tls;
