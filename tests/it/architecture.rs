@@ -14,6 +14,10 @@ const MODULES: &[(&str, &[&str])] = &[
     ("document", &[]),
     // One for the process: its last lines, and what none of them may show.
     ("log", &["clock", "document"]),
+    // Names in the local network; what is announced is the gateway's.
+    ("mdns", &[]),
+    // Certificates and handshakes; what listens is the gateway's.
+    ("tls", &["clock", "document"]),
     ("message", &["clock", "id"]),
     // Figures of use, which the store keeps and providers price.
     ("usage", &["clock"]),
@@ -39,23 +43,24 @@ const MODULES: &[(&str, &[&str])] = &[
         "config",
         &[
             "agent", "alert", "backup", "business", "channel", "document", "id", "identity", "provider", "route",
-            "session",
+            "session", "tls",
         ],
     ),
     (
         "gateway",
         &[
             "account", "agent", "alert", "api", "backup", "browser", "business", "channel", "clock", "config",
-            "document", "id", "identity", "log", "message", "provider", "route", "session", "store", "usage",
+            "document", "id", "identity", "log", "mdns", "message", "provider", "route", "session", "store", "tls",
+            "usage",
         ],
     ),
     // Looks at what everything else has; nothing asks it but the doors of the operator.
-    ("doctor", &["alert", "clock", "config", "document", "gateway", "id", "identity", "message", "session"]),
+    ("doctor", &["alert", "clock", "config", "document", "gateway", "id", "identity", "message", "session", "tls"]),
     (
         "admin",
         &[
             "account", "agent", "alert", "backup", "browser", "business", "channel", "clock", "config", "doctor",
-            "document", "gateway", "id", "log", "message", "provider", "session", "store", "usage",
+            "document", "gateway", "id", "log", "message", "provider", "session", "store", "tls", "usage",
         ],
     ),
     // What people see; what they may see and do is `admin`'s.

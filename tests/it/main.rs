@@ -26,3 +26,4 @@ mod peers;
 mod soak;
 mod source;
 mod workers;
+mod tls;
