@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::agents;
 use super::change::{base, change};
 use super::error::Error;
-use super::operation::{Body, MANAGE, Name, NameAndFile, Operation, Sent};
+use super::operation::{Body, MANAGE, Name, Operation, Sent};
 use super::providers::{self, Probe, Probed, ProviderKind};
 use super::reach::Reached;
 use super::secrets;
@@ -15,8 +15,8 @@ use crate::account::Who;
 use crate::browser::Language;
 use crate::business::{Business, Days, Hours, Kind, Span, WEEK, Zone, is_persona, persona};
 use crate::channel::registry;
+use crate::config::Change;
 use crate::config::edit::Value;
-use crate::config::{Change, EditError};
 use crate::document::Secret;
 use crate::gateway::{Gateway, Question, SetupState};
 use crate::provider::probe::Dialect;
@@ -306,7 +306,9 @@ async fn keep(reached: &Reached, question: Question, mut changes: Vec<Change>) -
 
 fn asked(reached: &Reached, question: Question) -> Result<Answered, Error> {
     let gateway = reached.whole(MANAGE)?;
-    note(gateway, |state| drop(state.asked.insert(question)))?;
+    note(gateway, |state| {
+        state.asked.insert(question);
+    })?;
     Ok(Answered { next: next(&gateway.setup().unwrap_or_default()) })
 }
 
@@ -460,11 +462,12 @@ pub(crate) async fn channel(reached: Reached, Body(answer): Body<ChannelAnswer>)
     let own = gateway.channels(&Who::console())?;
     let own = own.into_iter().find(|entry| entry.path.starts_with("/chat/") && entry.tenant.is_none());
     if let Some(entry) = own {
-        let path = format!("channels[id={}].title", crate::config::edit::quoted(&entry.id));
-        let set = title.map(|title| Change::set(path, Value::literal(title)));
-        match keep(&reached, Question::Channel, set.into_iter().collect()).await {
+        let key = |key: &str| format!("channels[id={}].{key}", crate::config::edit::quoted(&entry.id));
+        let mut changes = vec![Change::set(key("type"), page)];
+        changes.extend(title.map(|title| Change::set(key("title"), Value::literal(title))));
+        match keep(&reached, Question::Channel, changes).await {
             // It is the one that is in no file.
-            Err(error) if is_missing(&error) => {}
+            Err(Error::NotFound(_)) => {}
             answered => return answered,
         }
     }
@@ -526,8 +529,4 @@ pub(crate) async fn over(reached: Reached, Body(answer): Body<SetupOver>) -> Res
     let gateway = reached.whole(MANAGE)?;
     note(gateway, |state| state.is_over = answer.over)?;
     Ok(Answered { next: next(&gateway.setup().unwrap_or_default()) })
-}
-
-fn is_missing(error: &Error) -> bool {
-    matches!(error, Error::NotFound(_))
 }
