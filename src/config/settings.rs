@@ -118,6 +118,8 @@ pub struct Settings {
     pub alerts: alert::Config,
     /// What the owner wants of updates.
     pub updates: Updates,
+    /// Does the file say nothing of models, agents, channels, tenants and the business? Then nobody has set this box up.
+    pub is_bare: bool,
     /// What the operator should know although nothing is wrong.
     pub notes: Vec<String>,
 }
@@ -150,6 +152,7 @@ impl Settings {
             business: None,
             alerts: alert::Config::absent(),
             updates: Updates::default(),
+            is_bare: true,
             notes: Vec::new(),
         }
     }
@@ -226,6 +229,8 @@ impl Settings {
         let api_keys = read_all(&mut root, "api_keys", ApiKey::read);
         let backup = root.take_section("backup").map_or(embedded.backup, |mut s| backup::Config::read(&mut s));
 
+        let says = ["providers", "agents", "channels", "tenants", "business", "api_keys"];
+        let is_bare = !says.into_iter().any(|key| root.has(key));
         let business = root.take_section("business").map(|mut section| Business::read(&mut section));
         let alerts = root.take_section("alerts").map_or(embedded.alerts, |mut s| alert::Config::read(&mut s));
         let updates = root.take_section("updates").map_or(embedded.updates, |mut s| Updates::read(&mut s));
@@ -271,6 +276,7 @@ impl Settings {
             business,
             alerts,
             updates,
+            is_bare,
             notes,
         })
     }

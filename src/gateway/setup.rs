@@ -102,13 +102,13 @@ impl Gateway {
         Ok(())
     }
 
-    /// Should whoever comes first be asked? A box that somebody configured otherwise is not new.
+    /// Should whoever comes first be asked? A box that somebody has set up otherwise is not new.
     #[must_use]
     pub fn wants_setup(&self) -> bool {
         let live = self.0.live.load();
         match self.setup() {
             Some(state) => !state.is_over,
-            None => live.file.is_none() && live.safe_mode.is_none(),
+            None => live.settings.is_bare && live.safe_mode.is_none(),
         }
     }
 
