@@ -289,9 +289,6 @@ impl From<AgentError> for Error {
     }
 }
 
-/// The name of the persona among the files of an agent.
-pub(crate) const PERSONA: &str = SOUL;
-
 /// The persona that somebody wrote for a worker; `None`: it has the one of the program.
 ///
 /// # Errors
