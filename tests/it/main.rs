@@ -23,6 +23,7 @@ mod import;
 mod life;
 mod page;
 mod peers;
+mod setup;
 mod soak;
 mod source;
 mod workers;
