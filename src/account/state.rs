@@ -10,8 +10,8 @@ use crate::clock::Timestamp;
 use crate::document::Secret;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-/// A session ends after this long.
-pub(super) const SESSION_MS: u64 = 30 * DAY_MS;
+/// A session ends after this long, in milliseconds.
+pub const SESSION_MS: u64 = 30 * DAY_MS;
 /// And when it was not used for this long.
 const IDLE_MS: u64 = 7 * DAY_MS;
 /// When something was last used is kept to this: the card is written to sparingly.
@@ -64,7 +64,7 @@ impl User {
     }
 
     pub(super) fn who(&self) -> Who {
-        Who { name: self.name.clone(), role: self.role, reach: self.reach.clone() }
+        Who { name: self.name.clone(), role: self.role, reach: self.reach.clone(), from: None }
     }
 }
 
@@ -103,7 +103,7 @@ impl Token {
     }
 
     pub(super) fn who(&self) -> Who {
-        Who { name: self.name.clone(), role: self.role, reach: self.reach.clone() }
+        Who { name: self.name.clone(), role: self.role, reach: self.reach.clone(), from: None }
     }
 }
 

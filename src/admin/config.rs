@@ -88,7 +88,9 @@ impl Reloaded {
 }
 
 pub(crate) async fn reload(reached: Reached, (): ()) -> Result<Reloaded, Refused> {
-    Ok(Reloaded::of(&reached.whole(MANAGE)?.reload().await?))
+    let reloaded = reached.whole(MANAGE)?.reload().await?;
+    reached.note_name("reload configuration", "");
+    Ok(Reloaded::of(&reloaded))
 }
 
 pub(crate) async fn show(reached: Reached, (): ()) -> Result<Current, Refused> {
@@ -148,6 +150,7 @@ pub(crate) struct Undo {
 
 pub(crate) async fn undo(reached: Reached, Query(undo): Query<Undo>) -> Result<Undone, Refused> {
     let (reloaded, revision) = reached.whole(MANAGE)?.undo_config(undo.revision).await?;
+    reached.note_name("undo configuration", &revision.map(|number| number.to_string()).unwrap_or_default());
     Ok(Undone { reloaded: Reloaded::of(&reloaded), revision })
 }
 
@@ -191,6 +194,8 @@ pub(crate) struct RevisionRow {
     pub(crate) good: bool,
     pub(crate) in_use: bool,
     pub(crate) in_file: bool,
+    /// Who made it; null: somebody at the file.
+    pub(crate) by: Option<String>,
     /// What changed since the one before, in a line.
     pub(crate) summary: String,
 }
@@ -221,6 +226,7 @@ pub(crate) fn revisions(
             good: revision.is_good,
             in_use: in_use == Some(revision.number),
             in_file: in_file == Some(revision.number),
+            by: revision.by.clone(),
             summary: summary(before.as_ref(), values.as_deref()),
         });
         before = Some(values.unwrap_or_default());

@@ -3,7 +3,9 @@
 //!
 //! Exit codes, after sysexits: 0 ok, 64 usage, 70 internal, 75 try again, 78 bad configuration.
 
+mod access;
 mod backup;
+mod channels;
 mod client;
 mod config;
 mod context;
@@ -13,6 +15,7 @@ mod gateway;
 mod import;
 mod keys;
 mod log;
+mod logs;
 mod output;
 mod pairing;
 mod route;
@@ -21,6 +24,7 @@ mod sessions;
 mod store;
 mod tenants;
 mod unresolved;
+mod usage;
 mod users;
 
 use std::collections::BTreeMap;
@@ -66,6 +70,9 @@ enum Command {
     /// Look at what was not delivered or not answered, and decide on it
     #[command(subcommand)]
     Deliveries(deliveries::Deliveries),
+    /// Look at channels, and try whether they work
+    #[command(subcommand)]
+    Channels(channels::Channels),
     /// Let strangers write, or not
     #[command(subcommand)]
     Pairing(pairing::Pairing),
@@ -93,6 +100,10 @@ enum Command {
     /// Look after the key that everything kept here is sealed with
     #[command(subcommand)]
     Keys(keys::Keys),
+    Usage(usage::Usage),
+    Logs(logs::Logs),
+    /// See who read or changed what
+    Access(access::Access),
     /// Say who may use the admin page
     #[command(subcommand)]
     Users(users::Users),
@@ -196,6 +207,7 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Sessions(command) => sessions::run(&context, command),
         Command::Tenants(command) => tenants::run(&context, command),
         Command::Deliveries(command) => deliveries::run(&context, command),
+        Command::Channels(command) => channels::run(&context, command),
         Command::Pairing(command) => pairing::run(&context, command),
         Command::Route(command) => route::run(&context, command),
         Command::Config(command) => config::run(&context, command),
@@ -205,6 +217,9 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Doctor => doctor::run(&context),
         Command::Import(command) => import::run(&context, command),
         Command::Keys(command) => keys::run(&context, command),
+        Command::Usage(command) => usage::run(&context, &command),
+        Command::Logs(command) => logs::run(&context, &command),
+        Command::Access(command) => access::run(&context, &command),
         Command::Users(command) => users::run(&context, command),
         Command::Tokens(command) => users::run_tokens(&context, command),
     }

@@ -71,6 +71,8 @@ pub struct Document {
     /// Where values stand that a component read as anything else.
     shown: RefCell<BTreeSet<Position>>,
     origins: RefCell<Origins>,
+    /// What was read as secrets.
+    hidden: RefCell<Vec<Secret>>,
 }
 
 impl Document {
@@ -103,8 +105,8 @@ impl Document {
         };
         match table {
             Ok(table) => {
-                let (problems, secrets, shown, origins) = Default::default();
-                Ok(Self { file: file.to_owned(), table, problems, secrets, shown, origins })
+                let (problems, secrets, shown, origins, hidden) = Default::default();
+                Ok(Self { file: file.to_owned(), table, problems, secrets, shown, origins, hidden })
             }
             Err(faults) => {
                 let mut problems: Vec<_> = faults.into_iter().map(|fault| Problem::syntax(file, fault)).collect();
@@ -153,7 +155,7 @@ impl Document {
 
     /// Where values stand that nobody may see: see [`Document::redacted`]. In the order of the file.
     #[must_use]
-    pub fn hidden(&self) -> Vec<Place> {
+    pub fn hidden_places(&self) -> Vec<Place> {
         let shown = self.shown.borrow();
         let mut places = Vec::new();
         shown::hidden(&self.table, "", &|at| shown.contains(&at) && !self.is_faulty(at), &mut places);
@@ -173,6 +175,16 @@ impl Document {
         let problems = self.problems.borrow();
         let mut errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
         errors.any(|problem| (problem.line, problem.column) == (at.line, at.column))
+    }
+
+    /// What components read as secrets, so that nobody shows it by mistake.
+    #[must_use]
+    pub fn hidden(&self) -> Vec<Secret> {
+        self.hidden.borrow().clone()
+    }
+
+    fn hide_value(&self, text: &str) {
+        self.hidden.borrow_mut().push(Secret::new(text));
     }
 
     fn hide(&self, position: Position) {

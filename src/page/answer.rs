@@ -1,6 +1,6 @@
 //! How pages are answered.
 
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use maud::{Markup, html};
 
@@ -80,19 +80,4 @@ impl Problem {
 /// What was done is shown by the page that comes next, so that nothing is done twice when it is loaded again.
 pub(super) fn done(address: &str) -> Response {
     Redirect::to(address).into_response()
-}
-
-/// One of our own files: kept by browsers until its text changes.
-pub(super) fn file(request: &HeaderMap, content_type: &'static str, body: &'static str) -> Response {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body.as_bytes());
-    let hash: String = digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    // Hex digits between quotes are a header value.
-    let etag = HeaderValue::try_from(format!("\"{hash}\"")).unwrap_or(HeaderValue::from_static("\"0\""));
-    let is_known = request.get(header::IF_NONE_MATCH).is_some_and(|known| *known == etag);
-    let headers = [
-        (header::ETAG, etag),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
-    ];
-    if is_known { (StatusCode::NOT_MODIFIED, headers).into_response() } else { (headers, body).into_response() }
 }

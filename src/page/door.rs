@@ -8,10 +8,10 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::visit::{self, From, Visit};
-use super::words::{Words, fill};
+use super::words::{Words, fill, words};
 use super::{CLAIM, HOME, LOGIN, answer, layout};
-use crate::account::{self, ClaimError, LoginError, Weakness};
-use crate::admin;
+use crate::account::{self, ClaimError, LoginError, Weakness, Who};
+use crate::admin::{self, Reached};
 use crate::document::Secret;
 use crate::gateway::Gateway;
 
@@ -42,10 +42,17 @@ pub(super) async fn login_page(
     if !gateway.accounts().is_claimed() && gateway.accounts().why_shut().is_none() {
         return Redirect::to(CLAIM).into_response();
     }
-    answer::html(StatusCode::OK, login_form(&gateway, visit::words(&headers), from, &next, "", None))
+    answer::html(StatusCode::OK, login_form(&gateway, DoorWords::of(visit::words(&headers)), from, &next, "", None))
 }
 
-fn login_form(gateway: &Gateway, words: &Words, from: From, next: &Next, name: &str, problem: Option<&str>) -> Markup {
+fn login_form(
+    gateway: &Gateway,
+    words: &DoorWords,
+    from: From,
+    next: &Next,
+    name: &str,
+    problem: Option<&str>,
+) -> Markup {
     // What is wrong with the box is told to those who are near it.
     let shut = gateway.accounts().why_shut().map(|why| match from.is_near {
         true => fill(words.accounts_shut, &[("why", &why)]),
@@ -78,7 +85,7 @@ fn login_form(gateway: &Gateway, words: &Words, from: From, next: &Next, name: &
 }
 
 /// A customer who came to the wrong door. With several chats, nobody should learn here which businesses there are.
-fn chat_link(gateway: &Gateway, words: &Words) -> Markup {
+fn chat_link(gateway: &Gateway, words: &DoorWords) -> Markup {
     match gateway.chat_pages().as_slice() {
         [page] => html! { p class="small" { a href=(page) { (words.open_chat) } } },
         _ => html! {},
@@ -99,12 +106,18 @@ pub(super) async fn login(
     headers: HeaderMap,
     Form(form): Form<Login>,
 ) -> Response {
-    let words = visit::words(&headers);
+    let words = DoorWords::of(visit::words(&headers));
     let next = Next { next: form.next };
     let password = Secret::new(form.password);
     let (status, problem) = match gateway.accounts().log_in(&form.name, &password, from.address).await {
-        Ok(session) => return enter(&headers, &session.token, next.address()),
-        Err(LoginError::Wrong) => (StatusCode::UNAUTHORIZED, words.login_wrong.to_owned()),
+        Ok(session) => {
+            note(&gateway, from, session.session.who, "log in");
+            return enter(&headers, &session.token, next.address());
+        }
+        Err(LoginError::Wrong) => {
+            gateway.note_wrong_password(&form.name, from.address);
+            (StatusCode::UNAUTHORIZED, words.login_wrong.to_owned())
+        }
         Err(LoginError::TooMany { retry_after }) => {
             let seconds = retry_after.as_secs().max(1).to_string();
             (StatusCode::TOO_MANY_REQUESTS, fill(words.too_many, &[("n", &seconds)]))
@@ -112,6 +125,11 @@ pub(super) async fn login(
         Err(LoginError::Account(error)) => refused(words, error),
     };
     answer::html(status, login_form(&gateway, words, from, &next, &form.name, Some(&problem)))
+}
+
+/// Notes in the access log that somebody came or went.
+fn note(gateway: &Gateway, from: From, who: Who, what: &'static str) {
+    Reached::new(gateway.clone(), who.at(Some(from.address))).note_itself(what);
 }
 
 /// Goes to a page with a session that has just begun.
@@ -140,13 +158,14 @@ pub(super) async fn logout(
     {
         return answer::Problem::from(error).respond(&visit);
     }
+    Reached::new(gateway, visit.who().clone()).note_itself("log out");
     let mut response = answer::done(LOGIN);
     response.headers_mut().insert(header::SET_COOKIE, visit::cookie(&headers, None));
     response
 }
 
 pub(super) async fn claim_page(State(gateway): State<Gateway>, from: From, headers: HeaderMap) -> Response {
-    let words = visit::words(&headers);
+    let words = DoorWords::of(visit::words(&headers));
     if gateway.accounts().is_claimed() && !gateway.accounts().is_claimable() {
         return Redirect::to(LOGIN).into_response();
     }
@@ -156,7 +175,7 @@ pub(super) async fn claim_page(State(gateway): State<Gateway>, from: From, heade
     answer::html(StatusCode::OK, claim_form(&gateway, words, "", None))
 }
 
-fn claim_form(gateway: &Gateway, words: &Words, name: &str, problem: Option<&str>) -> Markup {
+fn claim_form(gateway: &Gateway, words: &DoorWords, name: &str, problem: Option<&str>) -> Markup {
     let content = html! {
         section class="card" {
             h1 { (words.claim_title) }
@@ -169,10 +188,7 @@ fn claim_form(gateway: &Gateway, words: &Words, name: &str, problem: Option<&str
                 p class="hint" id="code-hint" { (words.claim_code_hint) }
                 label for="name" { (words.your_name) }
                 input id="name" name="name" value=(name) required maxlength="64" autocomplete="username";
-                label for="password" { (words.password) }
-                input id="password" name="password" type="password" required autocomplete="new-password"
-                    aria-describedby="password-hint";
-                p class="hint" id="password-hint" { (words.password_hint) }
+                (layout::new_password(words, "password", words.password))
                 button class="primary" { (words.claim_submit) }
             }
             (chat_link(gateway, words))
@@ -195,14 +211,17 @@ pub(super) async fn claim(
     headers: HeaderMap,
     Form(form): Form<Claim>,
 ) -> Response {
-    let words = visit::words(&headers);
+    let words = DoorWords::of(visit::words(&headers));
     let (code, password) = (Secret::new(form.code), Secret::new(form.password));
     let claimed = match from.is_near {
         true => gateway.accounts().claim(&code, &form.name, &password, from.address).await,
         false => Err(ClaimError::NotLocal),
     };
     let (status, problem) = match claimed {
-        Ok(session) => return enter(&headers, &session.token, HOME),
+        Ok(session) => {
+            note(&gateway, from, session.session.who, "claim");
+            return enter(&headers, &session.token, HOME);
+        }
         Err(ClaimError::Claimed) => return Redirect::to(LOGIN).into_response(),
         Err(ClaimError::NotLocal) => (StatusCode::FORBIDDEN, words.claim_elsewhere.to_owned()),
         Err(ClaimError::Wrong) => (StatusCode::UNAUTHORIZED, words.claim_wrong.to_owned()),
@@ -222,10 +241,10 @@ pub(super) fn refused(words: &Words, error: account::Error) -> (StatusCode, Stri
         _ => None,
     };
     let (status, refused) = admin::Error::from(error).told();
-    (status, weakness.map_or(refused.error, |weakness| weak(words, weakness).to_owned()))
+    (status, weakness.map_or(refused.error, |weakness| weak(DoorWords::of(words), weakness).to_owned()))
 }
 
-fn weak(words: &Words, weakness: Weakness) -> &'static str {
+fn weak(words: &DoorWords, weakness: Weakness) -> &'static str {
     match weakness {
         Weakness::Short => words.weak_short,
         Weakness::Long => words.weak_long,
@@ -237,6 +256,44 @@ fn weak(words: &Words, weakness: Weakness) -> &'static str {
         Weakness::Word => words.weak_word,
         Weakness::Guessable => words.weak_guessable,
     }
+}
+
+words! {
+    /// What the doors say.
+    DoorWords;
+    claim_title: "Welcome", "Willkommen";
+    claim_lead: "This box is new. Make it yours: type the claim code that is printed where it was started, and choose how you will log in.",
+        "Diese Box ist neu. Machen Sie sie zu Ihrer: Geben Sie den Code ein, der beim Start angezeigt wird, und wählen Sie Ihre Anmeldung.";
+    claim_code: "Claim code", "Code";
+    claim_code_hint: "Ten letters and digits, as in K7QD-9M2X-4T. Capitals and dashes do not matter.",
+        "Zehn Buchstaben und Ziffern, zum Beispiel K7QD-9M2X-4T. Großschreibung und Striche sind egal.";
+    your_name: "Your name", "Ihr Name";
+    claim_submit: "Make it mine", "Einrichten";
+    claim_elsewhere: "This box can only be claimed from the network it stands in. Open this page on a device in the same network.",
+        "Diese Box lässt sich nur aus ihrem eigenen Netzwerk einrichten. Öffnen Sie diese Seite auf einem Gerät im selben Netzwerk.";
+    claim_wrong: "This is not the claim code. It is printed where the box was started, and stands in the file claim.code.",
+        "Das ist nicht der Code. Er wird beim Start der Box angezeigt und steht in der Datei claim.code.";
+    login_title: "Log in", "Anmelden";
+    login_submit: "Log in", "Anmelden";
+    login_forgot: "Forgotten? Make a new claim code on the box: frontdesk users reset",
+        "Vergessen? Erzeugen Sie an der Box einen neuen Code: frontdesk users reset";
+    open_chat: "Open the web chat", "Zum Web-Chat";
+    accounts_shut: "Nobody can log in now: {why}", "Zurzeit kann sich niemand anmelden: {why}";
+    accounts_shut_far: "Nobody can log in now. Open this page near the box to see why.",
+        "Zurzeit kann sich niemand anmelden. Öffnen Sie diese Seite in der Nähe der Box, um zu sehen, warum.";
+    login_with_code: "Use a claim code", "Mit einem Code anmelden";
+    weak_short: "At least ten characters, please. A few words that do not belong together are easy to keep.",
+        "Bitte mindestens zehn Zeichen. Ein paar Wörter, die nicht zusammengehören, merkt man sich leicht.";
+    weak_long: "This password is too long.", "Dieses Passwort ist zu lang.";
+    weak_common: "Many people have this password, or one like it.", "Dieses oder ein ähnliches Passwort haben viele.";
+    weak_sequence: "Keys in a row and sequences are easy to guess.", "Tastenfolgen und Reihen sind leicht zu erraten.";
+    weak_repetition: "Repetitions are easy to guess.", "Wiederholungen sind leicht zu erraten.";
+    weak_date: "Dates and years are easy to guess.", "Tage und Jahre sind leicht zu erraten.";
+    weak_name: "Names are easy to guess.", "Namen sind leicht zu erraten.";
+    weak_word: "One word is easy to guess. Add others that do not belong to it.",
+        "Ein einzelnes Wort ist leicht zu erraten. Fügen Sie andere hinzu, die nicht dazugehören.";
+    weak_guessable: "This password is easy to guess. Add a word or two that do not belong to it.",
+        "Dieses Passwort ist leicht zu erraten. Fügen Sie ein, zwei Wörter hinzu, die nicht dazugehören.";
 }
 
 #[cfg(test)]

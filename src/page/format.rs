@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped_as_people_write_them() {
-        let (english, german) = (Words::of(Language::English), Words::of(Language::German));
+        let (english, german) = (Words::in_language(Language::English), Words::in_language(Language::German));
         for (n, expected) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(number(english, n), expected);
             assert_eq!(number(german, n), expected.replace(',', "."));
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn times_are_told_from_now() {
-        let words = Words::of(Language::English);
+        let words = Words::in_language(Language::English);
         let check = |seconds: u64, expected| assert_eq!(ago(words, Timestamp(0), Timestamp(seconds * 1000)), expected);
         check(0, "just now");
         check(59, "just now");

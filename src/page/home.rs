@@ -5,27 +5,34 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
 
-use super::answer;
 use super::format::{ago, bytes, duration, number, time};
 use super::layout::{self, Place};
-use super::machine::{self, Machine};
 use super::visit::Visit;
-use super::words::{Words, fill};
+use super::words::{Words, fill, words};
+use super::{activity, answer, findings};
 use crate::admin::{self, Reached, Seen};
 use crate::clock::Timestamp;
 use crate::doctor::{self, Finding, Severity};
 use crate::gateway::device_key::Sources;
+use crate::gateway::machine::{self, Machine};
 use crate::gateway::{ChannelStatus, Gateway, Status};
 use crate::store::Counts;
 
 pub(super) async fn show(State(gateway): State<Gateway>, visit: Visit) -> Response {
     let reached = Reached::new(gateway.clone(), visit.who().clone());
     // It looks at files: not where messages are answered.
-    let seen = tokio::task::spawn_blocking(move || look(&gateway, &reached)).await;
+    let words = visit.words;
+    let seen = tokio::task::spawn_blocking(move || look(words, &gateway, &reached)).await;
     match seen.unwrap_or(Err(crate::store::Error::Closed.into())) {
-        Ok(seen) => {
-            answer::html(StatusCode::OK, layout::page(&visit, Place::Home, visit.words.home, &view(visit.words, &seen)))
-        }
+        Ok(seen) => answer::html(
+            StatusCode::OK,
+            layout::page(
+                &visit,
+                Place::Home,
+                HomeWords::of(visit.words).home,
+                &view(HomeWords::of(visit.words), &seen),
+            ),
+        ),
         Err(error) => answer::Problem::from(error).respond(&visit),
     }
 }
@@ -37,19 +44,22 @@ struct Looked {
     /// What is wrong with the box, and how full it is: for whoever sees all of it.
     findings: Vec<Finding>,
     machine: Machine,
+    /// How much was asked and answered.
+    activity: Markup,
 }
 
-fn look(gateway: &Gateway, reached: &Reached) -> Result<Looked, admin::Error> {
+fn look(words: &Words, gateway: &Gateway, reached: &Reached) -> Result<Looked, admin::Error> {
     let seen = reached.status()?;
     let findings = match &seen {
-        Seen::Whole(status) => findings(gateway, status),
+        Seen::Whole(status) => examine(gateway, status),
         Seen::Share { .. } => Vec::new(),
     };
-    Ok(Looked { now: gateway.now(), seen, findings, machine: machine::look(gateway.home()) })
+    let activity = activity::last_day(words, reached)?;
+    Ok(Looked { now: gateway.now(), seen, findings, machine: machine::look(gateway.home()), activity })
 }
 
-fn view(words: &Words, looked: &Looked) -> Markup {
-    let Looked { now, seen, findings, machine } = looked;
+fn view(words: &HomeWords, looked: &Looked) -> Markup {
+    let Looked { now, seen, findings, machine, activity } = looked;
     let (channels, counts) = match seen {
         Seen::Whole(status) => (&status.channels, &status.counts),
         Seen::Share { channels, counts, .. } => (channels, counts),
@@ -58,6 +68,7 @@ fn view(words: &Words, looked: &Looked) -> Markup {
         div data-refresh="15" {
             (verdict(words, findings, channels))
             (channel_cards(words, channels, *now))
+            (activity)
             div class="pair" {
                 (queue_card(words, counts))
                 @if let Seen::Whole(status) = seen { (machine_card(words, machine, status, *now)) }
@@ -66,13 +77,13 @@ fn view(words: &Words, looked: &Looked) -> Markup {
     }
 }
 
-fn findings(gateway: &Gateway, status: &Status) -> Vec<Finding> {
+fn examine(gateway: &Gateway, status: &Status) -> Vec<Finding> {
     let in_use = gateway.config_digest();
     let running = doctor::Running { status, config_digest: in_use.as_deref() };
     doctor::examine(gateway.home(), gateway.variables(), Some(&running), &Sources::default(), gateway.now())
 }
 
-fn verdict(words: &Words, findings: &[Finding], channels: &[ChannelStatus]) -> Markup {
+fn verdict(words: &HomeWords, findings: &[Finding], channels: &[ChannelStatus]) -> Markup {
     let has_trouble = channels.iter().any(|channel| channel.problem.is_some());
     let is_bad = has_trouble || findings.iter().any(|finding| finding.severity == Severity::Error);
     let (kind, title, lead) = match is_bad {
@@ -85,33 +96,18 @@ fn verdict(words: &Words, findings: &[Finding], channels: &[ChannelStatus]) -> M
         section class={ "verdict " (kind) } {
             h1 { (title) }
             p { (lead) }
-            @if !now.is_empty() { ul class="findings" { @for finding in now { (finding_line(words, finding)) } } }
+            @if !now.is_empty() { (findings::list(words, &now)) }
         }
         @if !later.is_empty() {
             details class="card" {
                 summary { h2 { (words.worth_a_look) " (" (number(words, later.len() as u64)) ")" } }
-                ul class="findings" { @for finding in later { (finding_line(words, finding)) } }
+                (findings::list(words, &later))
             }
         }
     }
 }
 
-fn finding_line(words: &Words, finding: &Finding) -> Markup {
-    let (kind, name) = match finding.severity {
-        Severity::Error => ("bad", words.severity_error),
-        Severity::Warning => ("warn", words.severity_warning),
-        Severity::Hint => ("", words.severity_hint),
-    };
-    html! {
-        li {
-            span class={ "tag " (kind) } { (name) }
-            p { (finding.what) }
-            p class="muted" { span class="unseen" { (words.to_do) ": " } (finding.fix) }
-        }
-    }
-}
-
-fn channel_cards(words: &Words, channels: &[ChannelStatus], now: Timestamp) -> Markup {
+fn channel_cards(words: &HomeWords, channels: &[ChannelStatus], now: Timestamp) -> Markup {
     let when = |at: Option<Timestamp>| match at {
         Some(at) => html! { time datetime=(at) title=(time(words, at)) { (ago(words, at, now)) } },
         None => html! { span class="muted" { (words.no_message_yet) } },
@@ -151,9 +147,11 @@ fn channel_cards(words: &Words, channels: &[ChannelStatus], now: Timestamp) -> M
     }
 }
 
-fn queue_card(words: &Words, counts: &Counts) -> Markup {
+fn queue_card(words: &HomeWords, counts: &Counts) -> Markup {
     let rows = [
-        (words.waiting_messages, counts.waiting),
+        (words.waiting_messages, counts.waiting.saturating_sub(counts.for_people)),
+        (words.in_hands, counts.taken),
+        (words.for_people, counts.for_people),
         (words.undelivered, counts.undelivered),
         (words.set_aside, counts.parked),
         (words.active, counts.sessions),
@@ -167,7 +165,7 @@ fn queue_card(words: &Words, counts: &Counts) -> Markup {
     }
 }
 
-fn machine_card(words: &Words, machine: &Machine, status: &Status, now: Timestamp) -> Markup {
+fn machine_card(words: &HomeWords, machine: &Machine, status: &Status, now: Timestamp) -> Markup {
     let backup = &status.backup;
     html! {
         section class="card" {
@@ -194,4 +192,40 @@ fn machine_card(words: &Words, machine: &Machine, status: &Status, now: Timestam
             }
         }
     }
+}
+
+words! {
+    /// What the first page says.
+    HomeWords;
+    all_well: "Everything works", "Alles läuft";
+    all_well_lead: "Messages come in and are answered.", "Nachrichten kommen an und werden beantwortet.";
+    something_wrong: "Something needs you", "Hier werden Sie gebraucht";
+    something_wrong_lead: "The worst comes first, each with what to do.", "Das Dringendste zuerst, jeweils mit dem, was zu tun ist.";
+    worth_a_look: "Worth a look", "Einen Blick wert";
+    channels: "Channels", "Kanäle";
+    channel: "Channel", "Kanal";
+    last_in: "Last message in", "Letzte Nachricht";
+    last_out: "Last answer out", "Letzte Antwort";
+    state: "State", "Zustand";
+    fine: "Fine", "In Ordnung";
+    no_message_yet: "Nothing yet", "Noch nichts";
+    no_channels: "No channel is set up yet.", "Noch ist kein Kanal eingerichtet.";
+    queue: "Waiting", "In Arbeit";
+    waiting_messages: "Messages that wait for an answer", "Nachrichten, die auf Antwort warten";
+    in_hands: "Conversations that people answer", "Gespräche, die Personen beantworten";
+    for_people: "Messages that wait for these people", "Nachrichten, die auf diese Personen warten";
+    undelivered: "Answers on their way", "Antworten unterwegs";
+    set_aside: "Set aside for you", "Für Sie zurückgelegt";
+    active: "Conversations", "Gespräche";
+    archived_count: "Archived", "Archiviert";
+    machine: "This box", "Diese Box";
+    running_for: "Running for", "Läuft seit";
+    disk: "Disk", "Speicherplatz";
+    disk_free: "{free} of {total} free", "{free} von {total} frei";
+    memory: "Memory", "Arbeitsspeicher";
+    store: "Conversations take up", "Gespräche belegen";
+    version: "Version", "Version";
+    backup: "Backup", "Sicherung";
+    backup_never: "Never", "Noch nie";
+    backup_failed: "The last one failed: {why}", "Die letzte ist fehlgeschlagen: {why}";
 }

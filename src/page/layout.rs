@@ -4,24 +4,39 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::visit::Visit;
 use super::words::{Words, fill};
-use super::{CONVERSATIONS, HOME, PEOPLE};
+use super::{ACCESS, ACTIVITY, CHANNELS, CONVERSATIONS, HOME, LOGS, PEOPLE, SETTINGS, WORKERS};
+use crate::account::{Reach, Role, Who};
 
 /// A place in the menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Home,
     Conversations,
+    Activity,
+    Logs,
+    Workers,
+    Channels,
     People,
+    Access,
+    Settings,
     Elsewhere,
 }
 
-/// Where the menu leads.
-fn menu(words: &Words) -> [(Place, &'static str, &'static str); 3] {
-    [
-        (Place::Home, HOME, words.home),
-        (Place::Conversations, CONVERSATIONS, words.conversations),
-        (Place::People, PEOPLE, words.people),
-    ]
+/// Where the menu leads, in its order. What somebody may never see is not in theirs.
+fn menu(words: &Words, who: &Who) -> impl Iterator<Item = (Place, &'static str, &'static str)> {
+    let (is_admin, is_whole) = (who.role == Role::Admin, who.reach == Reach::All);
+    let all = [
+        (Place::Home, HOME, words.home, true),
+        (Place::Conversations, CONVERSATIONS, words.conversations, true),
+        (Place::Activity, ACTIVITY, words.activity, true),
+        (Place::Workers, WORKERS, words.workers, true),
+        (Place::Channels, CHANNELS, words.channels, true),
+        (Place::People, PEOPLE, words.people, true),
+        (Place::Access, ACCESS, words.access, is_admin),
+        (Place::Settings, SETTINGS, words.settings, is_admin && is_whole),
+        (Place::Logs, LOGS, words.logs, is_admin && is_whole),
+    ];
+    all.into_iter().filter_map(|(place, address, name, is_shown)| is_shown.then_some((place, address, name)))
 }
 
 /// A page for somebody who is logged in.
@@ -30,15 +45,17 @@ pub(super) fn page(visit: &Visit, place: Place, title: &str, content: &Markup) -
     let head = html! {
         header class="bar" {
             a class="brand" href="/admin/" { (mark()) span { "Frontdesk" } }
-            nav aria-label=(words.menu) {
-                @for (at, address, name) in menu(words) {
-                    a href=(address) aria-current=[(at == place).then_some("page")] { (name) }
-                }
-            }
             form class="account" method="post" action="/admin/logout" {
                 (csrf(visit))
                 span class="who" title=(fill(words.logged_in_as, &[("name", &visit.who().name)])) { (visit.who().name) }
                 button class="quiet" { (words.log_out) }
+            }
+        }
+        nav class="menu" aria-label=(words.menu) {
+            ul {
+                @for (at, address, name) in menu(words, visit.who()) {
+                    li { a href=(address) aria-current=[(at == place).then_some("page")] { (name) } }
+                }
             }
         }
     };
@@ -78,6 +95,16 @@ pub(super) fn csrf(visit: &Visit) -> Markup {
     html! { input type="hidden" name="csrf" value=(visit.session.csrf.expose()); }
 }
 
+/// Where a new password is typed; `id` is its own on the page.
+pub(super) fn new_password(words: &Words, id: &str, label: &str) -> Markup {
+    let hint = format!("{id}-hint");
+    html! {
+        label for=(id) { (label) }
+        input id=(id) name="password" type="password" required autocomplete="new-password" aria-describedby=(hint);
+        p class="hint" id=(hint) { (words.password_hint) }
+    }
+}
+
 /// A line above the rest of a page: what was done, or why not.
 pub(super) fn notice(kind: &str, text: &str) -> Markup {
     html! { p class={ "notice " (kind) } role="status" { (text) } }
@@ -109,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_is_put_into_a_page_stays_text() {
-        let words = Words::of(Language::English);
+        let words = Words::in_language(Language::English);
         let hostile = "</title><script>alert(1)</script>\"'&";
         let page = door(words, hostile, &html! { p { (hostile) } }).into_string();
         assert!(!page.contains("<script>alert"), "{page}");

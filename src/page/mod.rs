@@ -8,6 +8,14 @@
 //! | `/admin/conversations?words&tenant&which&before` | the same | the list, and the search |
 //! | `/admin/conversation?key&tenant&episode&before` | the same | one of them, as it goes on |
 //! | `/admin/erase?key&tenant`, `POST /admin/conversation/{archive,restore,erase}` | admins | what support does |
+//! | `/admin/activity?range&tenant` | the same | charts of what was asked, answered and paid |
+//! | `/admin/logs?level&words` | admins of the whole gateway | the last lines of the log |
+//! | `POST /admin/conversation/{take,say,hand-back}` | admins | answering instead of the worker |
+//! | `/admin/access?tenant&who&what&key&after` | admins | who read or changed what |
+//! | `/admin/workers`, `/admin/explain?address` or `?key&tenant&episode&line` | the same | who answers, and why |
+//! | `/admin/worker?name`, `/admin/worker/file?name&file`, `POST /admin/worker/{save,remove}` | who sees all of it | one worker |
+//! | `/admin/settings`, `/admin/settings/revision?number` | admins of the whole gateway | what owners change, the file, what it was, secrets |
+//! | `/admin/channels`, `/admin/channels/new?type`, `/admin/channels/entry?id` | who is logged in; to change, admins of the whole gateway | channels, and who may write |
 //! | `/admin/people` | who is logged in | accounts, own sessions, own password |
 //! | `/admin/page.css`, `/admin/page.js`, `/admin/mark.svg` | anybody | what pages need |
 //!
@@ -17,28 +25,38 @@
 //! What always holds: a request is heard only under a name of ours ([`visit::guard`]); what changes something is a POST by
 //! a page of the same session; whatever people or models wrote stays text.
 
+mod access;
+mod activity;
 mod answer;
+mod channels;
+mod chart;
 mod conversation;
 mod conversations;
 mod door;
+mod explain;
+mod findings;
 mod format;
 mod home;
 mod layout;
-mod looked;
-mod machine;
+mod logs;
 mod people;
+mod settings;
 mod visit;
 mod words;
+mod worker;
+mod workers;
 
 use std::sync::Arc;
 
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::{get, post};
-use axum::{Extension, Router};
 
 use crate::admin;
+use crate::browser::Asset;
 use crate::gateway::Gateway;
 use crate::id::{SessionKey, TenantId};
 
@@ -47,8 +65,25 @@ const LOGIN: &str = "/admin/login";
 const CLAIM: &str = "/admin/claim";
 const CONVERSATIONS: &str = "/admin/conversations";
 const CONVERSATION: &str = "/admin/conversation";
+const ACTIVITY: &str = "/admin/activity";
+const LOGS: &str = "/admin/logs";
 const PEOPLE: &str = "/admin/people";
+const SETTINGS: &str = "/admin/settings";
+const CHANNELS: &str = "/admin/channels";
+const WORKERS: &str = "/admin/workers";
+const WORKER: &str = "/admin/worker";
+const EXPLAIN: &str = "/admin/explain";
+const ACCESS: &str = "/admin/access";
 const ERASE: &str = "/admin/erase";
+
+/// How pages look: what all have, then what one of them has.
+const STYLE: &str = concat!(
+    include_str!("page.css"),
+    include_str!("conversation.css"),
+    include_str!("activity.css"),
+    include_str!("workers.css"),
+    include_str!("settings.css"),
+);
 
 /// Serves the pages, and the admin API to programs with a token and to those who are logged in.
 pub fn router(gateway: &Gateway) -> Router {
@@ -63,27 +98,42 @@ pub fn router(gateway: &Gateway) -> Router {
         .route(CONVERSATION, get(conversation::show))
         .route(ERASE, get(conversation::ask_to_erase))
         .route("/admin/conversation/{action}", post(conversation::change))
+        .route(ACTIVITY, get(activity::show))
+        .route(LOGS, get(logs::show))
+        .route(WORKERS, get(workers::list))
+        .route(EXPLAIN, get(explain::show))
+        .route(WORKER, get(worker::show))
+        .route("/admin/worker/file", get(worker::file))
+        // A text in a form may be three times as long as it is.
+        .route("/admin/worker/{action}", post(worker::change).layer(DefaultBodyLimit::max(1024 * 1024)))
+        .route(SETTINGS, get(settings::show))
+        .route("/admin/settings/revision", get(settings::revision))
+        .route("/admin/settings/{action}", post(settings::change).layer(DefaultBodyLimit::max(visit::MAX_TEXT_BYTES)))
+        .route(CHANNELS, get(channels::show))
+        .route("/admin/channels/new", get(channels::new))
+        .route("/admin/channels/entry", get(channels::entry))
+        .route("/admin/channels/{action}", post(channels::change))
         .route(PEOPLE, get(people::show))
+        .route(ACCESS, get(access::show))
         .route("/admin/people/{action}", post(people::change))
-        .route(
-            "/admin/page.css",
-            get(async |headers: HeaderMap| answer::file(&headers, "text/css; charset=utf-8", include_str!("page.css"))),
-        )
-        .route(
-            "/admin/page.js",
-            get(async |headers: HeaderMap| {
-                answer::file(&headers, "text/javascript; charset=utf-8", include_str!("page.js"))
-            }),
-        )
-        .route(
-            "/admin/mark.svg",
-            get(async |headers: HeaderMap| answer::file(&headers, "image/svg+xml", include_str!("mark.svg"))),
-        )
+        .merge(files())
         .route("/admin/{*elsewhere}", get(nothing))
-        .layer(Extension(Arc::new(looked::Looked::default())))
         .with_state(gateway.clone())
         .merge(admin::router(gateway, door))
         .layer(middleware::from_fn_with_state(gateway.clone(), visit::guard))
+}
+
+/// What pages need, whoever asks.
+fn files() -> Router<Gateway> {
+    let assets = [
+        Asset::new("/admin/page.css", "text/css; charset=utf-8", STYLE),
+        Asset::new("/admin/page.js", "text/javascript; charset=utf-8", include_str!("page.js")),
+        Asset::new("/admin/mark.svg", "image/svg+xml", include_str!("mark.svg")),
+    ];
+    assets.into_iter().fold(Router::new(), |router, asset| {
+        let (name, asset) = (asset.name(), Arc::new(asset));
+        router.route(name, get(move |headers: HeaderMap| async move { asset.respond(&headers) }))
+    })
 }
 
 async fn nothing(headers: HeaderMap) -> Response {
@@ -104,7 +154,12 @@ fn query(text: &str) -> String {
 }
 
 fn conversation_address(tenant: Option<&TenantId>, key: &SessionKey, episode: Option<u64>) -> String {
+    format!("{CONVERSATION}?{}", place_query(tenant, key, episode))
+}
+
+/// Names a conversation, in an address.
+fn place_query(tenant: Option<&TenantId>, key: &SessionKey, episode: Option<u64>) -> String {
     let tenant = tenant.map(TenantId::as_str).unwrap_or_default();
     let episode = episode.map(|episode| format!("&episode={episode}")).unwrap_or_default();
-    format!("{CONVERSATION}?tenant={}&key={}{episode}", query(tenant), query(key.as_str()))
+    format!("tenant={}&key={}{episode}", query(tenant), query(key.as_str()))
 }

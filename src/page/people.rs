@@ -13,7 +13,7 @@ use super::answer::{self, Problem};
 use super::format::{ago, time};
 use super::layout::{self, Place};
 use super::visit::{From, Visit};
-use super::words::Words;
+use super::words::words;
 use super::{PEOPLE, door};
 use crate::account::{self, LoginError, Reach, Role, Who};
 use crate::admin::{self, Reached};
@@ -28,12 +28,12 @@ pub(super) struct Shown {
 }
 
 pub(super) async fn show(State(gateway): State<Gateway>, visit: Visit, Query(shown): Query<Shown>) -> Response {
-    let done = shown.done.as_deref().and_then(|done| done_words(visit.words, done));
+    let done = shown.done.as_deref().and_then(|done| done_words(PeopleWords::of(visit.words), done));
     page(&gateway, &visit, StatusCode::OK, done.map(|done| ("good", done.to_owned())))
 }
 
 fn page(gateway: &Gateway, visit: &Visit, status: StatusCode, notice: Option<(&str, String)>) -> Response {
-    let words = visit.words;
+    let words = PeopleWords::of(visit.words);
     let content = html! {
         h1 { (words.people) }
         @if let Some((kind, text)) = &notice { (layout::notice(kind, text)) }
@@ -49,7 +49,7 @@ fn may_manage(visit: &Visit) -> bool {
     visit.who().role == Role::Admin && visit.who().reach == Reach::All
 }
 
-fn done_words(words: &Words, done: &str) -> Option<&'static str> {
+fn done_words(words: &PeopleWords, done: &str) -> Option<&'static str> {
     match done {
         "added" => Some(words.added),
         "removed" => Some(words.removed),
@@ -60,7 +60,7 @@ fn done_words(words: &Words, done: &str) -> Option<&'static str> {
 }
 
 fn users(gateway: &Gateway, visit: &Visit) -> Markup {
-    let words = visit.words;
+    let words = PeopleWords::of(visit.words);
     let tenants = tenants(gateway);
     html! {
         section class="card" {
@@ -109,10 +109,7 @@ fn users(gateway: &Gateway, visit: &Visit) -> Markup {
                         option value="*" { (words.reach_all) }
                         @for tenant in &tenants { option value=(tenant) { (tenant) } }
                     }
-                    label for="new-password" { (words.password) }
-                    input id="new-password" name="password" type="password" required autocomplete="new-password"
-                        aria-describedby="new-password-hint";
-                    p class="hint" id="new-password-hint" { (words.password_hint) }
+                    (layout::new_password(words, "new-password", words.password))
                     button class="primary" { (words.add) }
                 }
             }
@@ -128,7 +125,7 @@ fn tenants(gateway: &Gateway) -> BTreeSet<TenantId> {
 }
 
 fn sessions(gateway: &Gateway, visit: &Visit) -> Markup {
-    let (words, now) = (visit.words, gateway.now());
+    let (words, now) = (PeopleWords::of(visit.words), gateway.now());
     let own = gateway.accounts().sessions();
     let when = |at: Timestamp| html! { time datetime=(at) title=(time(words, at)) { (ago(words, at, now)) } };
     html! {
@@ -158,7 +155,7 @@ fn sessions(gateway: &Gateway, visit: &Visit) -> Markup {
 }
 
 fn own_password(visit: &Visit) -> Markup {
-    let words = visit.words;
+    let words = PeopleWords::of(visit.words);
     html! {
         section class="card" {
             h2 { (words.change_password) }
@@ -167,10 +164,7 @@ fn own_password(visit: &Visit) -> Markup {
                 input type="hidden" name="name" value=(visit.who().name) autocomplete="username";
                 label for="current" { (words.current_password) }
                 input id="current" name="current" type="password" required autocomplete="current-password";
-                label for="password" { (words.new_password) }
-                input id="password" name="password" type="password" required autocomplete="new-password"
-                    aria-describedby="password-hint";
-                p class="hint" id="password-hint" { (words.password_hint) }
+                (layout::new_password(words, "password", words.new_password))
                 button { (words.change) }
             }
         }
@@ -210,7 +204,7 @@ async fn obey(
     action: &str,
     order: Order,
 ) -> Result<&'static str, Problem> {
-    let (words, accounts) = (visit.words, gateway.accounts());
+    let (words, accounts) = (PeopleWords::of(visit.words), gateway.accounts());
     let reached = Reached::new(gateway.clone(), visit.who().clone());
     let said = |error: account::Error| {
         let (status, text) = door::refused(words, error);
@@ -266,7 +260,7 @@ async fn change_own(
     current: &Secret,
     new: &Secret,
 ) -> Result<(), Problem> {
-    let words = visit.words;
+    let words = PeopleWords::of(visit.words);
     let changed = gateway.accounts().change_password(&visit.session, current, new, from.address).await;
     changed.map_err(|error| match error {
         LoginError::Wrong => Problem::Said(StatusCode::UNAUTHORIZED, words.login_wrong.to_owned()),
@@ -280,4 +274,30 @@ async fn change_own(
             Problem::Said(status, text)
         }
     })
+}
+
+words! {
+    /// What the page of people says.
+    PeopleWords;
+    users: "People who may log in", "Wer sich anmelden darf";
+    role: "May", "Darf";
+    role_admin: "Everything", "Alles";
+    role_support: "Look only", "Nur ansehen";
+    reach: "Sees", "Sieht";
+    reach_all: "All businesses", "Alle Unternehmen";
+    add_person: "Add a person", "Person hinzufügen";
+    add: "Add", "Hinzufügen";
+    remove: "Remove", "Entfernen";
+    added: "Added.", "Hinzugefügt.";
+    removed: "Removed.", "Entfernt.";
+    your_sessions: "Where you are logged in", "Wo Sie angemeldet sind";
+    this_device: "This device", "Dieses Gerät";
+    last_used: "Last used", "Zuletzt benutzt";
+    end_session: "Log out there", "Dort abmelden";
+    ended: "Logged out there.", "Dort abgemeldet.";
+    change_password: "Change your password", "Passwort ändern";
+    new_password: "New password", "Neues Passwort";
+    current_password: "Current password", "Jetziges Passwort";
+    change: "Change", "Ändern";
+    changed: "Changed. All other devices are logged out.", "Geändert. Alle anderen Geräte sind abgemeldet.";
 }

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 
 use super::answer;
 use super::words::Words;
-use crate::account::{Session, Who, is_local};
+use crate::account::{SESSION_MS, Session, Who, is_local};
 use crate::admin::{self, AdminToken, Authenticate};
 use crate::browser::{self, Language, Proof};
 use crate::document::Secret;
@@ -21,10 +21,10 @@ use crate::gateway::{Gateway, Peer};
 const COOKIE: &str = "frontdesk_session";
 /// Longest body of a form, in bytes.
 const MAX_FORM_BYTES: usize = 64 * 1024;
+/// Longest one with the text of the configuration in it, as a form sends it.
+pub(super) const MAX_TEXT_BYTES: usize = 2 * 1024 * 1024;
 /// How long a form may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
-/// As long as a session lasts.
-const COOKIE_SECONDS: u64 = 30 * 24 * 60 * 60;
 
 /// Somebody who is logged in.
 #[derive(Debug)]
@@ -48,7 +48,11 @@ impl FromRequestParts<Gateway> for Visit {
             Some(token) => gateway.accounts().session(token).await,
             None => None,
         };
-        session.map(|session| Self { session, words }).ok_or_else(|| to_the_door(&parts.uri, &parts.method))
+        let from = parts.extensions.get::<Peer>().map(|peer| peer.0.to_canonical());
+        let at = |session: Session| Session { who: session.who.at(from), ..session };
+        session
+            .map(|session| Self { session: at(session), words })
+            .ok_or_else(|| to_the_door(&parts.uri, &parts.method))
     }
 }
 
@@ -63,7 +67,7 @@ fn to_the_door(uri: &Uri, method: &Method) -> Response {
 
 /// The words of the language that the browser likes best.
 pub(super) fn words(headers: &HeaderMap) -> &'static Words {
-    Words::of(Language::of(headers))
+    Words::in_language(Language::of(headers))
 }
 
 /// What the browser proves a session with.
@@ -76,7 +80,7 @@ pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
 /// What makes a browser show the session from now on; `None`: not any more.
 pub(super) fn cookie(headers: &HeaderMap, token: Option<&Secret>) -> HeaderValue {
     let secure = if is_https(headers) { "; Secure" } else { "" };
-    let (token, seconds) = token.map_or(("", 0), |token| (token.expose(), COOKIE_SECONDS));
+    let (token, seconds) = token.map_or(("", 0), |token| (token.expose(), SESSION_MS / 1000));
     let cookie = format!("{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
     // A token has no character that a header could not hold.
     HeaderValue::try_from(cookie).unwrap_or(HeaderValue::from_static("frontdesk_session=; Path=/; Max-Age=0"))
@@ -189,7 +193,9 @@ async fn whole(request: Request) -> Result<Request, StatusCode> {
         return Ok(request);
     }
     let (head, body) = request.into_parts();
-    let body = tokio::time::timeout(READ_TIMEOUT, axum::body::to_bytes(body, MAX_FORM_BYTES)).await;
+    let has_text = head.uri.path().starts_with("/admin/settings/") && token(&head.headers).is_some();
+    let max = if has_text { MAX_TEXT_BYTES } else { MAX_FORM_BYTES };
+    let body = tokio::time::timeout(READ_TIMEOUT, axum::body::to_bytes(body, max)).await;
     let body = body.map_err(|_elapsed| StatusCode::REQUEST_TIMEOUT)?.map_err(|_error| StatusCode::PAYLOAD_TOO_LARGE)?;
     Ok(Request::from_parts(head, body.into()))
 }

@@ -22,6 +22,8 @@ mod gateway;
 mod import;
 mod life;
 mod page;
+mod page_config;
 mod peers;
 mod soak;
 mod source;
+mod workers;

@@ -7,11 +7,10 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
-use super::assets::Asset;
 use super::config::Config;
 use super::theme::Theme;
 use super::wire::MAX_TEXT_BYTES;
-use crate::browser::Language;
+use crate::browser::{Asset, Language};
 use crate::id::EntryId;
 
 const WORDS: &str = include_str!("page/words.json");

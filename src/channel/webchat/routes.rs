@@ -65,7 +65,8 @@ pub(super) async fn serve(site: &Arc<Site>, path: &str, request: Request, host: 
         "" => page(site, request.headers()),
         "widget.js" => {
             let language = Language::of(request.headers());
-            vary_by_language(site.page.widget(language).respond(request.headers()))
+            let widget = site.page.widget(language).respond(request.headers());
+            vary_by_language(to_other_sites(widget))
         }
         "socket" => open_socket(site, request, host).await,
         "events" => match connect(site, request.headers(), Proof::IfPresent) {
@@ -80,10 +81,17 @@ pub(super) async fn serve(site: &Arc<Site>, path: &str, request: Request, host: 
             Err(refusal) => refusal,
         },
         _ => match site.assets.get(path) {
-            Some(asset) => asset.respond(request.headers()),
+            Some(asset) => to_other_sites(asset.respond(request.headers())),
             None => StatusCode::NOT_FOUND.into_response(),
         },
     }
+}
+
+/// The widget is loaded by other sites, also by those that isolate themselves.
+fn to_other_sites(mut response: Response) -> Response {
+    let name = header::HeaderName::from_static("cross-origin-resource-policy");
+    response.headers_mut().insert(name, HeaderValue::from_static("cross-origin"));
+    response
 }
 
 /// The page. Only here does a visitor come into being.
