@@ -67,6 +67,11 @@ impl Reached {
         }
     }
 
+    /// Who asks.
+    pub(crate) fn who(&self) -> &Who {
+        &self.who
+    }
+
     /// The gateway itself, for those whom the rule admits to it.
     ///
     /// # Errors
