@@ -16,8 +16,11 @@ use super::json::{Problem, Rekeyed};
 use super::operation::{Body, MANAGE, Operation, Sent};
 use super::reach::Reached;
 use crate::config::edit::Value;
-use crate::config::{self, Change, EditError, Hidden, Located, RestoreError, Syntax, edit};
+use crate::config::{self, Change, EditError, Hidden, Located, RestoreError, Revisions, Secrets, Syntax, edit};
+use crate::document::{Secret, is_variable_name};
 use crate::gateway::{Gateway, ReloadError};
+
+pub(crate) use crate::config::MARK;
 
 /// What a home calls its configuration when there is none yet.
 const NAME: &str = "config.toml";
@@ -31,6 +34,12 @@ pub(super) fn operations() -> Vec<Operation> {
             MANAGE,
             "What a change would do and what would be wrong, without making it",
             check,
+        ),
+        Operation::post(
+            "/api/v1/config/hide",
+            MANAGE,
+            "Moves a secret that stands in config.toml to the secrets, and uses the result",
+            move_secret,
         ),
     ]
 }
@@ -91,18 +100,74 @@ pub(crate) async fn check_text(
     now.checked(gateway, text, syntax).await
 }
 
+/// Moves a secret that stands in the file to the secrets, and leaves its name there.
+///
+/// # Errors
+/// When there is no secret at this path, or as for [`change`]. Then the file is as it was.
+pub(crate) async fn hide(reached: &Reached, base: Option<&str>, path: &str) -> Result<String, Error> {
+    let gateway = reached.whole(MANAGE)?;
+    let now = Now::of(gateway, base)?;
+    if now.syntax() == Syntax::Yaml {
+        return Err(EditError::Yaml.into());
+    }
+    let loaded = gateway.check_config(now.text.clone(), Some(Syntax::Toml))?;
+    let value = match edit::read(&now.text, path) {
+        Some(Value::Text(value)) if loaded.clear_secrets.iter().any(|clear| clear == path) => Secret::new(value),
+        _ => return Err(Error::NotFound(format!("no secret stands in the file at {path}"))),
+    };
+    let kept = Secrets::of(gateway.home());
+    let taken = kept.names()?;
+    let is_free = |name: &String| !taken.contains(name) && gateway.variables().get(name).is_none();
+    let name = secret_name(&now.text, path);
+    let name = std::iter::once(name.clone()).chain((2..).map(|n| format!("{name}_{n}"))).find(is_free).unwrap_or(name);
+    kept.set(&name, &value)?;
+    match change(reached, base, &[Change::set(path, format!("${{{name}}}"))]).await {
+        Ok(_reloaded) => Ok(name),
+        Err(error) => {
+            kept.remove(&name)?;
+            Err(error)
+        }
+    }
+}
+
+/// What a secret at this path would be called: `channels[0].bot_token` of the entry `slack` is `SLACK_BOT_TOKEN`.
+fn secret_name(text: &str, path: &str) -> String {
+    let (list, key) = path.rsplit_once('.').unwrap_or(("", path));
+    let said = |name: &str| match edit::read(text, &format!("{list}.{name}")) {
+        Some(Value::Text(said)) => Some(said),
+        _ => None,
+    };
+    let owner = ["id", "name", "type"].into_iter().find_map(said).unwrap_or_else(|| list.to_owned());
+    let spelled = format!("{owner}_{key}");
+    let mut name = String::new();
+    for c in spelled.chars() {
+        match c {
+            'A'..='Z' if key.contains(c) && !name.ends_with('_') => name.extend(['_', c]),
+            c if c.is_ascii_alphanumeric() => name.push(c.to_ascii_uppercase()),
+            _ if name.ends_with('_') => {}
+            _ => name.push('_'),
+        }
+    }
+    let name = name.trim_matches('_').to_owned();
+    if is_variable_name(&name) { name } else { format!("SECRET_{name}") }
+}
+
 /// A digest of the configuration that is there now; `None`: there is none.
 ///
 /// # Errors
 /// When it cannot be read, or somebody may not know.
-#[allow(dead_code, reason = "pages begin with it")]
 pub(crate) fn base(reached: &Reached) -> Result<Option<String>, Error> {
     Ok(reached.whole(MANAGE)?.config_text()?.map(|(_, _, digest)| digest))
 }
 
 async fn apply(reached: &Reached, base: Option<&str>, text: String, syntax: Option<Syntax>) -> Result<Reloaded, Error> {
-    let reloaded = reached.whole(MANAGE)?.put_config(text, syntax, base).await?;
-    tracing::info!(access.who = reached.who().name, access.what = "config", "somebody changed the configuration");
+    let gateway = reached.whole(MANAGE)?;
+    let digest = config::digest(text.as_bytes());
+    let reloaded = gateway.put_config(text, syntax, base).await?;
+    if let Err(error) = Revisions::of(gateway.home()).sign(&digest, &reached.who().name) {
+        tracing::warn!(%error, "who changed the configuration could not be kept");
+    }
+    reached.note_name("change configuration", "");
     Ok(Reloaded::of(&reloaded))
 }
 
@@ -132,7 +197,10 @@ impl Now {
         if self.syntax() == Syntax::Yaml {
             return Err(EditError::Yaml.into());
         }
-        let text = edit(&self.text, changes)?;
+        // Without a file conversations are kept apart; a file that says nothing of it would put them together.
+        let first = self.located.is_none().then(|| Change::set("session.dm_scope", "per-channel-peer"));
+        let changes: Vec<Change> = first.into_iter().chain(changes.iter().cloned()).collect();
+        let text = edit(&self.text, &changes)?;
         Ok((self, text))
     }
 
@@ -320,6 +388,28 @@ impl Sent for ConfigProposal {
 async fn patch(reached: Reached, Body(sent): Body<ConfigChanges>) -> Result<Reloaded, Error> {
     let changes: Vec<Change> = sent.changes.into_iter().map(ConfigChange::change).collect::<Result<_, _>>()?;
     change(&reached, sent.base.as_deref(), &changes).await
+}
+
+/// A secret that stands in the file.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct ClearSecret {
+    /// Digest of the text.
+    base: Option<String>,
+    /// As in `channels[0].bot_token`; see `clear_secrets` of the text.
+    path: String,
+}
+
+impl Sent for ClearSecret {}
+
+/// A secret that stood in the file.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MovedSecret {
+    /// What it is called now.
+    name: String,
+}
+
+async fn move_secret(reached: Reached, Body(sent): Body<ClearSecret>) -> Result<MovedSecret, Error> {
+    Ok(MovedSecret { name: hide(&reached, sent.base.as_deref(), &sent.path).await? })
 }
 
 async fn check(reached: Reached, Body(sent): Body<ConfigProposal>) -> Result<ConfigChecked, Error> {

@@ -194,6 +194,8 @@ pub(crate) struct RevisionRow {
     pub(crate) good: bool,
     pub(crate) in_use: bool,
     pub(crate) in_file: bool,
+    /// Who made it; null: somebody at the file.
+    pub(crate) by: Option<String>,
     /// What changed since the one before, in a line.
     pub(crate) summary: String,
 }
@@ -224,6 +226,7 @@ pub(crate) fn revisions(
             good: revision.is_good,
             in_use: in_use == Some(revision.number),
             in_file: in_file == Some(revision.number),
+            by: revision.by.clone(),
             summary: summary(before.as_ref(), values.as_deref()),
         });
         before = Some(values.unwrap_or_default());

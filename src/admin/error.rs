@@ -11,7 +11,7 @@ use super::json::Problem;
 use crate::account::{self, Reach, Who};
 use crate::backup::Kind;
 use crate::config::{self, EditError, RestoreError, RevisionError, SecretError};
-use crate::gateway::{BackupError, DeliveryError, ImportError, PairingError, ReloadError, TakeError};
+use crate::gateway::{BackupError, ChannelTestError, DeliveryError, ImportError, PairingError, ReloadError, TakeError};
 use crate::store;
 
 /// What every refusal says.
@@ -248,6 +248,15 @@ impl From<account::Error> for Error {
             account::Error::Random | account::Error::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::Refused(status, Refusal { error: error.to_string(), problems: None, weakness })
+    }
+}
+
+impl From<ChannelTestError> for Error {
+    fn from(error: ChannelTestError) -> Self {
+        match error {
+            ChannelTestError::Unknown(_) => Self::NotFound(error.to_string()),
+            ChannelTestError::TooSlow(_) => Self::Unavailable(error.to_string()),
+        }
     }
 }
 

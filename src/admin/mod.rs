@@ -16,6 +16,7 @@ pub(crate) mod agents;
 pub(crate) mod api_keys;
 pub(crate) mod backup;
 pub(crate) mod change;
+pub(crate) mod channels;
 pub(crate) mod config;
 pub(crate) mod context;
 pub(crate) mod deliveries;
@@ -199,6 +200,7 @@ fn operations() -> Vec<Operation> {
         own,
         config::operations(),
         change::operations(),
+        channels::operations(),
         secrets::operations(),
         sessions::operations(),
         taking::operations(),

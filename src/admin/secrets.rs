@@ -110,7 +110,7 @@ pub(crate) async fn set(
 pub(crate) async fn keep(reached: &Reached, name: &str, value: &document::Secret) -> Result<SecretChanged, Error> {
     let gateway = reached.whole(MANAGE)?;
     Secrets::of(gateway.home()).set(name, value)?;
-    note(reached, "keep secret", name);
+    reached.note_name("keep secret", name);
     let used_in = used_in(gateway, name);
     let (in_use, note) = match gateway.variables().source(name) {
         _ if used_in.is_empty() => (false, None),
@@ -150,16 +150,11 @@ pub(crate) async fn remove(reached: Reached, Name(name): Name) -> Result<SecretC
     if !Secrets::of(gateway.home()).remove(&name)? {
         return Err(Error::NotFound(format!("no secret {name} is kept here; `secrets list` shows those that are")));
     }
-    note(&reached, "remove secret", &name);
+    reached.note_name("remove secret", &name);
     Ok(SecretChanged { name, used_in, in_use: false, note: None })
 }
 
 fn used_in(gateway: &Gateway, name: &str) -> Vec<String> {
     let references = config::references(gateway.home()).into_iter();
     references.filter(|(other, _)| other == name).map(|(_, path)| path).collect()
-}
-
-fn note(reached: &Reached, what: &'static str, name: &str) {
-    let who = &reached.who().name;
-    tracing::info!(access.who = who, access.what = what, access.name = name, "somebody changed a secret");
 }

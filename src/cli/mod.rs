@@ -6,6 +6,7 @@
 mod alerts;
 mod access;
 mod backup;
+mod channels;
 mod client;
 mod config;
 mod context;
@@ -71,6 +72,9 @@ enum Command {
     /// Look at what was not delivered or not answered, and decide on it
     #[command(subcommand)]
     Deliveries(deliveries::Deliveries),
+    /// Look at channels, and try whether they work
+    #[command(subcommand)]
+    Channels(channels::Channels),
     /// Let strangers write, or not
     #[command(subcommand)]
     Pairing(pairing::Pairing),
@@ -211,6 +215,7 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Sessions(command) => sessions::run(&context, command),
         Command::Tenants(command) => tenants::run(&context, command),
         Command::Deliveries(command) => deliveries::run(&context, command),
+        Command::Channels(command) => channels::run(&context, command),
         Command::Pairing(command) => pairing::run(&context, command),
         Command::Route(command) => route::run(&context, command),
         Command::Config(command) => config::run(&context, command),

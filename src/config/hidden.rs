@@ -10,7 +10,7 @@ use super::{Error, Located, Settings, Syntax};
 use crate::document::Variables;
 
 /// How a mark begins. In the text it is in quotes, so that the text stays one that can be read.
-const MARK: &str = "‹hidden ";
+pub const MARK: &str = "‹hidden ";
 /// What keys are called whose values nobody should see, also when they stand in a comment.
 const SECRET_ENDS: [&str; 9] =
     ["key", "keys", "token", "tokens", "secret", "secrets", "passphrase", "password", "passwords"];

@@ -16,7 +16,7 @@ mod settings;
 pub use edit::{Change, EditError, edit};
 pub use entry::Entry;
 pub use file::{Located, Syntax, locate};
-pub use hidden::{Hidden, RestoreError};
+pub use hidden::{Hidden, MARK, RestoreError};
 pub use revisions::{Candidate, Revision, RevisionError, Revisions, digest};
 pub use secrets::{SecretError, Secrets};
 pub use settings::{ApiKey, Gateway, Salvaged, SessionScope, Settings, Tenant, Updates};

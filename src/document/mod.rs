@@ -153,16 +153,6 @@ impl Document {
         paths
     }
 
-    /// What components read as secrets, so that nobody shows it by mistake.
-    #[must_use]
-    pub fn hidden(&self) -> Vec<Secret> {
-        self.hidden.borrow().clone()
-    }
-
-    fn hide_value(&self, text: &str) {
-        self.hidden.borrow_mut().push(Secret::new(text));
-    }
-
     /// Where values stand that nobody may see: see [`Document::redacted`]. In the order of the file.
     #[must_use]
     pub fn hidden_places(&self) -> Vec<Place> {
@@ -185,6 +175,16 @@ impl Document {
         let problems = self.problems.borrow();
         let mut errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
         errors.any(|problem| (problem.line, problem.column) == (at.line, at.column))
+    }
+
+    /// What components read as secrets, so that nobody shows it by mistake.
+    #[must_use]
+    pub fn hidden(&self) -> Vec<Secret> {
+        self.hidden.borrow().clone()
+    }
+
+    fn hide_value(&self, text: &str) {
+        self.hidden.borrow_mut().push(Secret::new(text));
     }
 
     fn hide(&self, position: Position) {

@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::visit::Visit;
 use super::words::{Words, fill};
-use super::{ACCESS, ACTIVITY, CONVERSATIONS, HOME, LOGS, PEOPLE, WORKERS};
+use super::{ACCESS, ACTIVITY, CHANNELS, CONVERSATIONS, HOME, LOGS, PEOPLE, SETTINGS, WORKERS};
 use crate::account::{Reach, Role, Who};
 
 /// A place in the menu.
@@ -15,8 +15,10 @@ pub(super) enum Place {
     Activity,
     Logs,
     Workers,
+    Channels,
     People,
     Access,
+    Settings,
     Elsewhere,
 }
 
@@ -28,8 +30,10 @@ fn menu(words: &Words, who: &Who) -> impl Iterator<Item = (Place, &'static str, 
         (Place::Conversations, CONVERSATIONS, words.conversations, true),
         (Place::Activity, ACTIVITY, words.activity, true),
         (Place::Workers, WORKERS, words.workers, true),
+        (Place::Channels, CHANNELS, words.channels, true),
         (Place::People, PEOPLE, words.people, true),
         (Place::Access, ACCESS, words.access, is_admin),
+        (Place::Settings, SETTINGS, words.settings, is_admin && is_whole),
         (Place::Logs, LOGS, words.logs, is_admin && is_whole),
     ];
     all.into_iter().filter_map(|(place, address, name, is_shown)| is_shown.then_some((place, address, name)))

@@ -15,6 +15,8 @@
 //! | `/admin/access?tenant&who&what&key&after` | admins | who read or changed what |
 //! | `/admin/workers`, `/admin/explain?address` or `?key&tenant&episode&line` | the same | who answers, and why |
 //! | `/admin/worker?name`, `/admin/worker/file?name&file`, `POST /admin/worker/{save,remove}` | who sees all of it | one worker |
+//! | `/admin/settings`, `/admin/settings/revision?number` | admins of the whole gateway | what owners change, the file, what it was, secrets |
+//! | `/admin/channels`, `/admin/channels/new?type`, `/admin/channels/entry?id` | who is logged in; to change, admins of the whole gateway | channels, and who may write |
 //! | `/admin/people` | who is logged in | accounts, own sessions, own password |
 //! | `/admin/page.css`, `/admin/page.js`, `/admin/mark.svg` | anybody | what pages need |
 //!
@@ -27,6 +29,7 @@
 mod access;
 mod activity;
 mod answer;
+mod channels;
 mod chart;
 mod conversation;
 mod conversations;
@@ -39,6 +42,7 @@ mod layout;
 mod logs;
 mod people;
 mod setup;
+mod settings;
 mod visit;
 mod words;
 mod worker;
@@ -67,6 +71,8 @@ const ACTIVITY: &str = "/admin/activity";
 const LOGS: &str = "/admin/logs";
 const PEOPLE: &str = "/admin/people";
 const SETUP: &str = "/admin/setup";
+const SETTINGS: &str = "/admin/settings";
+const CHANNELS: &str = "/admin/channels";
 const WORKERS: &str = "/admin/workers";
 const WORKER: &str = "/admin/worker";
 const EXPLAIN: &str = "/admin/explain";
@@ -80,6 +86,7 @@ const STYLE: &str = concat!(
     include_str!("activity.css"),
     include_str!("workers.css"),
     include_str!("setup.css"),
+    include_str!("settings.css"),
 );
 
 /// What pages do by themselves.
@@ -106,6 +113,13 @@ pub fn router(gateway: &Gateway) -> Router {
         .route("/admin/worker/file", get(worker::file))
         // A text in a form may be three times as long as it is.
         .route("/admin/worker/{action}", post(worker::change).layer(DefaultBodyLimit::max(1024 * 1024)))
+        .route(SETTINGS, get(settings::show))
+        .route("/admin/settings/revision", get(settings::revision))
+        .route("/admin/settings/{action}", post(settings::change).layer(DefaultBodyLimit::max(visit::MAX_TEXT_BYTES)))
+        .route(CHANNELS, get(channels::show))
+        .route("/admin/channels/new", get(channels::new))
+        .route("/admin/channels/entry", get(channels::entry))
+        .route("/admin/channels/{action}", post(channels::change))
         .route(PEOPLE, get(people::show))
         .route(ACCESS, get(access::show))
         .route("/admin/people/{action}", post(people::change))

@@ -67,8 +67,8 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "page",
         &[
-            "account", "admin", "browser", "business", "clock", "doctor", "document", "gateway", "id", "log",
-            "message", "store", "usage",
+            "account", "admin", "browser", "business", "channel", "clock", "config", "doctor", "document", "gateway",
+            "id", "log", "message", "store", "usage",
         ],
     ),
     // Reads what another gateway kept; its tests load what it writes.

@@ -22,6 +22,7 @@ mod gateway;
 mod import;
 mod life;
 mod page;
+mod page_config;
 mod peers;
 mod setup;
 mod soak;

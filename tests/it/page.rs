@@ -12,8 +12,8 @@ use crate::peers::{Hook, Model, TestGateway, direct, http};
 pub(crate) const PASSWORD: &str = "violet kettle harbour 17";
 
 /// A gateway whose page somebody has claimed, and a browser.
-struct Desk {
-    gateway: TestGateway,
+pub(crate) struct Desk {
+    pub(crate) gateway: TestGateway,
     model: Model,
     hook: Hook,
 }
@@ -77,7 +77,7 @@ fn form(request: RequestBuilder, fields: &[(&str, &str)]) -> RequestBuilder {
 }
 
 impl Desk {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let (model, hook) = (Model::start().await, Hook::start("hook").await);
         let tenant = "tenant_id = \"riverside\"\n";
         let config = format!(
@@ -92,7 +92,7 @@ impl Desk {
         Self { gateway, model, hook }
     }
 
-    async fn browser(&self) -> Browser {
+    pub(crate) async fn browser(&self) -> Browser {
         let mut browser = Browser::of(&self.gateway);
         assert_eq!(browser.log_in("Ada", PASSWORD).await, StatusCode::SEE_OTHER);
         browser

@@ -8,8 +8,8 @@ use crate::admin::setup::ModelSource;
 use crate::browser::Language;
 use crate::business::Zone;
 use crate::gateway::Question;
-use crate::page::layout;
 use crate::page::words::fill;
+use crate::page::{CHANNELS, layout};
 
 /// What hours a form begins with when nothing is known: what many have.
 const USUAL: (&str, &str) = ("09:00", "17:00");
@@ -261,7 +261,7 @@ fn channel(view: &View<'_>, before: Option<String>) -> Markup {
             }
         }
         (form(view, Question::Channel, before, words.save, &content))
-        p class="hint" { (words.other_channels) }
+        p class="hint" { (words.other_channels) " " a href=(CHANNELS) { (words.other_channels_link) } }
         @if is_asked { (go_on(view, Question::Channel)) }
     }
 }
