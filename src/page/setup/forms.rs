@@ -7,6 +7,7 @@ use super::{View, address};
 use crate::admin::setup::ModelSource;
 use crate::browser::Language;
 use crate::business::Zone;
+use crate::channel::registry::TYPES;
 use crate::gateway::Question;
 use crate::page::words::fill;
 use crate::page::{CHANNELS, layout};
@@ -261,7 +262,12 @@ fn channel(view: &View<'_>, before: Option<String>) -> Markup {
             }
         }
         (form(view, Question::Channel, before, words.save, &content))
-        p class="hint" { (words.other_channels) " " a href=(CHANNELS) { (words.other_channels_link) } }
+        p class="hint" { (words.other_channels) }
+        ul class="others" {
+            @for one in TYPES.iter().filter(|one| !one.descriptor.has_page) {
+                li { a class="button" href=(format!("{CHANNELS}/new?type={}", one.descriptor.type_name)) { (one.form.name.r#in(words.language)) } }
+            }
+        }
         @if is_asked { (go_on(view, Question::Channel)) }
     }
 }

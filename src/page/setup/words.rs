@@ -133,9 +133,8 @@ words! {
         "Setzen Sie diese Zeile in die Seiten, vor </body>. Besucher von außerhalb brauchen eine Adresse, die zu dieser Box führt.";
     chat_title: "Name above the conversation", "Name über dem Gespräch";
     chat_title_hint: "What your visitors read first.", "Was Ihre Besucher zuerst lesen.";
-    other_channels: "Others, with their vendors' steps, are under Channels, now or later.",
-        "Andere, mit den Schritten bei ihren Anbietern, finden Sie unter Kanäle, jetzt oder später.";
-    other_channels_link: "To the channels", "Zu den Kanälen";
+    other_channels: "Or begin with another one. The page shows the vendor's steps; then come back here.",
+        "Oder mit einem anderen beginnen. Die Seite zeigt die Schritte beim Anbieter; danach kommen Sie hierher zurück.";
 
     alerts_step: "Alerts", "Meldungen";
     alerts_title: "Who is told when something is wrong?", "Wer erfährt, wenn etwas nicht stimmt?";
