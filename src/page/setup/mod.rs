@@ -152,7 +152,7 @@ fn progress(view: &View<'_>, step: &str) -> Markup {
     let steps = Question::ALL.into_iter().map(|(word, question)| (word, words.name(Some(question))));
     let steps = steps.chain([(TRY, words.name(None))]);
     html! {
-        nav class="steps" aria-label=(words.progress) {
+        nav class="progress" aria-label=(words.progress) {
             ol {
                 @for (word, name) in steps {
                     @let is_asked = view.shown.asked.contains(&word);
