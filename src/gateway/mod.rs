@@ -52,7 +52,9 @@ use crate::id::SessionKey;
 use crate::session::lane::Lanes;
 use crate::store::{self, Resume, Store};
 
-pub use backup::{BackedUp, BackupError, BackupOrder, BackupStatus, RunningBackup};
+pub use backup::{
+    BackedUp, BackupError, BackupKey, BackupOrder, BackupStatus, Checked, KeptBackup, RunningBackup,
+};
 pub use deliveries::{DeliveryError, Repeat};
 pub use home::{Error as HomeError, Home, find_store, socket, socket_elsewhere};
 pub use import::{Import, ImportError, check_scope};

@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::visit::Visit;
 use super::words::{Words, fill};
-use super::{ACCESS, CONVERSATIONS, HOME, PEOPLE};
+use super::{ACCESS, BACKUPS, CONVERSATIONS, HOME, PEOPLE, backups};
 use crate::account::Role;
 
 /// A place in the menu.
@@ -13,6 +13,7 @@ pub(super) enum Place {
     Home,
     Conversations,
     People,
+    Backups,
     Access,
     Elsewhere,
 }
@@ -24,10 +25,15 @@ fn menu(visit: &Visit) -> impl Iterator<Item = (Place, &'static str, &'static st
     let all = [
         (Place::Home, HOME, words.home),
         (Place::Conversations, CONVERSATIONS, words.conversations),
+        (Place::Backups, BACKUPS, words.backups),
         (Place::People, PEOPLE, words.people),
         (Place::Access, ACCESS, words.access),
     ];
-    all.into_iter().filter(move |(place, ..)| is_admin || *place != Place::Access)
+    all.into_iter().filter(move |(place, ..)| match place {
+        Place::Access => is_admin,
+        Place::Backups => backups::may_see(visit),
+        _ => true,
+    })
 }
 
 /// A page for somebody who is logged in.

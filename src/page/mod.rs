@@ -11,6 +11,7 @@
 //! | `POST /admin/conversation/{take,say,hand-back}` | admins | answering instead of the worker |
 //! | `/admin/access?tenant&who&what&key&after` | admins | who read or changed what |
 //! | `/admin/people` | who is logged in | accounts, own sessions, own password |
+//! | `/admin/backups`, `POST /admin/backups/{now,check,passphrase}` | admins of everything | backups |
 //! | `/admin/page.css`, `/admin/page.js`, `/admin/mark.svg` | anybody | what pages need |
 //!
 //! Pages are made here, whole, in the language of the browser; they work without their script, and ask no other host for
@@ -21,6 +22,7 @@
 
 mod access;
 mod answer;
+mod backups;
 mod conversation;
 mod conversations;
 mod door;
@@ -52,6 +54,7 @@ const CONVERSATIONS: &str = "/admin/conversations";
 const CONVERSATION: &str = "/admin/conversation";
 const PEOPLE: &str = "/admin/people";
 const ACCESS: &str = "/admin/access";
+const BACKUPS: &str = "/admin/backups";
 const ERASE: &str = "/admin/erase";
 
 /// How pages look: what all have, then what one of them has.
@@ -72,6 +75,8 @@ pub fn router(gateway: &Gateway) -> Router {
         .route("/admin/conversation/{action}", post(conversation::change))
         .route(PEOPLE, get(people::show))
         .route(ACCESS, get(access::show))
+        .route(BACKUPS, get(backups::show))
+        .route("/admin/backups/{action}", post(backups::change))
         .route("/admin/people/{action}", post(people::change))
         .merge(files())
         .route("/admin/{*elsewhere}", get(nothing))

@@ -59,6 +59,7 @@ words! {
     home: "Home", "Übersicht";
     conversations: "Conversations", "Gespräche";
     people: "People", "Personen";
+    backups: "Backups", "Sicherungen";
     access: "Access log", "Zugriffe";
     log_out: "Log out", "Abmelden";
     logged_in_as: "Logged in as {name}", "Angemeldet als {name}";

@@ -85,7 +85,7 @@ fn what_changes_something_is_for_admins_and_what_is_about_the_gateway_for_its_op
             .any(|name| path.trim_start_matches("/api/v1/").starts_with(name))
     };
     let is_secret = |path: &str| {
-        path == "/api/v1/pairing" || ["/config", "/backup", "/users", "/tokens"].iter().any(|name| path.contains(name))
+        path == "/api/v1/pairing" || path == "/api/v1/access" || ["/config", "/backup", "/users", "/tokens"].iter().any(|name| path.contains(name))
     };
     for Listed { method, path, rule } in admin::table() {
         assert_eq!(rule.role == Role::Admin, method != Method::GET || is_secret(path), "{method} {path}");

@@ -18,6 +18,7 @@ mod config;
 mod deliveries;
 mod documents;
 mod gateway;
+mod hands;
 mod import;
 mod life;
 mod page;
