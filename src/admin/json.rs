@@ -209,7 +209,7 @@ impl Queue {
 }
 
 impl Channel {
-    fn of(channel: &ChannelStatus) -> Self {
+    pub(super) fn of(channel: &ChannelStatus) -> Self {
         Self {
             id: channel.id.clone(),
             channel: channel.channel.clone(),

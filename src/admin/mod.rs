@@ -11,6 +11,8 @@
 //! or changes a conversation is in the access log, the words are not.
 
 pub(crate) mod access;
+pub(crate) mod agents;
+pub(crate) mod api_keys;
 pub(crate) mod backup;
 pub(crate) mod config;
 pub(crate) mod context;
@@ -20,23 +22,27 @@ mod export;
 pub(crate) mod import;
 pub(crate) mod json;
 pub(crate) mod lines;
+pub(crate) mod logs;
+mod metrics;
 mod openapi;
 pub(crate) mod operation;
 pub(crate) mod pairing;
 mod place;
 pub(crate) mod reach;
 pub(crate) mod rekey;
+pub(crate) mod routes;
 pub(crate) mod sessions;
 pub(crate) mod taking;
 pub(crate) mod tenants;
 pub(crate) mod unresolved;
+pub(crate) mod usage;
 pub(crate) mod users;
 
 pub(crate) use error::Error;
-pub(crate) use operation::Query;
+pub(crate) use operation::{Body, Name, NameAndFile, Query};
 pub use operation::{Listed, Rule, Scope};
 pub(crate) use place::{Episode, Named, Place as Conversation};
-pub(crate) use reach::{Reached, Seen};
+pub(crate) use reach::{Reached, Seen, Stop};
 pub(crate) use sessions::{Words, search};
 pub(crate) use users::note as note_account;
 
@@ -199,6 +205,12 @@ fn operations() -> Vec<Operation> {
         backup::operations(),
         import::operations(),
         users::operations(),
+        usage::operations(),
+        metrics::operations(),
+        logs::operations(),
+        agents::operations(),
+        api_keys::operations(),
+        routes::operations(),
     ]
     .into_iter()
     .flatten()

@@ -9,7 +9,7 @@ use super::error::Error;
 use super::json::{Erased, Hit, Line, Row, SetAside, WaitingMessage, WaitingReply};
 use super::operation::{CHANGE, Operation, Query, READ};
 use super::place::{Episode, Named};
-use super::reach::{OfTenant, Reached};
+use super::reach::{OfTenant, Reached, Stop};
 use super::taking::Taken;
 use super::{channel_type, cursor, lines, parsed};
 use crate::id::{AgentId, OpaqueId, SessionKey, TenantId};
@@ -66,44 +66,26 @@ pub(crate) struct Sessions {
     pub(crate) next: Option<String>,
 }
 
-/// Where a page of a list ends: tenant, key, episode. Each page is of live or of archived ones.
-type ListCursor = (Option<String>, String, u64);
-
 pub(crate) async fn list(reached: Reached, Query(page): Query<Page>) -> Result<Sessions, Error> {
     let limit = page.limit.unwrap_or(MAX_ROWS).clamp(1, MAX_ROWS);
-    let after = page.after.as_deref().map(cursor::<ListCursor>).transpose()?;
-    let after = after.map(|(tenant, key, episode)| {
-        let tenant = tenant.map(TenantId::new).transpose();
-        Ok::<_, Error>((parsed("after", tenant)?, parsed("after", SessionKey::parse(&key))?, episode))
-    });
-    let after = after.transpose()?;
+    let after = page.after.as_deref().map(cursor::<Stop>).transpose()?;
     let filter = Filter {
         channel: page.channel.as_deref().map(channel_type).transpose()?,
         agent: page.agent.map(|name| parsed("agent", AgentId::new(name))).transpose()?,
+        limit,
         ..Filter::default()
     };
-    let mut rows: Vec<Row> = Vec::new();
-    for of in reached.tenants(page.tenant.as_deref())? {
-        let mut filter = Filter { limit: limit + 1 - rows.len(), ..filter.clone() };
-        match &after {
-            Some((at, ..)) if of.id() < at.as_ref() => continue,
-            Some((at, key, episode)) if of.id() == at.as_ref() => {
-                (filter.after, filter.after_episode) = (Some(key.clone()), Some(*episode));
-            }
-            _ => {}
-        }
-        if page.archived {
-            rows.extend(of.store().archived(&filter)?.iter().map(Row::archived));
-        } else {
-            rows.extend(of.store().sessions(&filter)?.iter().map(Row::of));
-        }
-        if rows.len() > limit {
-            break;
-        }
-    }
-    let has_more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = rows.last().filter(|_| has_more).map(|row| json!((&row.tenant, &row.key, row.episode)).to_string());
+    let tenant = page.tenant.as_deref();
+    let (rows, next) = if page.archived {
+        let (rows, has_more) = reached.walk(tenant, after.as_ref(), &filter, |store, filter| store.archived(filter))?;
+        let last = rows.last().filter(|_| has_more).map(|row| Stop::at(&row.session));
+        (rows.iter().map(Row::archived).collect(), last)
+    } else {
+        let (rows, has_more) = reached.walk(tenant, after.as_ref(), &filter, |store, filter| store.sessions(filter))?;
+        let last = rows.last().filter(|_| has_more).map(Stop::at);
+        (rows.iter().map(Row::of).collect(), last)
+    };
+    let next = next.map(|stop| stop.text());
     Ok(Sessions { sessions: rows, next })
 }
 

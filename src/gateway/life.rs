@@ -283,6 +283,7 @@ impl Gateway {
         let erasing = async move {
             let begun = || {
                 gateway.0.lanes.interrupt_tenant(tenant.as_ref());
+                gateway.0.usage.forget(tenant.as_ref());
                 gateway.0.backups.forget_index();
             };
             let erased = gateway.0.store.erase_tenant(tenant.as_ref(), begun).await;

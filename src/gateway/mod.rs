@@ -9,16 +9,19 @@
 //! address of the message that caused it; a turn that began keeps the configuration it began with.
 
 mod access;
+mod agents;
 mod api;
 mod backup;
 mod deliveries;
 pub mod device_key;
+mod explain;
 mod home;
 mod host;
 mod import;
 mod intake;
 mod life;
 mod live;
+pub mod machine;
 mod offline;
 mod outbox;
 mod pairing;
@@ -29,7 +32,9 @@ mod revise;
 mod server;
 mod status;
 mod taking;
+mod tenants;
 mod turns;
+mod usage;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -52,10 +57,12 @@ use crate::id::SessionKey;
 use crate::session::lane::Lanes;
 use crate::store::{self, Resume, Store};
 
+pub use agents::{AgentError, AgentFile, AgentRow, ModelState, tool_name};
 pub use backup::{
     BackedUp, BackupError, BackupKey, BackupOrder, BackupStatus, Checked, KeptBackup, RunningBackup,
 };
 pub use deliveries::{DeliveryError, Repeat};
+pub use explain::{Admission, Bundle, ExplainError, Explained, Ground, Numbered};
 pub use home::{Error as HomeError, Home, find_store, socket, socket_elsewhere};
 pub use import::{Import, ImportError, check_scope};
 pub use offline::Offline;
@@ -65,6 +72,8 @@ pub use restore::{RestoreError, Restored, restore};
 pub use server::{Peer, short_path};
 pub use status::{ChannelStatus, Status};
 pub use taking::{Said, TakeError, Words as PersonsWords};
+pub use tenants::{ApiKeyRow, ConfiguredTenant};
+pub use usage::{KEPT_HOURS, Totals};
 
 use live::Live;
 use outbox::Outbox;
@@ -195,6 +204,7 @@ struct Inner {
     /// Counts changes of transcripts, for those who read along.
     said: watch::Sender<u64>,
     api: api::Waiters,
+    usage: usage::Usage,
     pages: fn(&Gateway) -> axum::Router,
     server: Mutex<Option<Server>>,
     reloading: tokio::sync::Mutex<()>,
@@ -213,6 +223,8 @@ struct Inner {
     revision_trouble: Mutex<Option<String>>,
     backups: backup::Backups,
     access: access::AccessLog,
+    /// How the models of agents did.
+    models: agents::Models,
     /// How fast tenants write.
     tenant_rates: rates::Rates,
     /// How fast codes are tried.
@@ -272,6 +284,7 @@ impl Gateway {
                 Live::safe_mode(both.join("\n"), salvaged.unwrap_or_default(), &http)
             }
         };
+        crate::log::hide(accounts.claim_code().iter().chain([home.token()]));
         let is_usable = store.why_unusable().is_none();
         let max_turns = live.settings.gateway.max_turns;
         let address = SocketAddr::new(live.settings.gateway.bind, live.settings.gateway.port);
@@ -294,6 +307,7 @@ impl Gateway {
             sweep_now: Notify::new(),
             said: watch::Sender::new(0),
             api: api::Waiters::default(),
+            usage: usage::Usage::default(),
             pages,
             server: Mutex::new(None),
             reloading: tokio::sync::Mutex::new(()),
@@ -307,6 +321,7 @@ impl Gateway {
             revision_trouble: Mutex::new(None),
             backups,
             access,
+            models: agents::Models::default(),
             tenant_rates: rates::Rates::default(),
             guesses: rates::Rates::default(),
             warned_of_main: Mutex::default(),
@@ -340,6 +355,7 @@ impl Gateway {
     fn start_upkeep(&self) {
         self.spawn(prune_marks(self.clone()));
         self.spawn(self.clone().sweep());
+        self.spawn(self.clone().keep_usage());
         self.spawn(self.clone().hand_back_forgotten());
         self.spawn(self.clone().back_up_by_the_clock());
     }
@@ -469,6 +485,7 @@ impl Gateway {
             let n_tasks = self.0.tasks.len();
             tracing::info!(n_tasks, "some work was cut off; it is taken up at the next start");
         }
+        self.keep_last_counted().await;
         if let Some(socket) = self.0.socket.get() {
             // One that stays behind is replaced at the next start.
             drop(std::fs::remove_file(socket));

@@ -13,7 +13,7 @@ use crate::agent::{self, Failure, Said};
 use crate::channel::{Descriptor, Preview};
 use crate::id::{AgentId, FileName, OpaqueId};
 use crate::message::{ChatKind, ReplyAddress};
-use crate::provider::retry;
+use crate::provider::{Usage, retry};
 use crate::session::lane::LaneId;
 use crate::session::{Address, Command};
 use crate::store::{
@@ -141,7 +141,12 @@ impl Gateway {
         };
         target.preview(Preview::Typing);
         let context = session.context(row.episode);
-        let mut asking = pin!(self.ask(agent, &session, &context, &batch, &target));
+        let asked = |usage, failed| {
+            if let Some(model) = live.models.get(&agent.name) {
+                self.0.usage.asked(tenant.as_ref(), self.now(), model, usage, failed);
+            }
+        };
+        let mut asking = pin!(self.ask(agent, &session, &context, &batch, &target, &asked));
         let asking = async {
             tokio::select! {
                 biased;
@@ -170,7 +175,12 @@ impl Gateway {
                 let (episode, first_line, at) = (row.episode, row.first_line, self.now());
                 let turn = Turn { episode, first_line, answered, agent, text, deliveries, notes, files, at };
                 match self.commit(&session, turn).await? {
-                    Some(deliveries) => self.deliver_all(deliveries),
+                    Some(deliveries) => {
+                        let first = &batch.first;
+                        let since = first.unparked_at.unwrap_or(first.inbound.received_at);
+                        self.0.usage.answer(tenant.as_ref(), self.now(), self.age_ms(since));
+                        self.deliver_all(deliveries);
+                    }
                     None => {
                         let left = session.undelivered()?;
                         let is_answered = left.iter().any(|reply| batch.is_answered_by(&reply.content));
@@ -298,6 +308,7 @@ impl Gateway {
         kept: &ContextStore,
         batch: &Batch,
         target: &Target,
+        asked: &(dyn Fn(Usage, bool) + Sync),
     ) -> Result<Result<(String, agent::Changes), Failure>, store::Error> {
         let mut max_bytes = agent::HISTORY_BYTES;
         loop {
@@ -309,11 +320,19 @@ impl Gateway {
                 target.preview(match progress {
                     agent::Progress::Text(text) => Preview::Delta(text.to_owned()),
                     agent::Progress::Reset => Preview::Reset,
+                    agent::Progress::Attempted { usage, failed } => return asked(usage, failed),
                 });
             };
             // Anew for every try: what one changed before it failed is forgotten.
             let mut context = context(agent, kept)?;
+            let asked_at = tokio::time::Instant::now();
             let answer = agent::run(agent, request, &mut context, &retry::Policy::default(), &mut on_progress).await;
+            match &answer {
+                Ok(_) => self.0.models.answered(&agent.name, self.now(), asked_at.elapsed()),
+                Err(Failure::Later { reason, .. } | Failure::Park { reason } | Failure::TooLong { reason }) => {
+                    self.0.models.failed(&agent.name, self.now(), reason);
+                }
+            }
             match answer {
                 Err(Failure::TooLong { .. }) if !is_last_try => {
                     max_bytes = if max_bytes > 1024 { max_bytes / 4 } else { 0 }

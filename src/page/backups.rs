@@ -31,7 +31,7 @@ pub(super) struct Shown {
 }
 
 /// Backups are the gateway's, and hold what all tenants have.
-pub(super) fn may_see(visit: &Visit) -> bool {
+fn may_see(visit: &Visit) -> bool {
     visit.who().role == Role::Admin && visit.who().reach == Reach::All
 }
 

@@ -10,6 +10,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::answer::{self, Problem};
+use super::explain;
 use super::format::{number, time};
 use super::layout::{self, Place};
 use super::visit::Visit;
@@ -105,7 +106,7 @@ fn view(
                     @let before = lines.first().map_or(row.first_line, |line| line.seq);
                     p { a class="button" href=(with_before(&row, named.episode, before)) { (words.earlier) } }
                 }
-                (log(words, &lines, &waiting))
+                (log(words, &place_query(row.tenant.as_ref(), &row.key, named.episode), &lines, &waiting))
                 @if is_theirs && before.is_none() {
                     (answers_to(words, &waiting))
                 }
@@ -170,6 +171,7 @@ fn facts(words: &ConversationWords, row: &SessionRow, is_live: bool) -> Markup {
     }
 }
 
+
 /// Who answers instead of the worker.
 fn in_hands(words: &ConversationWords, taken: &Taken, is_theirs: bool) -> Markup {
     html! {
@@ -233,7 +235,7 @@ fn hands(visit: &Visit, row: &SessionRow, taken: Option<&Taken>, is_theirs: bool
     }
 }
 
-fn log(words: &ConversationWords, lines: &[Line], waiting: &[Waiting]) -> Markup {
+fn log(words: &ConversationWords, place: &str, lines: &[Line], waiting: &[Waiting]) -> Markup {
     if lines.is_empty() && waiting.is_empty() {
         return html! { p class="muted" { (words.nothing_said) } };
     }
@@ -253,6 +255,7 @@ fn log(words: &ConversationWords, lines: &[Line], waiting: &[Waiting]) -> Markup
                         bdi { (name) }
                         @if kind == "person" { " · " (words.person) }
                         " · " time datetime=(line.at) { (time(words, line.at)) }
+                        @if kind == "peer" { " · " a href=(explain::address_of(place, line.seq)) { (words.why_this_worker) } }
                     }
                     (bubble(words, &line.text))
                 }
@@ -458,6 +461,7 @@ words! {
     began: "Began", "Begonnen";
     back_to_list: "All conversations", "Alle Gespräche";
     transcript: "Conversation", "Gespräch";
+    why_this_worker: "Why this worker?", "Warum dieser Mitarbeiter?";
     earlier: "Earlier messages", "Frühere Nachrichten";
     waits_below: "Not answered yet", "Noch nicht beantwortet";
     archive: "Archive", "Archivieren";

@@ -14,7 +14,7 @@ use super::layout::{self, Place};
 use super::visit::Visit;
 use super::words::{Words, fill, words};
 use super::{CONVERSATIONS, conversation_address, query};
-use crate::admin::{self, Named, Reached};
+use crate::admin::{self, Named, Reached, Stop};
 use crate::clock::Timestamp;
 use crate::gateway::Gateway;
 use crate::id::{SessionKey, TenantId};
@@ -40,11 +40,12 @@ pub(super) struct Wanted {
     done: Option<String>,
 }
 
-/// Where the next page begins: time, tenant, key; for archived ones tenant, key, episode.
+/// Where the next page begins.
 #[derive(Debug, Serialize, Deserialize)]
 enum Cursor {
+    /// Time, tenant, key.
     Live(u64, Option<String>, String),
-    Archived(Option<String>, String, u64),
+    Archived(Stop),
 }
 
 /// One line of the list.
@@ -101,34 +102,15 @@ fn live(reached: &Reached, wanted: &Wanted) -> Result<(Vec<Row>, Option<String>)
 
 fn archived(reached: &Reached, wanted: &Wanted) -> Result<(Vec<Row>, Option<String>), Problem> {
     let after = match cursor(wanted) {
-        Some(Cursor::Archived(tenant, key, episode)) => {
-            let key = SessionKey::parse(&key).map_err(|_not_ours| Problem::NotFound)?;
-            Some((tenant, key, episode))
-        }
+        Some(Cursor::Archived(stop)) => Some(stop),
         _ => None,
     };
-    let mut rows: Vec<Row> = Vec::new();
-    for of in reached.tenants(tenant(wanted))? {
-        let mut filter = Filter { limit: (ROWS + 1).saturating_sub(rows.len()), ..Filter::default() };
-        match &after {
-            Some((at, ..)) if of.name() < *at => continue,
-            Some((at, key, episode)) if of.name() == *at => {
-                (filter.after, filter.after_episode) = (Some(key.clone()), Some(*episode));
-            }
-            _ => {}
-        }
-        let row = |session| Row { session, is_archived: true, said: None };
-        rows.extend(of.store().archived(&filter)?.into_iter().map(|archived| row(archived.session)));
-        if rows.len() > ROWS {
-            break;
-        }
-    }
-    let has_more = rows.len() > ROWS;
-    rows.truncate(ROWS);
-    let next = rows.last().filter(|_| has_more).map(|row| {
-        let SessionRow { tenant, key, episode, .. } = &row.session;
-        Cursor::Archived(tenant.as_ref().map(ToString::to_string), key.to_string(), *episode)
-    });
+    let filter = Filter { limit: ROWS, ..Filter::default() };
+    let (rows, has_more) =
+        reached.walk(tenant(wanted), after.as_ref(), &filter, |store, filter| store.archived(filter))?;
+    let next = rows.last().filter(|_| has_more).map(|row| Cursor::Archived(Stop::at(&row.session)));
+    let row = |session| Row { session, is_archived: true, said: None };
+    let rows = rows.into_iter().map(|archived| row(archived.session)).collect();
     Ok((rows, next.and_then(|next| serde_json::to_string(&next).ok())))
 }
 
@@ -172,16 +154,13 @@ fn named(
     words: &str,
     in_archived: bool,
 ) -> Result<Vec<SessionRow>, admin::Error> {
-    let mut rows = Vec::new();
-    if in_archived {
-        for of in reached.tenants(tenant)? {
-            let limit = MAX_NAMES.saturating_sub(rows.len());
-            let archived = of.store().archived(&Filter { limit, ..Filter::default() })?;
-            rows.extend(archived.into_iter().map(|archived| archived.session));
-        }
+    let mut rows = if in_archived {
+        let filter = Filter { limit: MAX_NAMES, ..Filter::default() };
+        let (archived, _) = reached.walk(tenant, None, &filter, |store, filter| store.archived(filter))?;
+        archived.into_iter().map(|archived| archived.session).collect()
     } else {
-        rows = reached.recent(tenant, None, MAX_NAMES)?.rows;
-    }
+        reached.recent(tenant, None, MAX_NAMES)?.rows
+    };
     rows.retain(|session| is_named(session, words));
     rows.truncate(ROWS);
     Ok(rows)

@@ -4,14 +4,17 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::visit::Visit;
 use super::words::{Words, fill};
-use super::{ACCESS, BACKUPS, CONVERSATIONS, HOME, PEOPLE, backups};
-use crate::account::Role;
+use super::{ACCESS, ACTIVITY, BACKUPS, CONVERSATIONS, HOME, LOGS, PEOPLE, WORKERS};
+use crate::account::{Reach, Role, Who};
 
 /// A place in the menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Home,
     Conversations,
+    Activity,
+    Logs,
+    Workers,
     People,
     Backups,
     Access,
@@ -19,21 +22,19 @@ pub(super) enum Place {
 }
 
 /// Where the menu leads, in its order. What somebody may never see is not in theirs.
-fn menu(visit: &Visit) -> impl Iterator<Item = (Place, &'static str, &'static str)> {
-    let words = visit.words;
-    let is_admin = visit.who().role == Role::Admin;
+fn menu(words: &Words, who: &Who) -> impl Iterator<Item = (Place, &'static str, &'static str)> {
+    let (is_admin, is_whole) = (who.role == Role::Admin, who.reach == Reach::All);
     let all = [
-        (Place::Home, HOME, words.home),
-        (Place::Conversations, CONVERSATIONS, words.conversations),
-        (Place::Backups, BACKUPS, words.backups),
-        (Place::People, PEOPLE, words.people),
-        (Place::Access, ACCESS, words.access),
+        (Place::Home, HOME, words.home, true),
+        (Place::Conversations, CONVERSATIONS, words.conversations, true),
+        (Place::Activity, ACTIVITY, words.activity, true),
+        (Place::Workers, WORKERS, words.workers, true),
+        (Place::Backups, BACKUPS, words.backups, is_admin && is_whole),
+        (Place::People, PEOPLE, words.people, true),
+        (Place::Access, ACCESS, words.access, is_admin),
+        (Place::Logs, LOGS, words.logs, is_admin && is_whole),
     ];
-    all.into_iter().filter(move |(place, ..)| match place {
-        Place::Access => is_admin,
-        Place::Backups => backups::may_see(visit),
-        _ => true,
-    })
+    all.into_iter().filter_map(|(place, address, name, is_shown)| is_shown.then_some((place, address, name)))
 }
 
 /// A page for somebody who is logged in.
@@ -50,7 +51,7 @@ pub(super) fn page(visit: &Visit, place: Place, title: &str, content: &Markup) -
         }
         nav class="menu" aria-label=(words.menu) {
             ul {
-                @for (at, address, name) in menu(visit) {
+                @for (at, address, name) in menu(words, visit.who()) {
                     li { a href=(address) aria-current=[(at == place).then_some("page")] { (name) } }
                 }
             }

@@ -58,6 +58,9 @@ words! {
     menu: "Menu", "Menü";
     home: "Home", "Übersicht";
     conversations: "Conversations", "Gespräche";
+    activity: "Activity", "Aktivität";
+    logs: "Log", "Protokoll";
+    workers: "Workers", "Mitarbeiter";
     people: "People", "Personen";
     backups: "Backups", "Sicherungen";
     access: "Access log", "Zugriffe";

@@ -113,7 +113,15 @@ impl Rows<'_> {
         let reach = match &self.transaction {
             Some(transaction) => {
                 let mut reach = Reach::default();
-                for row in transaction.open_table(table)?.iter()? {
+                let rows = match transaction.open_table(table) {
+                    // Of before it was thought of; whoever opens the store to write makes it.
+                    Err(redb::TableError::TableDoesNotExist(_)) => {
+                        self.found.push((table.name().to_owned(), reach));
+                        return Ok(());
+                    }
+                    rows => rows?,
+                };
+                for row in rows.iter()? {
                     let (key, value) = row?;
                     let (key, value) = (key.value(), value.value());
                     reach.note(judge(K::as_bytes(&key).as_ref(), V::as_bytes(&value).as_ref(), Doubt::None));

@@ -9,7 +9,7 @@
 //! `journal`, one sync, then redb. A write returns when it is on the disk; what need not be there yet says so. Values carry
 //! a version, and old versions stay readable (`versioned`); each is sealed with the key of its tenant (`seal`).
 //!
-//! Called by `gateway/`, and by `cli/` for what is done without one. Knows `id`, `clock` and `message`.
+//! Called by `gateway/`, and by `cli/` for what is done without one. Knows `id`, `clock`, `message` and `usage`.
 
 mod access;
 mod check;
@@ -56,6 +56,7 @@ mod testing;
 mod turn;
 mod unpark;
 mod unresolved;
+mod usage;
 mod values;
 mod versioned;
 mod writer;
@@ -86,6 +87,7 @@ pub use tenant::TenantStore;
 pub use testing::Sealing;
 #[cfg(feature = "testing")]
 pub use tests::compare_with_maps;
+pub use usage::Counted;
 
 use std::ops::Bound;
 use std::path::Path;
@@ -436,7 +438,10 @@ impl Store {
     }
 
     /// The tenants that are being erased.
-    fn erasing(&self) -> Result<Vec<Option<TenantId>>, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn erasing(&self) -> Result<Vec<Option<TenantId>>, Error> {
         let view = self.shared.database.read()?;
         view.rows(&ERASING)?.iter()?.map(|row| restore_tenant(row?.0.value())).collect()
     }

@@ -25,3 +25,4 @@ mod page;
 mod peers;
 mod soak;
 mod source;
+mod workers;

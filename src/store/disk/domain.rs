@@ -6,10 +6,11 @@ use crate::message::{self, ChatKind};
 use crate::store::scope::Scope;
 use crate::store::versioned::Versioned as _;
 use crate::store::{Error, delivery_id, record};
+use crate::usage::{Amount, Currency, Figures, Latency};
 
 use super::{
     About, Access, Address, Archived, Attachment, Author, Delivery, Identity, Inbound, Kind, Line, Outgoing, Pairing,
-    Parked, ParkedItem, Session, Speaker, Taken, Waiting,
+    Parked, ParkedItem, Session, Speaker, Taken, Usage, Waiting,
 };
 
 impl Session {
@@ -414,4 +415,42 @@ fn text(id: Option<&OpaqueId>) -> Option<String> {
 
 fn opaque(text: Option<String>) -> Result<Option<OpaqueId>, id::Error> {
     text.map(OpaqueId::new).transpose()
+}
+
+impl From<&Figures> for Usage {
+    fn from(figures: &Figures) -> Self {
+        let Latency { buckets, sum_ms, max_ms } = &figures.latency;
+        let n_used = buckets.iter().rposition(|n| *n > 0).map_or(0, |last| last + 1);
+        Self {
+            messages: figures.messages,
+            answers: figures.answers,
+            latency: buckets.iter().copied().take(n_used).collect(),
+            latency_sum_ms: *sum_ms,
+            latency_max_ms: *max_ms,
+            input_tokens: figures.input_tokens,
+            output_tokens: figures.output_tokens,
+            model_errors: figures.model_errors,
+            costs: figures.costs.iter().map(|(currency, amount)| (currency.as_bytes(), amount.0)).collect(),
+        }
+    }
+}
+
+impl Usage {
+    pub(in crate::store) fn restore(self) -> Result<Figures, Error> {
+        let mut latency = Latency { sum_ms: self.latency_sum_ms, max_ms: self.latency_max_ms, ..Latency::default() };
+        latency.buckets.iter_mut().zip(self.latency).for_each(|(bucket, n)| *bucket = n);
+        let cost = |(letters, amount)| {
+            let currency = Currency::try_from(letters).or(Err(Error::Value { what: Self::WHAT }))?;
+            Ok((currency, Amount(amount)))
+        };
+        Ok(Figures {
+            messages: self.messages,
+            answers: self.answers,
+            latency,
+            input_tokens: self.input_tokens,
+            output_tokens: self.output_tokens,
+            model_errors: self.model_errors,
+            costs: self.costs.into_iter().map(cost).collect::<Result<_, Error>>()?,
+        })
+    }
 }

@@ -34,6 +34,7 @@ first_version! {
     Parked1: "item that was set aside",
     Pairing: "pairing code",
     Approval: "approval",
+    Usage: "figures of use",
     Taken: "conversation that a person answers",
     Access: "record of the access log",
 }
@@ -676,4 +677,20 @@ mod tests {
         let reply = b"\x01\xac\x02\x03why\x01\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x08\x02\xac\x02\x01\x01e\x05\x01t\x01m\x02\x01l\x01m\x02hi";
         check(reply, ParkedItem::Delivery(1 << 80, Delivery { unparked_at: None, ..delivery() }));
     }
+}
+
+/// What was counted in an hour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Usage {
+    pub(super) messages: u64,
+    pub(super) answers: u64,
+    /// By [`crate::usage::LATENCY_BOUNDS_MS`], without the empty ones at the end. Other bounds need another version.
+    pub(super) latency: Vec<u64>,
+    pub(super) latency_sum_ms: u64,
+    pub(super) latency_max_ms: u64,
+    pub(super) input_tokens: u64,
+    pub(super) output_tokens: u64,
+    pub(super) model_errors: u64,
+    /// Currency, 10⁻¹² of its unit.
+    pub(super) costs: Vec<([u8; 3], u64)>,
 }
