@@ -24,8 +24,7 @@ use crate::message::{Identity, Subject};
 use crate::session::Resolved;
 use crate::store::{
     self, About, Approval, Counts, Delivery, Erased, Filter, KeptTenant, Pending, Recent, RecentCursor, Restored,
-    SessionRow, Taken,
-    TenantStore, Unparked,
+    SessionRow, Taken, TenantStore, Unparked,
 };
 use crate::usage::{Figures, Hour};
 

@@ -127,7 +127,9 @@ impl Bucket {
             let listed =
                 ListObjectsV2::parse_response(&text).map_err(|_error| self.error("it lists nothing readable"))?;
             let objects = listed.contents.iter();
-            names.extend(objects.filter_map(|object| Some((object.key.get(cut..)?.to_owned(), object.size.unwrap_or_default()))));
+            names.extend(
+                objects.filter_map(|object| Some((object.key.get(cut..)?.to_owned(), object.size.unwrap_or_default()))),
+            );
             token = listed.next_continuation_token;
             if token.is_none() {
                 return Ok(names);

@@ -171,7 +171,6 @@ fn facts(words: &ConversationWords, row: &SessionRow, is_live: bool) -> Markup {
     }
 }
 
-
 /// Who answers instead of the worker.
 fn in_hands(words: &ConversationWords, taken: &Taken, is_theirs: bool) -> Markup {
     html! {
@@ -226,7 +225,7 @@ fn hands(visit: &Visit, row: &SessionRow, taken: Option<&Taken>, is_theirs: bool
                     (place_fields(row, None))
                     input type="hidden" name="once" value=(id::random().unwrap_or_default());
                     label for="text" { (words.say_label) }
-                    textarea id="text" name="text" rows="4" required maxlength="8000" dir="auto" aria-describedby="answers-to" { (draft) }
+                    textarea id="text" name="text" rows="4" required maxlength="8000" dir="auto" aria-describedby="answers-to" { "\n" (draft) }
                     div class="inline" { button class="primary" { (words.say_submit) } }
                 }
                 (order("hand-back", &html! { button { (words.hand_back) } span class="hint" { (words.hand_back_hint) } }))

@@ -44,8 +44,8 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
-            "account", "agent", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id",
-            "log", "message", "session", "store", "usage",
+            "account", "agent", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "log",
+            "message", "session", "store", "usage",
         ],
     ),
     // What people see; what they may see and do is `admin`'s.
@@ -61,8 +61,8 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import",
-            "log", "message", "page", "session", "store",
+            "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import", "log",
+            "message", "page", "session", "store",
         ],
     ),
     // Anybody's tests may use it; the compiler keeps it out of everything else.

@@ -210,7 +210,11 @@ async fn a_program_is_refused_where_a_person_answers() {
 async fn one_has_it_and_only_they_speak() {
     let mut desk = Desk::open("").await;
     let somebody = |name: &str, role| Who { name: name.to_owned(), role, reach: Reach::All, from: None };
-    desk.gateway.let_in(vec![somebody("Ada", Role::Admin), somebody("Bob", Role::Admin), somebody("Sue", Role::Support)]);
+    desk.gateway.let_in(vec![
+        somebody("Ada", Role::Admin),
+        somebody("Bob", Role::Admin),
+        somebody("Sue", Role::Support),
+    ]);
     desk.write("one").await;
     let _hangs = desk.model.asked().await;
     desk.post_as(Some("Sue"), "take", &Value::Null, StatusCode::FORBIDDEN).await;

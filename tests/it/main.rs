@@ -22,6 +22,7 @@ mod hands;
 mod import;
 mod life;
 mod page;
+mod page_hands;
 mod peers;
 mod soak;
 mod source;
