@@ -27,7 +27,7 @@ mod users;
 pub use accounts::{Accounts, ClaimError};
 pub use login::{LoginError, NewSession, Session, SessionRow};
 pub use name::NameError;
-pub use network::is_local;
+pub use network::{is_local, network};
 pub use password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, Weakness, check_password};
 pub use state::SESSION_MS;
 pub use tokens::{NewToken, TokenRow};

@@ -206,7 +206,7 @@ async fn change(
     let file = parse(file)?;
     gateway.put_agent_file(&name, &file, text, base).await?;
     let file = file.as_str().to_owned();
-    reached.note_name(what, &format!("{name}: {file}"));
+    reached.note_name(what, &format!("{name}/{file}"));
     Ok(ChangedFile { agent: name, file })
 }
 

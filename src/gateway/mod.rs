@@ -9,6 +9,7 @@
 //! address of the message that caused it; a turn that began keeps the configuration it began with.
 
 mod access;
+mod acme;
 mod agents;
 mod api;
 mod backup;
@@ -26,6 +27,7 @@ mod offline;
 mod outbox;
 mod pairing;
 mod rates;
+mod reach;
 mod rekey;
 mod restore;
 mod revise;
@@ -56,7 +58,9 @@ use crate::document::{Problem, Secret, Variables};
 use crate::id::SessionKey;
 use crate::session::lane::Lanes;
 use crate::store::{self, Resume, Store};
+use crate::tls::Tls;
 
+pub use acme::AcmeStatus;
 pub use agents::{AgentError, AgentFile, AgentRow, ModelState, tool_name};
 pub use backup::{BackedUp, BackupError, BackupKey, BackupOrder, BackupStatus, Checked, KeptBackup, RunningBackup};
 pub use deliveries::{DeliveryError, Repeat};
@@ -65,6 +69,7 @@ pub use home::{Error as HomeError, Home, find_store, socket, socket_elsewhere};
 pub use import::{Import, ImportError, check_scope};
 pub use offline::Offline;
 pub use pairing::PairingError;
+pub use reach::HttpsStatus;
 pub use rekey::{Apply, Becomes, RekeyCursor, RekeyRow, Rekeyed};
 pub use restore::{RestoreError, Restored, restore};
 pub use server::{Peer, short_path};
@@ -204,6 +209,11 @@ struct Inner {
     api: api::Waiters,
     usage: usage::Usage,
     pages: fn(&Gateway) -> axum::Router,
+    tls: Arc<Tls>,
+    announced: Mutex<Option<reach::Announced>>,
+    /// Has a certificate for the domains looked at at once.
+    acme_now: Notify,
+    acme_refusal: Mutex<Option<acme::Refusal>>,
     server: Mutex<Option<Server>>,
     reloading: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
@@ -286,6 +296,7 @@ impl Gateway {
         let is_usable = store.why_unusable().is_none();
         let max_turns = live.settings.gateway.max_turns;
         let address = SocketAddr::new(live.settings.gateway.bind, live.settings.gateway.port);
+        let tls = Arc::new(Tls::new(home.path()));
         let (started_at, started_elapsed_ms) = (clock.now(), clock.elapsed_ms());
         let backups = backup::Backups::of(home.path());
         let (access, recorded) = access::AccessLog::new();
@@ -307,6 +318,10 @@ impl Gateway {
             api: api::Waiters::default(),
             usage: usage::Usage::default(),
             pages,
+            tls,
+            announced: Mutex::new(None),
+            acme_now: Notify::new(),
+            acme_refusal: Mutex::new(None),
             server: Mutex::new(None),
             reloading: tokio::sync::Mutex::new(()),
             tasks: TaskTracker::new(),
@@ -332,9 +347,14 @@ impl Gateway {
         // anything runs: when it cannot be read, nothing is left running.
         let left = if live.safe_mode.is_none() { gateway.0.store.resume()? } else { Resume::default() };
         gateway.0.accounts.set_words(live.names.clone());
+        gateway.keep_certificate().await;
+        gateway.renew_acme();
         let server = Server::listen(address, gateway.clone())?;
         gateway.keep_revision(&live);
         gateway.replace_server(server);
+        gateway.announce();
+        gateway.spawn(gateway.clone().keep_reachable());
+        gateway.spawn(gateway.clone().keep_certified());
         gateway.start_entries(&live);
         gateway.take_up(left);
         gateway.spawn(gateway.clone().keep_access(recorded));
@@ -449,7 +469,9 @@ impl Gateway {
     /// Names that the local page may be opened by, besides those that only the local network gives.
     #[must_use]
     pub fn page_hosts(&self) -> Vec<String> {
-        self.0.live.load().settings.gateway.page_hosts.clone()
+        let gateway = &self.0.live.load().settings.gateway;
+        let domains = gateway.acme.iter().flat_map(|acme| &acme.domains);
+        gateway.page_hosts.iter().chain(domains).cloned().collect()
     }
 
     /// What the operator should know about the configuration.
@@ -479,6 +501,7 @@ impl Gateway {
         self.0.stop.cancel();
         self.0.live.load().stop_all();
         self.0.tasks.close();
+        self.say_goodbye().await;
         if tokio::time::timeout(DRAIN, self.0.tasks.wait()).await.is_err() {
             let n_tasks = self.0.tasks.len();
             tracing::info!(n_tasks, "some work was cut off; it is taken up at the next start");

@@ -120,6 +120,9 @@ impl Gateway {
         if let Some(server) = server {
             self.replace_server(server);
         }
+        self.announce();
+        self.keep_certificate().await;
+        self.renew_acme();
         if old.safe_mode.is_some() {
             match self.0.store.resume() {
                 Ok(left) => self.take_up(left),

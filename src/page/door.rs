@@ -12,6 +12,7 @@ use super::words::{Words, fill, words};
 use super::{CLAIM, HOME, LOGIN, answer, layout};
 use crate::account::{self, ClaimError, LoginError, Weakness, Who};
 use crate::admin::{self, Reached};
+use crate::browser::Scheme;
 use crate::document::Secret;
 use crate::gateway::Gateway;
 
@@ -112,7 +113,7 @@ pub(super) async fn login(
     let (status, problem) = match gateway.accounts().log_in(&form.name, &password, from.address).await {
         Ok(session) => {
             note(&gateway, from, session.session.who, "log in");
-            return enter(&headers, &session.token, next.address());
+            return enter(from.scheme, &session.token, next.address());
         }
         Err(LoginError::Wrong) => {
             gateway.note_wrong_password(&form.name, from.address);
@@ -133,9 +134,9 @@ fn note(gateway: &Gateway, from: From, who: Who, what: &'static str) {
 }
 
 /// Goes to a page with a session that has just begun.
-fn enter(headers: &HeaderMap, token: &Secret, address: &str) -> Response {
+fn enter(scheme: Scheme, token: &Secret, address: &str) -> Response {
     let mut response = answer::done(address);
-    response.headers_mut().insert(header::SET_COOKIE, visit::cookie(headers, Some(token)));
+    response.headers_mut().insert(header::SET_COOKIE, visit::cookie(scheme, Some(token)));
     response
 }
 
@@ -147,20 +148,21 @@ pub(super) struct Made {
 pub(super) async fn logout(
     State(gateway): State<Gateway>,
     visit: Visit,
+    from: From,
     headers: HeaderMap,
     Form(made): Form<Made>,
 ) -> Response {
     if !visit.session.is_csrf(&made.csrf) {
         return answer::Problem::Stale.respond(&visit);
     }
-    if let Some(token) = visit::token(&headers)
+    if let Some(token) = visit::token(from.scheme, &headers)
         && let Err(error) = gateway.accounts().log_out(token).await
     {
         return answer::Problem::from(error).respond(&visit);
     }
     Reached::new(gateway, visit.who().clone()).note_itself("log out");
     let mut response = answer::done(LOGIN);
-    response.headers_mut().insert(header::SET_COOKIE, visit::cookie(&headers, None));
+    response.headers_mut().insert(header::SET_COOKIE, visit::cookie(from.scheme, None));
     response
 }
 
@@ -220,7 +222,7 @@ pub(super) async fn claim(
     let (status, problem) = match claimed {
         Ok(session) => {
             note(&gateway, from, session.session.who, "claim");
-            return enter(&headers, &session.token, HOME);
+            return enter(from.scheme, &session.token, HOME);
         }
         Err(ClaimError::Claimed) => return Redirect::to(LOGIN).into_response(),
         Err(ClaimError::NotLocal) => (StatusCode::FORBIDDEN, words.claim_elsewhere.to_owned()),

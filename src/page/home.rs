@@ -73,6 +73,7 @@ fn view(words: &HomeWords, looked: &Looked) -> Markup {
                 (queue_card(words, counts))
                 @if let Seen::Whole(status) = seen { (machine_card(words, machine, status, *now)) }
             }
+            @if let Seen::Whole(status) = seen { (reach_card(words, status)) }
         }
     }
 }
@@ -194,6 +195,36 @@ fn machine_card(words: &HomeWords, machine: &Machine, status: &Status, now: Time
     }
 }
 
+/// Where it is, and what somebody compares before they tell their browser to trust it.
+fn reach_card(words: &HomeWords, status: &Status) -> Markup {
+    let port = status.port.unwrap_or_default();
+    html! {
+        @if let Some(certificate) = &status.https.certificate {
+            section class="card" {
+                h2 { (words.https) }
+                p class="muted" { (words.https_lead) }
+                dl class="facts" {
+                    @if let Some(name) = &status.local_name {
+                        div { dt { (words.local_name) } dd { code { "https://" (name) ":" (port) } } }
+                    }
+                    @if let Some(acme) = &status.https.acme {
+                        div { dt { (words.domain) } dd {
+                            @for domain in &acme.domains { code { "https://" (domain) } " " }
+                            @match &acme.certificate {
+                                Some(certificate) => span class="tag good" { (fill(words.trusted, &[("until", &time(words, certificate.ends))])) },
+                                None => span class="tag warn" { (words.not_trusted_yet) },
+                            }
+                        } }
+                    }
+                    div { dt { (words.fingerprint) } dd { code { (certificate.fingerprint) } } }
+                    div { dt { (words.names) } dd { (certificate.names.join(", ")) } }
+                    div { dt { (words.renewed_by) } dd { (time(words, certificate.ends)) } }
+                }
+            }
+        }
+    }
+}
+
 words! {
     /// What the first page says.
     HomeWords;
@@ -227,5 +258,17 @@ words! {
     version: "Version", "Version";
     backup: "Backup", "Sicherung";
     backup_never: "Never", "Noch nie";
+    https: "Secure connection", "Sichere Verbindung";
+    https_lead: "This page also opens at an address that begins with https://. The first time, the browser warns, because nobody \
+        else vouches for this box. Look at the certificate there: with the same fingerprint, it is this box.",
+        "Diese Seite öffnet sich auch unter einer Adresse, die mit https:// beginnt. Beim ersten Mal warnt der Browser, weil \
+        niemand sonst für diese Box bürgt. Sehen Sie sich dort das Zertifikat an: Mit demselben Fingerabdruck ist es diese Box.";
+    fingerprint: "Fingerprint (SHA-256)", "Fingerabdruck (SHA-256)";
+    domain: "In the internet", "Im Internet";
+    trusted: "Trusted by browsers until {until}", "Von Browsern anerkannt bis {until}";
+    not_trusted_yet: "No certificate yet", "Noch kein Zertifikat";
+    local_name: "In the local network", "Im lokalen Netz";
+    names: "Made for", "Ausgestellt für";
+    renewed_by: "Renewed before", "Wird erneuert vor";
     backup_failed: "The last one failed: {why}", "Die letzte ist fehlgeschlagen: {why}";
 }

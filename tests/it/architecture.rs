@@ -14,6 +14,10 @@ const MODULES: &[(&str, &[&str])] = &[
     ("document", &[]),
     // One for the process: its last lines, and what none of them may show.
     ("log", &["clock", "document"]),
+    // Names in the local network; what is announced is the gateway's.
+    ("mdns", &[]),
+    // Certificates and handshakes; what listens is the gateway's.
+    ("tls", &["clock", "document"]),
     ("message", &["clock", "id"]),
     // Figures of use, which the store keeps and providers price.
     ("usage", &["clock"]),
@@ -31,29 +35,29 @@ const MODULES: &[(&str, &[&str])] = &[
     // The HTTP API is a door like a channel: it knows the shape of a model's answer, and nothing of the gateway.
     ("api", &["clock", "id", "provider"]),
     // Assembles the sections that the components own. Of `api` it knows the one entry id that is taken.
-    ("config", &["agent", "backup", "channel", "document", "id", "identity", "provider", "route", "session"]),
+    ("config", &["agent", "backup", "channel", "document", "id", "identity", "provider", "route", "session", "tls"]),
     (
         "gateway",
         &[
-            "account", "agent", "api", "backup", "channel", "clock", "config", "document", "id", "identity", "log",
-            "message", "provider", "route", "session", "store", "usage",
+            "account", "agent", "api", "backup", "browser", "channel", "clock", "config", "document", "id", "identity",
+            "log", "mdns", "message", "provider", "route", "session", "store", "tls", "usage",
         ],
     ),
     // Looks at what everything else has; nothing asks it but the doors of the operator.
-    ("doctor", &["clock", "config", "document", "gateway", "id", "identity", "message", "session"]),
+    ("doctor", &["clock", "config", "document", "gateway", "id", "identity", "message", "session", "tls"]),
     (
         "admin",
         &[
             "account", "agent", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "log",
-            "message", "session", "store", "usage",
+            "message", "session", "store", "tls", "usage",
         ],
     ),
     // What people see; what they may see and do is `admin`'s.
     (
         "page",
         &[
-            "account", "admin", "browser", "clock", "doctor", "document", "gateway", "id", "log", "message", "store",
-            "usage",
+            "account", "admin", "backup", "browser", "clock", "doctor", "document", "gateway", "id", "log", "message",
+            "store", "usage",
         ],
     ),
     // Reads what another gateway kept; its tests load what it writes.

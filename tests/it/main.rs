@@ -27,3 +27,4 @@ mod peers;
 mod soak;
 mod source;
 mod workers;
+mod tls;
