@@ -14,6 +14,8 @@ pub(crate) mod access;
 pub(crate) mod agents;
 pub(crate) mod api_keys;
 pub(crate) mod backup;
+pub(crate) mod change;
+pub(crate) mod channels;
 pub(crate) mod config;
 pub(crate) mod context;
 pub(crate) mod deliveries;
@@ -31,6 +33,7 @@ mod place;
 pub(crate) mod reach;
 pub(crate) mod rekey;
 pub(crate) mod routes;
+pub(crate) mod secrets;
 pub(crate) mod sessions;
 pub(crate) mod taking;
 pub(crate) mod tenants;
@@ -193,6 +196,9 @@ fn operations() -> Vec<Operation> {
     [
         own,
         config::operations(),
+        change::operations(),
+        channels::operations(),
+        secrets::operations(),
         sessions::operations(),
         taking::operations(),
         access::operations(),

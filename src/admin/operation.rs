@@ -118,7 +118,7 @@ impl Operation {
         (self.describe)()
     }
 
-    declare! { get GET; post POST; put PUT; delete DELETE; }
+    declare! { get GET; post POST; put PUT; patch PATCH; delete DELETE; }
 
     fn new<I: Input, O: Output, F>(
         method: Method,

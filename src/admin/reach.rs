@@ -13,6 +13,7 @@ use super::error::Error;
 use super::operation::Rule;
 use super::{Again, parsed};
 use crate::account::{Reach, Who};
+use crate::channel::form::Probe;
 use crate::clock::Timestamp;
 use crate::gateway::machine::{self, Machine};
 use crate::gateway::{
@@ -285,6 +286,16 @@ impl Reached {
             Reach::All => self.gateway.idle_routes(),
             Reach::Tenant(_) => Vec::new(),
         }
+    }
+
+    /// How the channels are.
+    pub(crate) fn channels(&self) -> Result<Vec<ChannelStatus>, Error> {
+        Ok(self.gateway.channels(&self.who)?)
+    }
+
+    /// Tries whether a channel works.
+    pub(crate) async fn test_channel(&self, id: &str) -> Result<Vec<Probe>, Error> {
+        Ok(self.changing()?.test_channel(&self.who, id).await?)
     }
 
     /// Strangers who wait, by channel.

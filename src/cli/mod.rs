@@ -5,6 +5,7 @@
 
 mod access;
 mod backup;
+mod channels;
 mod client;
 mod config;
 mod context;
@@ -18,6 +19,7 @@ mod logs;
 mod output;
 mod pairing;
 mod route;
+mod secrets;
 mod sessions;
 mod store;
 mod tenants;
@@ -68,6 +70,9 @@ enum Command {
     /// Look at what was not delivered or not answered, and decide on it
     #[command(subcommand)]
     Deliveries(deliveries::Deliveries),
+    /// Look at channels, and try whether they work
+    #[command(subcommand)]
+    Channels(channels::Channels),
     /// Let strangers write, or not
     #[command(subcommand)]
     Pairing(pairing::Pairing),
@@ -77,6 +82,9 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Config),
+    /// Keep the values that the configuration calls ${NAME}
+    #[command(subcommand)]
+    Secrets(secrets::Secrets),
     /// Look after the file that everything is kept in
     #[command(subcommand)]
     Store(store::Store),
@@ -199,9 +207,11 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Sessions(command) => sessions::run(&context, command),
         Command::Tenants(command) => tenants::run(&context, command),
         Command::Deliveries(command) => deliveries::run(&context, command),
+        Command::Channels(command) => channels::run(&context, command),
         Command::Pairing(command) => pairing::run(&context, command),
         Command::Route(command) => route::run(&context, command),
         Command::Config(command) => config::run(&context, command),
+        Command::Secrets(command) => secrets::run(&context, command),
         Command::Store(command) => store::run(&context, &command),
         Command::Backup(command) => backup::run(&context, command),
         Command::Doctor => doctor::run(&context),

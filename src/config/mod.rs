@@ -5,14 +5,20 @@
 //! Called by `gateway/`, `admin/` and `cli/`.
 
 mod check;
+pub mod edit;
 mod entry;
 mod file;
+mod hidden;
 mod revisions;
+mod secrets;
 mod settings;
 
+pub use edit::{Change, EditError, edit};
 pub use entry::Entry;
 pub use file::{Located, Syntax, locate};
+pub use hidden::{Hidden, MARK, RestoreError};
 pub use revisions::{Candidate, Revision, RevisionError, Revisions, digest};
+pub use secrets::{SecretError, Secrets};
 pub use settings::{ApiKey, Gateway, Salvaged, SessionScope, Settings, Tenant};
 
 use std::path::{Path, PathBuf};
@@ -159,6 +165,15 @@ pub fn redacted(located: &Located, home: &Path, variables: &dyn Variables) -> Re
     let document = located.parse(&located.read()?).map_err(Error::Invalid)?;
     let _settings = Settings::read(&document, home, variables);
     Ok(document.redacted())
+}
+
+/// Every `${NAME}` of the configuration of a home, with the paths where it stands. Nothing for a file that is not
+/// there or cannot be read.
+#[must_use]
+pub fn references(home: &Path) -> Vec<(String, String)> {
+    let located = locate(home).ok().flatten();
+    let document = located.and_then(|located| located.parse(&located.read().ok()?).ok());
+    document.map(|document| document.references()).unwrap_or_default()
 }
 
 #[cfg(test)]

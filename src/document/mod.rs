@@ -27,11 +27,16 @@ use expand::Origins;
 use problem::Fault;
 use tree::{Position, Table};
 
+/// Longest value of a variable that comes from a file, in bytes.
+pub const MAX_SECRET_BYTES: usize = 64 * 1024;
+
+pub use expand::is_name as is_variable_name;
 pub use file::{read_at_most, sync_directory, write_first, write_whole};
 pub use problem::{Problem, Severity};
 pub use section::{Place, Section};
+pub use spelling::same_key;
 pub use tree::MAX_BYTES;
-pub use variables::{Absence, NoVariables, SystemVariables, Variables};
+pub use variables::{Absence, NoVariables, Source, SystemVariables, Variables};
 
 /// A text that must not be shown: tokens, keys, passwords.
 #[derive(Clone, PartialEq, Eq)]
@@ -134,13 +139,9 @@ impl Document {
     /// and so is what no component asked for or could use: it could be anything.
     #[must_use]
     pub fn redacted(&self) -> Vec<String> {
-        let (shown, problems) = (self.shown.borrow(), self.problems.borrow());
-        let is_faulty = |at: Position| {
-            let mut errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
-            errors.any(|problem| (problem.line, problem.column) == (at.line, at.column))
-        };
+        let shown = self.shown.borrow();
         let mut lines = Vec::new();
-        shown::table(&self.table, "", &|at| shown.contains(&at) && !is_faulty(at), &mut lines);
+        shown::table(&self.table, "", &|at| shown.contains(&at) && !self.is_faulty(at), &mut lines);
         lines
     }
 
@@ -150,6 +151,30 @@ impl Document {
         let mut paths = Vec::new();
         shown::clear(&self.table, "", &self.secrets.borrow(), &mut paths);
         paths
+    }
+
+    /// Where values stand that nobody may see: see [`Document::redacted`]. In the order of the file.
+    #[must_use]
+    pub fn hidden_places(&self) -> Vec<Place> {
+        let shown = self.shown.borrow();
+        let mut places = Vec::new();
+        shown::hidden(&self.table, "", &|at| shown.contains(&at) && !self.is_faulty(at), &mut places);
+        places.sort_by_key(|place| place.position);
+        places
+    }
+
+    /// Every `${NAME}` that the file has, and the path of the value that it stands in.
+    #[must_use]
+    pub fn references(&self) -> Vec<(String, String)> {
+        let mut references = Vec::new();
+        shown::references(&self.table, "", &mut references);
+        references
+    }
+
+    fn is_faulty(&self, at: Position) -> bool {
+        let problems = self.problems.borrow();
+        let mut errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+        errors.any(|problem| (problem.line, problem.column) == (at.line, at.column))
     }
 
     /// What components read as secrets, so that nobody shows it by mistake.

@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::visit::Visit;
 use super::words::{Words, fill};
-use super::{ACCESS, ACTIVITY, BACKUPS, CONVERSATIONS, HOME, LOGS, PEOPLE, WORKERS};
+use super::{ACCESS, ACTIVITY, BACKUPS, CHANNELS, CONVERSATIONS, HOME, LOGS, PEOPLE, SETTINGS, WORKERS};
 use crate::account::{Reach, Role, Who};
 
 /// A place in the menu.
@@ -15,9 +15,11 @@ pub(super) enum Place {
     Activity,
     Logs,
     Workers,
+    Channels,
     People,
     Backups,
     Access,
+    Settings,
     Elsewhere,
 }
 
@@ -29,9 +31,11 @@ fn menu(words: &Words, who: &Who) -> impl Iterator<Item = (Place, &'static str, 
         (Place::Conversations, CONVERSATIONS, words.conversations, true),
         (Place::Activity, ACTIVITY, words.activity, true),
         (Place::Workers, WORKERS, words.workers, true),
+        (Place::Channels, CHANNELS, words.channels, true),
         (Place::Backups, BACKUPS, words.backups, is_admin && is_whole),
         (Place::People, PEOPLE, words.people, true),
         (Place::Access, ACCESS, words.access, is_admin),
+        (Place::Settings, SETTINGS, words.settings, is_admin && is_whole),
         (Place::Logs, LOGS, words.logs, is_admin && is_whole),
     ];
     all.into_iter().filter_map(|(place, address, name, is_shown)| is_shown.then_some((place, address, name)))

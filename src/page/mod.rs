@@ -14,6 +14,8 @@
 //! | `/admin/access?tenant&who&what&key&after` | admins | who read or changed what |
 //! | `/admin/workers`, `/admin/explain?address` or `?key&tenant&episode&line` | the same | who answers, and why |
 //! | `/admin/worker?name`, `/admin/worker/file?name&file`, `POST /admin/worker/{save,remove}` | who sees all of it | one worker |
+//! | `/admin/settings`, `/admin/settings/revision?number` | admins of the whole gateway | what owners change, the file, what it was, secrets |
+//! | `/admin/channels`, `/admin/channels/new?type`, `/admin/channels/entry?id` | who is logged in; to change, admins of the whole gateway | channels, and who may write |
 //! | `/admin/people` | who is logged in | accounts, own sessions, own password |
 //! | `/admin/backups`, `POST /admin/backups/{now,check,passphrase}` | admins of everything | backups |
 //! | `/admin/page.css`, `/admin/page.js`, `/admin/mark.svg` | anybody | what pages need |
@@ -28,6 +30,7 @@ mod access;
 mod activity;
 mod answer;
 mod backups;
+mod channels;
 mod chart;
 mod conversation;
 mod conversations;
@@ -39,6 +42,7 @@ mod home;
 mod layout;
 mod logs;
 mod people;
+mod settings;
 mod visit;
 mod words;
 mod worker;
@@ -66,6 +70,8 @@ const CONVERSATION: &str = "/admin/conversation";
 const ACTIVITY: &str = "/admin/activity";
 const LOGS: &str = "/admin/logs";
 const PEOPLE: &str = "/admin/people";
+const SETTINGS: &str = "/admin/settings";
+const CHANNELS: &str = "/admin/channels";
 const WORKERS: &str = "/admin/workers";
 const WORKER: &str = "/admin/worker";
 const EXPLAIN: &str = "/admin/explain";
@@ -79,6 +85,7 @@ const STYLE: &str = concat!(
     include_str!("conversation.css"),
     include_str!("activity.css"),
     include_str!("workers.css"),
+    include_str!("settings.css"),
 );
 
 /// Serves the pages, and the admin API to programs with a token and to those who are logged in.
@@ -102,6 +109,13 @@ pub fn router(gateway: &Gateway) -> Router {
         .route("/admin/worker/file", get(worker::file))
         // A text in a form may be three times as long as it is.
         .route("/admin/worker/{action}", post(worker::change).layer(DefaultBodyLimit::max(1024 * 1024)))
+        .route(SETTINGS, get(settings::show))
+        .route("/admin/settings/revision", get(settings::revision))
+        .route("/admin/settings/{action}", post(settings::change).layer(DefaultBodyLimit::max(visit::MAX_TEXT_BYTES)))
+        .route(CHANNELS, get(channels::show))
+        .route("/admin/channels/new", get(channels::new))
+        .route("/admin/channels/entry", get(channels::entry))
+        .route("/admin/channels/{action}", post(channels::change))
         .route(PEOPLE, get(people::show))
         .route(ACCESS, get(access::show))
         .route(BACKUPS, get(backups::show))

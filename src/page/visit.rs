@@ -24,6 +24,8 @@ const COOKIE: &str = "frontdesk_session";
 const SECURE_COOKIE: &str = "__Host-frontdesk_session";
 /// Longest body of a form, in bytes.
 const MAX_FORM_BYTES: usize = 64 * 1024;
+/// Longest one with the text of the configuration in it, as a form sends it.
+pub(super) const MAX_TEXT_BYTES: usize = 2 * 1024 * 1024;
 /// How long a form may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -231,7 +233,9 @@ async fn whole(request: Request) -> Result<Request, StatusCode> {
         return Ok(request);
     }
     let (head, body) = request.into_parts();
-    let body = tokio::time::timeout(READ_TIMEOUT, axum::body::to_bytes(body, MAX_FORM_BYTES)).await;
+    let has_text = head.uri.path().starts_with("/admin/settings/") && head.headers.contains_key(header::COOKIE);
+    let max = if has_text { MAX_TEXT_BYTES } else { MAX_FORM_BYTES };
+    let body = tokio::time::timeout(READ_TIMEOUT, axum::body::to_bytes(body, max)).await;
     let body = body.map_err(|_elapsed| StatusCode::REQUEST_TIMEOUT)?.map_err(|_error| StatusCode::PAYLOAD_TOO_LARGE)?;
     Ok(Request::from_parts(head, body.into()))
 }

@@ -61,6 +61,8 @@ words! {
     activity: "Activity", "Aktivität";
     logs: "Log", "Protokoll";
     workers: "Workers", "Mitarbeiter";
+    channels: "Channels", "Kanäle";
+    settings: "Settings", "Einstellungen";
     people: "People", "Personen";
     backups: "Backups", "Sicherungen";
     access: "Access log", "Zugriffe";

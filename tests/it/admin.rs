@@ -90,6 +90,7 @@ fn what_changes_something_is_for_admins_and_what_is_about_the_gateway_for_its_op
             "sessions/rekey",
             "users",
             "tokens",
+            "secrets",
             "agents",
         ]
         .iter()
@@ -100,7 +101,9 @@ fn what_changes_something_is_for_admins_and_what_is_about_the_gateway_for_its_op
     let is_secret = |path: &str| {
         path == "/api/v1/pairing"
             || path == "/api/v1/access"
-            || ["/api_keys", "/config", "/backup", "/users", "/tokens"].iter().any(|name| path.contains(name))
+            || ["/api_keys", "/config", "/backup", "/users", "/tokens", "/secrets"]
+                .iter()
+                .any(|name| path.contains(name))
     };
     for Listed { method, path, rule } in admin::table() {
         let is_change = method != Method::GET && !is_question(path);
@@ -273,6 +276,7 @@ fn attempts() -> Vec<(Method, String, Value)> {
         "deliveries?limit=1",
         "deliveries?tenant=b",
         "deliveries?key=webhook:p1",
+        "channels",
         "pairing",
         "pairing?channel=hook-b",
         "pairing?channel=webhook",
@@ -285,6 +289,8 @@ fn attempts() -> Vec<(Method, String, Value)> {
         "routes",
     ];
     let post = [
+        "channels/hook-b/test",
+        "channels/hook-a/test",
         "sessions/archive?key=webhook:w0&tenant=b",
         "sessions/restore?key=webhook:u0&tenant=b",
         "sessions/erase?key=webhook:w1",
@@ -336,7 +342,12 @@ fn attempts() -> Vec<(Method, String, Value)> {
 fn every_operation_that_tenants_reach_is_among_the_attempts() {
     let tried: BTreeSet<(String, String)> = attempts()
         .into_iter()
-        .map(|(method, path, _)| (method.to_string(), path.split('?').next().unwrap().to_owned()))
+        .map(|(method, path, _)| {
+            (
+                method.to_string(),
+                path.split('?').next().unwrap().replace("/hook-a/", "/{name}/").replace("/hook-b/", "/{name}/"),
+            )
+        })
         .collect();
     let reached = admin::table().into_iter().filter(|listed| listed.rule.scope == Scope::Tenants);
     let reached: BTreeSet<(String, String)> =
