@@ -13,6 +13,7 @@
 mod access;
 pub(crate) mod agents;
 pub(crate) mod api_keys;
+pub(crate) mod arrange;
 pub(crate) mod backup;
 pub(crate) mod config;
 pub(crate) mod context;
@@ -201,6 +202,7 @@ fn operations() -> Vec<Operation> {
         users::operations(),
         agents::operations(),
         api_keys::operations(),
+        arrange::operations(),
         routes::operations(),
     ]
     .into_iter()

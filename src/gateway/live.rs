@@ -32,6 +32,8 @@ pub(super) struct Live {
     pub(super) router: Router,
     pub(super) agents: BTreeMap<AgentId, Agent>,
     pub(super) entries: BTreeMap<EntryId, Arc<LiveEntry>>,
+    /// Are they those that the file names, or is it the one of a file that names none?
+    pub(super) has_own_channels: bool,
     /// What the businesses are called, whole and word by word.
     pub(super) names: Vec<String>,
     pub(super) file: Option<PathBuf>,
@@ -205,6 +207,7 @@ impl Live {
     pub(super) fn new(loaded: Loaded, old: Option<&Self>, home: &Home, http: &reqwest::Client) -> Self {
         let Loaded { mut settings, file, warnings, text, .. } = loaded;
         let (resolver, names) = (settings.resolver(), names(&settings));
+        let has_own_channels = !settings.channels.iter().any(Entry::is_embedded);
         let entries = std::mem::take(&mut settings.channels).into_iter().map(|entry| {
             let kept = old
                 .and_then(|old| old.entries.get(&entry.id))
@@ -219,7 +222,16 @@ impl Live {
             (live.id.clone(), live)
         });
         let entries = entries.collect();
-        Self { resolver, entries, names, file, text, warnings, ..Self::without_entries(settings, http) }
+        Self {
+            resolver,
+            entries,
+            has_own_channels,
+            names,
+            file,
+            text,
+            warnings,
+            ..Self::without_entries(settings, http)
+        }
     }
 
     /// A gateway that only says what is wrong with its configuration.
@@ -246,6 +258,7 @@ impl Live {
             router: settings.router(),
             agents,
             entries: BTreeMap::new(),
+            has_own_channels: true,
             names: Vec::new(),
             file: None,
             text: None,

@@ -65,7 +65,7 @@ pub use rekey::{Apply, Becomes, RekeyCursor, RekeyRow, Rekeyed};
 pub use restore::{RestoreError, Restored, restore};
 pub use server::{Peer, short_path};
 pub use status::{ChannelStatus, Status};
-pub use tenants::{ApiKeyRow, ConfiguredTenant};
+pub use tenants::{ApiKeyRow, ConfiguredTenant, Shape};
 
 use live::Live;
 use outbox::Outbox;

@@ -4,7 +4,8 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::visit::Visit;
 use super::words::{Words, fill};
-use super::{CONVERSATIONS, HOME, PEOPLE, WORKERS};
+use super::{CONVERSATIONS, HOME, PEOPLE, TENANTS, WORKERS};
+use crate::account::Reach;
 
 /// A place in the menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,19 +13,23 @@ pub(super) enum Place {
     Home,
     Conversations,
     Workers,
+    Tenants,
     People,
     Elsewhere,
 }
 
-/// Where the menu leads, in its order.
-fn menu(words: &Words) -> impl Iterator<Item = (Place, &'static str, &'static str)> {
+/// Where the menu leads, in its order. Who is bound to one tenant does not see that there may be others.
+fn menu(visit: &Visit) -> impl Iterator<Item = (Place, &'static str, &'static str)> {
+    let (words, is_whole) = (visit.words, visit.who().reach == Reach::All);
     [
         (Place::Home, HOME, words.home),
         (Place::Conversations, CONVERSATIONS, words.conversations),
         (Place::Workers, WORKERS, words.workers),
+        (Place::Tenants, TENANTS, words.tenants),
         (Place::People, PEOPLE, words.people),
     ]
     .into_iter()
+    .filter(move |(place, ..)| is_whole || *place != Place::Tenants)
 }
 
 /// A page for somebody who is logged in.
@@ -41,7 +46,7 @@ pub(super) fn page(visit: &Visit, place: Place, title: &str, content: &Markup) -
         }
         nav class="menu" aria-label=(words.menu) {
             ul {
-                @for (at, address, name) in menu(words) {
+                @for (at, address, name) in menu(visit) {
                     li { a href=(address) aria-current=[(at == place).then_some("page")] { (name) } }
                 }
             }

@@ -10,6 +10,8 @@
 //! | `/admin/erase?key&tenant`, `POST /admin/conversation/{archive,restore,erase}` | admins | what support does |
 //! | `/admin/workers`, `/admin/explain?address` or `?key&tenant&episode&line` | the same | who answers, and why |
 //! | `/admin/worker?name`, `/admin/worker/file?name&file`, `POST /admin/worker/{save,remove}` | who sees all of it | one worker |
+//! | `/admin/tenants?words&after`, `/admin/tenant?id`, `POST /admin/tenants/add`, `/admin/tenant/erase` | who sees all of it | the businesses |
+//! | `POST /admin/programs/{key,key-end,token,token-end}` | admins of everything | what programs get in with |
 //! | `/admin/people` | who is logged in | accounts, own sessions, own password |
 //! | `/admin/page.css`, `/admin/page.js`, `/admin/mark.svg` | anybody | what pages need |
 //!
@@ -30,6 +32,8 @@ mod layout;
 mod looked;
 mod machine;
 mod people;
+mod programs;
+mod tenants;
 mod visit;
 mod words;
 mod worker;
@@ -57,6 +61,9 @@ const CONVERSATION: &str = "/admin/conversation";
 const PEOPLE: &str = "/admin/people";
 const WORKERS: &str = "/admin/workers";
 const WORKER: &str = "/admin/worker";
+const TENANTS: &str = "/admin/tenants";
+const TENANT: &str = "/admin/tenant";
+const PROGRAMS: &str = "/admin/programs";
 const EXPLAIN: &str = "/admin/explain";
 const ERASE: &str = "/admin/erase";
 
@@ -77,7 +84,13 @@ pub fn router(gateway: &Gateway) -> Router {
         .route(ERASE, get(conversation::ask_to_erase))
         .route("/admin/conversation/{action}", post(conversation::change))
         .route(WORKERS, get(workers::list))
+        .route("/admin/workers/{action}", post(workers::change))
         .route(EXPLAIN, get(explain::show))
+        .route(TENANTS, get(tenants::list))
+        .route("/admin/tenants/add", post(tenants::add))
+        .route(TENANT, get(tenants::show))
+        .route("/admin/tenant/erase", get(tenants::ask_to_erase).post(tenants::erase))
+        .route("/admin/programs/{action}", post(programs::change))
         .route(WORKER, get(worker::show))
         .route("/admin/worker/file", get(worker::file))
         // A text in a form may be three times as long as it is.

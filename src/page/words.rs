@@ -59,6 +59,7 @@ words! {
     home: "Home", "Übersicht";
     conversations: "Conversations", "Gespräche";
     workers: "Workers", "Mitarbeiter";
+    tenants: "Businesses", "Unternehmen";
     people: "People", "Personen";
     log_out: "Log out", "Abmelden";
     logged_in_as: "Logged in as {name}", "Angemeldet als {name}";
