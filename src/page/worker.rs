@@ -251,6 +251,7 @@ fn editor(visit: &Visit, status: StatusCode, editing: &Editing, notice: Option<&
         section class="card" {
             h1 dir="auto" { (title) }
             p class="muted" { (if is_persona { words.persona_lead } else { words.file_lead }) }
+            @if may_change {
             form method="post" action=(format!("{WORKER}/save")) {
                 (layout::csrf(visit))
                 input type="hidden" name="name" value=(editing.name);
@@ -269,8 +270,11 @@ fn editor(visit: &Visit, status: StatusCode, editing: &Editing, notice: Option<&
                     },
                 }
                 label for="text" { (words.text) }
-                textarea id="text" name="text" rows="18" required readonly[!may_change] dir="auto" { "\n" (editing.text) }
-                @if may_change { button class="primary" { (words.save) } }
+                textarea id="text" name="text" rows="18" required dir="auto" { "\n" (editing.text) }
+                button class="primary" { (words.save) }
+            }
+            } @else {
+                pre class="text" tabindex="0" dir="auto" { (editing.text) }
             }
             @if may_change && !is_persona && !editing.base.is_empty() { (remove_form(visit, editing, words.remove)) }
             @if may_change && is_persona && !editing.base.is_empty() { (remove_form(visit, editing, words.use_built_in)) }
