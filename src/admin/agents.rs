@@ -206,13 +206,7 @@ async fn change(
     let file = parse(file)?;
     gateway.put_agent_file(&name, &file, text, base).await?;
     let file = file.as_str().to_owned();
-    tracing::info!(
-        access.who = reached.who().name,
-        access.what = what,
-        agent = name,
-        file,
-        "somebody changed a worker"
-    );
+    reached.note_name(what, &format!("{name}/{file}"));
     Ok(ChangedFile { agent: name, file })
 }
 

@@ -118,7 +118,7 @@ impl Operation {
         (self.describe)()
     }
 
-    declare! { get GET; post POST; put PUT; delete DELETE; }
+    declare! { get GET; post POST; put PUT; patch PATCH; delete DELETE; }
 
     fn new<I: Input, O: Output, F>(
         method: Method,
@@ -383,6 +383,19 @@ impl<T: ToSchema> Output for Lines<T> {
 
 /// Media type of [`Lines`].
 pub(super) const LINES: &str = "application/x-ndjson";
+
+/// A text in the format of OpenMetrics.
+pub(crate) struct Text(pub(super) String);
+
+impl Output for Text {
+    fn describe(description: &mut Description) {
+        description.text([super::metrics::MEDIA_TYPE]);
+    }
+
+    fn into_response(self) -> Response {
+        (StatusCode::OK, [(header::CONTENT_TYPE, super::metrics::MEDIA_TYPE)], self.0).into_response()
+    }
+}
 
 /// A text in one of several media types, as it is written.
 pub(crate) struct Document {

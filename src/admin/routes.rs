@@ -269,10 +269,10 @@ fn of_line(reached: &Reached, ground: &Ground, said: Said, mentioned: bool) -> R
         let found = found.ok_or_else(|| Error::NotFound(format!("{} has no line {line}", place.key)))?;
         match found.speaker {
             Speaker::Peer { user, .. } => identity.user = user.or(identity.user),
-            Speaker::Agent(_) => {}
+            Speaker::Agent(_) | Speaker::Person(_) => {}
         }
     }
-    place.of.note("explain", Some(&place.key));
+    place.of.note_look("explain", Some(&place.key));
     of_identity(reached, ground, &identity, mentioned)
 }
 

@@ -231,7 +231,8 @@ pub(crate) struct ErasedTenant {
 pub(crate) async fn erase(reached: Reached, Query(which): Query<Which>) -> Result<ErasedTenant, Error> {
     let tenant = which.id()?;
     let gateway = reached.whole(MANAGE)?;
-    reached.note("erase tenant", tenant.as_ref(), None);
+    // In the log of the gateway: the tenant's own goes too.
+    reached.note_name("erase tenant", &which.tenant);
     match gateway.erase_tenant(tenant.as_ref()).await? {
         Some(conversations) => Ok(ErasedTenant { tenant: tenant.map(|id| id.to_string()), conversations }),
         None => Err(Error::NotFound(

@@ -5,14 +5,20 @@
 //! Called by `gateway/`, `admin/` and `cli/`.
 
 mod check;
+pub mod edit;
 mod entry;
 mod file;
+mod hidden;
 mod revisions;
+mod secrets;
 mod settings;
 
+pub use edit::{Change, EditError, edit};
 pub use entry::Entry;
 pub use file::{Located, Syntax, locate};
+pub use hidden::{Hidden, MARK, RestoreError};
 pub use revisions::{Candidate, Revision, RevisionError, Revisions, digest};
+pub use secrets::{SecretError, Secrets};
 pub use settings::{ApiKey, Gateway, Salvaged, SessionScope, Settings, Tenant};
 
 use std::path::{Path, PathBuf};
@@ -51,6 +57,8 @@ pub struct Loaded {
     pub clear_secrets: Vec<String>,
     /// The text of the file. Hidden, as there may be secrets in it.
     pub text: Option<Secret>,
+    /// What it says that must not be shown.
+    pub secrets: Vec<Secret>,
 }
 
 impl Loaded {
@@ -61,7 +69,15 @@ impl Loaded {
             Ok(agent) => settings.agents = vec![agent],
             Err(error) => tracing::error!(error, "the agent has the persona that comes with the program"),
         }
-        Self { settings, file: None, warnings: Vec::new(), redacted: Vec::new(), clear_secrets: Vec::new(), text: None }
+        Self {
+            settings,
+            file: None,
+            warnings: Vec::new(),
+            redacted: Vec::new(),
+            clear_secrets: Vec::new(),
+            text: None,
+            secrets: Vec::new(),
+        }
     }
 }
 
@@ -135,6 +151,7 @@ pub fn load_text(located: &Located, text: &str, home: &Path, variables: &dyn Var
             redacted: document.redacted(),
             clear_secrets: document.clear_secrets(),
             text: Some(Secret::new(text.to_owned())),
+            secrets: document.hidden(),
         }),
         _ => Err(Error::Invalid(problems)),
     }
@@ -148,6 +165,15 @@ pub fn redacted(located: &Located, home: &Path, variables: &dyn Variables) -> Re
     let document = located.parse(&located.read()?).map_err(Error::Invalid)?;
     let _settings = Settings::read(&document, home, variables);
     Ok(document.redacted())
+}
+
+/// Every `${NAME}` of the configuration of a home, with the paths where it stands. Nothing for a file that is not
+/// there or cannot be read.
+#[must_use]
+pub fn references(home: &Path) -> Vec<(String, String)> {
+    let located = locate(home).ok().flatten();
+    let document = located.and_then(|located| located.parse(&located.read().ok()?).ok());
+    document.map(|document| document.references()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -20,8 +20,10 @@ use crate::config::{self, Entry, Loaded, Settings};
 use crate::document::{Problem, Secret};
 use crate::id::{AgentId, ChannelType, EntryId, OpaqueId, TenantId};
 use crate::identity::Policy;
+use crate::log;
 use crate::route::Router;
 use crate::session::Resolver;
+use crate::usage::Price;
 
 /// Swapped whole; whoever works keeps the one it began with.
 pub(super) struct Live {
@@ -31,6 +33,8 @@ pub(super) struct Live {
     pub(super) api_resolver: Resolver,
     pub(super) router: Router,
     pub(super) agents: BTreeMap<AgentId, Agent>,
+    /// What each of them thinks with.
+    pub(super) models: BTreeMap<AgentId, Model>,
     pub(super) entries: BTreeMap<EntryId, Arc<LiveEntry>>,
     /// Are they those that the file names, or is it the one of a file that names none?
     pub(super) has_own_channels: bool,
@@ -42,6 +46,14 @@ pub(super) struct Live {
     pub(super) warnings: Vec<Problem>,
     /// Why nothing but status and reload works.
     pub(super) safe_mode: Option<String>,
+}
+
+/// What an agent thinks with, for whoever counts.
+#[derive(Debug, Clone)]
+pub(super) struct Model {
+    /// Name of the provider.
+    pub(super) provider: Arc<str>,
+    pub(super) price: Option<Price>,
 }
 
 /// A channel entry in use. Survives a reload that changes no more than its policy.
@@ -205,7 +217,9 @@ impl LiveEntry {
 impl Live {
     /// Opens what the settings name. Entries that `old` has with the same settings are taken over, and get their policies.
     pub(super) fn new(loaded: Loaded, old: Option<&Self>, home: &Home, http: &reqwest::Client) -> Self {
-        let Loaded { mut settings, file, warnings, text, .. } = loaded;
+        let Loaded { mut settings, file, warnings, text, secrets, .. } = loaded;
+        // Before anything can go wrong with one of them.
+        log::hide(&secrets);
         let (resolver, names) = (settings.resolver(), names(&settings));
         let has_own_channels = !settings.channels.iter().any(Entry::is_embedded);
         let entries = std::mem::take(&mut settings.channels).into_iter().map(|entry| {
@@ -252,11 +266,18 @@ impl Live {
             Some((agent.name.clone(), agent))
         });
         let agents = agents.collect();
+        let models = settings.agents.iter().filter_map(|agent| {
+            let named = |name: &String| settings.providers.iter().find(|provider| provider.name == *name);
+            let provider = agent.provider.as_ref().map_or(settings.providers.first(), named)?;
+            Some((agent.name.clone(), Model { provider: (*provider.name).into(), price: provider.price }))
+        });
+        let models = models.collect();
         Self {
             resolver: settings.resolver(),
             api_resolver: Resolver::new(&crate::session::Config::embedded()),
             router: settings.router(),
             agents,
+            models,
             entries: BTreeMap::new(),
             has_own_channels: true,
             names: Vec::new(),

@@ -4,32 +4,41 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::visit::Visit;
 use super::words::{Words, fill};
-use super::{CONVERSATIONS, HOME, PEOPLE, TENANTS, WORKERS};
-use crate::account::Reach;
+use super::{ACCESS, ACTIVITY, CHANNELS, CONVERSATIONS, HOME, LOGS, PEOPLE, SETTINGS, TENANTS, WORKERS};
+use crate::account::{Reach, Role, Who};
 
 /// A place in the menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Home,
     Conversations,
+    Activity,
+    Logs,
     Workers,
     Tenants,
+    Channels,
     People,
+    Access,
+    Settings,
     Elsewhere,
 }
 
-/// Where the menu leads, in its order. Who is bound to one tenant does not see that there may be others.
-fn menu(visit: &Visit) -> impl Iterator<Item = (Place, &'static str, &'static str)> {
-    let (words, is_whole) = (visit.words, visit.who().reach == Reach::All);
-    [
-        (Place::Home, HOME, words.home),
-        (Place::Conversations, CONVERSATIONS, words.conversations),
-        (Place::Workers, WORKERS, words.workers),
-        (Place::Tenants, TENANTS, words.tenants),
-        (Place::People, PEOPLE, words.people),
-    ]
-    .into_iter()
-    .filter(move |(place, ..)| is_whole || *place != Place::Tenants)
+/// Where the menu leads, in its order. What somebody may never see is not in theirs.
+fn menu(words: &Words, who: &Who) -> impl Iterator<Item = (Place, &'static str, &'static str)> {
+    let (is_admin, is_whole) = (who.role == Role::Admin, who.reach == Reach::All);
+    let all = [
+        (Place::Home, HOME, words.home, true),
+        (Place::Conversations, CONVERSATIONS, words.conversations, true),
+        (Place::Activity, ACTIVITY, words.activity, true),
+        (Place::Workers, WORKERS, words.workers, true),
+        (Place::Channels, CHANNELS, words.channels, true),
+        (Place::Tenants, TENANTS, words.tenants, is_whole),
+        (Place::People, PEOPLE, words.people, true),
+        (Place::Access, ACCESS, words.access, is_admin),
+        (Place::Settings, SETTINGS, words.settings, is_admin && is_whole),
+        (Place::Logs, LOGS, words.logs, is_admin && is_whole),
+    ];
+    all.into_iter().filter_map(|(place, address, name, is_shown)| is_shown.then_some((place, address, name)))
 }
 
 /// A page for somebody who is logged in.
@@ -46,7 +55,7 @@ pub(super) fn page(visit: &Visit, place: Place, title: &str, content: &Markup) -
         }
         nav class="menu" aria-label=(words.menu) {
             ul {
-                @for (at, address, name) in menu(visit) {
+                @for (at, address, name) in menu(words, visit.who()) {
                     li { a href=(address) aria-current=[(at == place).then_some("page")] { (name) } }
                 }
             }

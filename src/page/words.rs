@@ -58,9 +58,14 @@ words! {
     menu: "Menu", "Menü";
     home: "Home", "Übersicht";
     conversations: "Conversations", "Gespräche";
+    activity: "Activity", "Aktivität";
+    logs: "Log", "Protokoll";
     workers: "Workers", "Mitarbeiter";
     tenants: "Businesses", "Unternehmen";
+    channels: "Channels", "Kanäle";
+    settings: "Settings", "Einstellungen";
     people: "People", "Personen";
+    access: "Access log", "Zugriffe";
     log_out: "Log out", "Abmelden";
     logged_in_as: "Logged in as {name}", "Angemeldet als {name}";
     name: "Name", "Name";

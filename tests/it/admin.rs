@@ -22,7 +22,7 @@ fn tenant(id: &str) -> TenantId {
 }
 
 fn somebody(name: &str, role: Role, reach: Reach) -> Who {
-    Who { name: name.to_owned(), role, reach }
+    Who { name: name.to_owned(), role, reach, from: None }
 }
 
 /// One of each kind besides the console; each one's name is their token.
@@ -87,10 +87,15 @@ fn what_changes_something_is_for_admins_and_what_is_about_the_gateway_for_its_op
             "import",
             "doctor",
             "tenants/erase",
+            "tenants/show",
+            "tenants/add",
+            "tenants/remove",
             "sessions/rekey",
             "users",
             "tokens",
+            "secrets",
             "agents",
+            "api_keys",
         ]
         .iter()
         .any(|name| path.trim_start_matches("/api/v1/").starts_with(name))
@@ -99,7 +104,9 @@ fn what_changes_something_is_for_admins_and_what_is_about_the_gateway_for_its_op
     let is_question = |path: &str| path == "/api/v1/routes/explain";
     let is_secret = |path: &str| {
         path == "/api/v1/pairing"
-            || ["/api_keys", "/config", "/backup", "/users", "/tokens"].iter().any(|name| path.contains(name))
+            || ["/api_keys", "/config", "/backup", "/users", "/tokens", "/secrets"]
+                .iter()
+                .any(|name| path.contains(name))
     };
     for Listed { method, path, rule } in admin::table() {
         let is_change = method != Method::GET && !is_question(path);
@@ -272,6 +279,7 @@ fn attempts() -> Vec<(Method, String, Value)> {
         "deliveries?limit=1",
         "deliveries?tenant=b",
         "deliveries?key=webhook:p1",
+        "channels",
         "pairing",
         "pairing?channel=hook-b",
         "pairing?channel=webhook",
@@ -284,6 +292,8 @@ fn attempts() -> Vec<(Method, String, Value)> {
         "routes",
     ];
     let post = [
+        "channels/hook-b/test",
+        "channels/hook-a/test",
         "sessions/archive?key=webhook:w0&tenant=b",
         "sessions/restore?key=webhook:u0&tenant=b",
         "sessions/erase?key=webhook:w1",
@@ -335,7 +345,12 @@ fn attempts() -> Vec<(Method, String, Value)> {
 fn every_operation_that_tenants_reach_is_among_the_attempts() {
     let tried: BTreeSet<(String, String)> = attempts()
         .into_iter()
-        .map(|(method, path, _)| (method.to_string(), path.split('?').next().unwrap().to_owned()))
+        .map(|(method, path, _)| {
+            (
+                method.to_string(),
+                path.split('?').next().unwrap().replace("/hook-a/", "/{name}/").replace("/hook-b/", "/{name}/"),
+            )
+        })
         .collect();
     let reached = admin::table().into_iter().filter(|listed| listed.rule.scope == Scope::Tenants);
     let reached: BTreeSet<(String, String)> =

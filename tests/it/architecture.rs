@@ -12,13 +12,21 @@ const MODULES: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("browser", &[]),
     ("document", &[]),
+    // One for the process: its last lines, and what none of them may show.
+    ("log", &["clock", "document"]),
+    // Names in the local network; what is announced is the gateway's.
+    ("mdns", &[]),
+    // Certificates and handshakes; what listens is the gateway's.
+    ("tls", &["clock", "document"]),
     ("message", &["clock", "id"]),
-    ("store", &["clock", "id", "message"]),
+    // Figures of use, which the store keeps and providers price.
+    ("usage", &["clock"]),
+    ("store", &["clock", "id", "message", "usage"]),
     // Knows rows, not what they mean: a store gives them, a store takes them.
     ("backup", &["clock", "document", "id", "store"]),
     // Who may do what; knows of tenants that they have ids.
     ("account", &["clock", "document", "id"]),
-    ("provider", &["document"]),
+    ("provider", &["document", "usage"]),
     ("channel", &["browser", "clock", "document", "id", "message"]),
     ("session", &["document", "id", "message"]),
     ("identity", &["document", "id", "message", "session"]),
@@ -27,31 +35,37 @@ const MODULES: &[(&str, &[&str])] = &[
     // The HTTP API is a door like a channel: it knows the shape of a model's answer, and nothing of the gateway.
     ("api", &["clock", "id", "provider"]),
     // Assembles the sections that the components own. Of `api` it knows the one entry id that is taken.
-    ("config", &["agent", "backup", "channel", "document", "id", "identity", "provider", "route", "session"]),
+    ("config", &["agent", "backup", "channel", "document", "id", "identity", "provider", "route", "session", "tls"]),
     (
         "gateway",
         &[
-            "account", "agent", "api", "backup", "channel", "clock", "config", "document", "id", "identity", "message",
-            "provider", "route", "session", "store",
+            "account", "agent", "api", "backup", "browser", "channel", "clock", "config", "document", "id", "identity",
+            "log", "mdns", "message", "provider", "route", "session", "store", "tls", "usage",
         ],
     ),
     // Looks at what everything else has; nothing asks it but the doors of the operator.
-    ("doctor", &["clock", "config", "document", "gateway", "id", "identity", "message", "session"]),
+    ("doctor", &["clock", "config", "document", "gateway", "id", "identity", "message", "session", "tls"]),
     (
         "admin",
         &[
-            "account", "agent", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id",
-            "message", "session", "store",
+            "account", "agent", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "log",
+            "message", "session", "store", "tls", "usage",
         ],
     ),
     // What people see; what they may see and do is `admin`'s.
-    ("page", &["account", "admin", "browser", "clock", "doctor", "document", "gateway", "id", "message", "store"]),
+    (
+        "page",
+        &[
+            "account", "admin", "browser", "channel", "clock", "config", "doctor", "document", "gateway", "id", "log",
+            "message", "store", "usage",
+        ],
+    ),
     // Reads what another gateway kept; its tests load what it writes.
     ("import", &["channel", "clock", "config", "document", "id", "message", "route", "session"]),
     (
         "cli",
         &[
-            "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import",
+            "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import", "log",
             "message", "page", "session", "store",
         ],
     ),

@@ -175,7 +175,7 @@ async fn a_message_is_explained_by_the_rules_that_decide_it() {
 async fn a_tenants_own_see_the_rules_for_them_and_of_the_rest_what_matches_them() {
     let desk = Desk::open().await;
     let reach = || Reach::Tenant(TenantId::new("a").unwrap());
-    desk.gateway.let_in(vec![Who { name: "bound".to_owned(), role: Role::Admin, reach: reach() }]);
+    desk.gateway.let_in(vec![Who { name: "bound".to_owned(), role: Role::Admin, reach: reach(), from: None }]);
     let (_, rules) = desk.gateway.admin_with("bound", Method::GET, "/api/v1/routes").await;
     assert_eq!(rules["routes"].as_array().unwrap().len(), 1);
     assert_eq!(rules["routes"][0]["route"], json!("tenant-a-webhook:vip -> sales"));
