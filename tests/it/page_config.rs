@@ -60,7 +60,8 @@ async fn a_setting_is_shown_before_it_is_used_and_can_be_taken_back() {
     let (status, to) = page.send("/admin/settings/save", &fields).await;
     assert_eq!((status, to.as_str()), (StatusCode::SEE_OTHER, "/admin/settings?done=saved"));
     assert!(page.file().contains("ttl_days = 7"));
-    assert!(page.browser.get("/admin/settings").await.1.contains("Ada"), "it says who did it");
+    let (_, shown) = page.browser.get("/admin/settings").await;
+    assert!(shown.contains("<td dir=\"auto\">Ada</td>"), "it says who did it: {shown}");
     let (_, revision) = page.browser.get("/admin/settings/revision?number=1").await;
     assert!(revision.contains("<ins>session.ttl_days = 7</ins>"), "{revision}");
     let (status, _) = page.send("/admin/settings/undo", &[("revision", "1")]).await;
