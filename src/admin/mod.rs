@@ -13,6 +13,7 @@
 pub(crate) mod access;
 pub(crate) mod agents;
 pub(crate) mod api_keys;
+pub(crate) mod arrange;
 pub(crate) mod backup;
 pub(crate) mod change;
 pub(crate) mod channels;
@@ -216,6 +217,7 @@ fn operations() -> Vec<Operation> {
         logs::operations(),
         agents::operations(),
         api_keys::operations(),
+        arrange::operations(),
         routes::operations(),
     ]
     .into_iter()

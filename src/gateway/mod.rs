@@ -77,7 +77,7 @@ pub use restore::{RestoreError, Restored, restore};
 pub use server::{Peer, short_path};
 pub use status::{ChannelStatus, Status};
 pub use taking::{Said, TakeError, Words as PersonsWords};
-pub use tenants::{ApiKeyRow, ConfiguredTenant};
+pub use tenants::{ApiKeyRow, ConfiguredTenant, Shape};
 pub use usage::{KEPT_HOURS, Totals};
 
 use live::Live;

@@ -87,11 +87,15 @@ fn what_changes_something_is_for_admins_and_what_is_about_the_gateway_for_its_op
             "import",
             "doctor",
             "tenants/erase",
+            "tenants/show",
+            "tenants/add",
+            "tenants/remove",
             "sessions/rekey",
             "users",
             "tokens",
             "secrets",
             "agents",
+            "api_keys",
         ]
         .iter()
         .any(|name| path.trim_start_matches("/api/v1/").starts_with(name))

@@ -75,6 +75,7 @@ const MODULES: &[(&str, &[&str])] = &[
 
 /// Where the name of a channel may stand outside its folder and the registry, and why.
 const CHANNEL_NAMES: &[(&str, &str, &str)] = &[
+    ("src/admin/arrange.rs", "webchat", "the channel that a new tenant has at once: nobody else need agree to it"),
     ("src/channel/mod.rs", "webhook", "the common noun, in the answer of a channel that has no push side"),
     ("src/channel/slack/mod.rs", "webhook", "the same"),
     ("src/config/entry.rs", "webchat", "the entry of a gateway without a configuration"),
@@ -83,6 +84,8 @@ const CHANNEL_NAMES: &[(&str, &str, &str)] = &[
     ("src/import/place.rs", "slack", "how OpenClaw writes its ids, and which of them it leaves out"),
     ("src/import/place.rs", "webchat", "where OpenClaw's main session is held when nothing says it"),
     ("src/import/settings/routes.rs", "slack", "its addresses have a server in them"),
+    ("src/page/explain.rs", "webchat", "an address in a hint"),
+    ("src/page/workers.rs", "webchat", "a pattern in a hint"),
     ("src/route/mod.rs", "slack", "a route in a help text"),
     ("src/session/encode.rs", "slack", "the shape of its user ids, which tells a direct chat from a group"),
     ("src/session/config.rs", "slack", "an id in a help text"),

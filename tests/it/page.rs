@@ -32,7 +32,7 @@ impl Browser {
         Self { http, origin: gateway.url(""), cookie: None }
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.origin));
         match &self.cookie {
             Some(cookie) => request.header(header::COOKIE, cookie),
@@ -99,7 +99,7 @@ impl Desk {
     }
 
     /// Somebody says something, and is answered.
-    async fn exchange(&mut self, user: &str, text: &str, answer: &str) -> String {
+    pub(crate) async fn exchange(&mut self, user: &str, text: &str, answer: &str) -> String {
         let key = self.hook.accepted(&self.gateway, &direct(user, text)).await;
         self.model.asked().await.answer(answer);
         self.gateway.settled().await;
