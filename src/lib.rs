@@ -13,8 +13,10 @@ pub mod gateway;
 // Beside the flow.
 pub mod account;
 pub mod admin;
+pub mod alert;
 pub mod api;
 pub mod backup;
+pub mod business;
 pub mod cli;
 pub mod config;
 pub mod doctor;

@@ -3,6 +3,7 @@
 //!
 //! Exit codes, after sysexits: 0 ok, 64 usage, 70 internal, 75 try again, 78 bad configuration.
 
+mod alerts;
 mod access;
 mod agents;
 mod backup;
@@ -19,6 +20,7 @@ mod log;
 mod logs;
 mod output;
 mod pairing;
+mod providers;
 mod route;
 mod secrets;
 mod sessions;
@@ -98,6 +100,12 @@ enum Command {
     /// Say what is wrong, worst first, and how to mend it, also when no gateway runs; exit 0: nothing, or only hints; 78: the
     /// configuration cannot be used; 75: anything else
     Doctor,
+    /// Find models, and see whether they answer
+    #[command(subcommand)]
+    Providers(providers::Providers),
+    /// See who is told when something is wrong, and whether it arrives
+    #[command(subcommand)]
+    Alerts(alerts::Alerts),
     /// Take over what another gateway kept
     #[command(subcommand)]
     Import(import::Import),
@@ -220,6 +228,8 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Store(command) => store::run(&context, &command),
         Command::Backup(command) => backup::run(&context, command),
         Command::Doctor => doctor::run(&context),
+        Command::Providers(command) => providers::run(&context, command),
+        Command::Alerts(command) => alerts::run(&context, &command),
         Command::Import(command) => import::run(&context, command),
         Command::Keys(command) => keys::run(&context, command),
         Command::Usage(command) => usage::run(&context, &command),

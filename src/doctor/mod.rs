@@ -6,6 +6,7 @@
 
 mod audit;
 mod disk;
+mod watch;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,8 @@ use crate::config::{self, Error, Loaded};
 use crate::document::{Severity as ProblemSeverity, Variables};
 use crate::gateway::device_key::Sources;
 use crate::gateway::{Offline, Status, find_store};
+
+pub use watch::watch;
 
 use disk::Disk;
 

@@ -253,6 +253,7 @@ impl Live {
         let mut settings = Settings::embedded();
         settings.channels.clear();
         settings.gateway = salvaged.gateway;
+        settings.alerts = salvaged.alerts;
         Self { safe_mode: Some(error), file: salvaged.file, ..Self::without_entries(settings, http) }
     }
 
@@ -287,6 +288,15 @@ impl Live {
             safe_mode: None,
             settings,
         }
+    }
+
+    /// The agent, told of the business that it works for in this tenant.
+    pub(super) fn informed(&self, agent: &Agent, tenant: Option<&TenantId>, now: Timestamp) -> Agent {
+        let mut agent = agent.clone();
+        if let Some(business) = self.settings.business(tenant) {
+            agent.soul = format!("{}\n\n{}", agent.soul.trim_end(), business.facts(now)).into();
+        }
+        agent
     }
 
     /// Which entries come, go and stay.

@@ -130,6 +130,7 @@ impl Gateway {
         }
         let latest_seen = if is_usable { self.0.store.latest_seen()? } else { None };
         warnings.extend(self.clock_behind(latest_seen));
+        warnings.extend(self.alert_trouble());
         let trouble = self.0.store_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let trouble = trouble.map(|trouble| {
             format!("the store takes nothing: {trouble}; make room on the disk, or see that it can be written")

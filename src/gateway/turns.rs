@@ -141,6 +141,7 @@ impl Gateway {
             let failure = Failure::Park { reason: format!("the agent {agent} is not there any more") };
             return self.fail(&session, &batch, failure, &target).await;
         };
+        let agent = &live.informed(agent, tenant.as_ref(), self.now());
         target.preview(Preview::Typing);
         let context = session.context(row.episode);
         let asked = |usage, failed| {

@@ -47,14 +47,7 @@ fn menu(words: &Words, who: &Who) -> impl Iterator<Item = (Place, &'static str, 
 pub(super) fn page(visit: &Visit, place: Place, title: &str, content: &Markup) -> Markup {
     let words = visit.words;
     let head = html! {
-        header class="bar" {
-            a class="brand" href="/admin/" { (mark()) span { "Frontdesk" } }
-            form class="account" method="post" action="/admin/logout" {
-                (csrf(visit))
-                span class="who" title=(fill(words.logged_in_as, &[("name", &visit.who().name)])) { (visit.who().name) }
-                button class="quiet" { (words.log_out) }
-            }
-        }
+        (bar(visit))
         nav class="menu" aria-label=(words.menu) {
             ul {
                 @for (at, address, name) in menu(words, visit.who()) {
@@ -64,6 +57,25 @@ pub(super) fn page(visit: &Visit, place: Place, title: &str, content: &Markup) -
         }
     };
     document(words, title, &head, content, "page")
+}
+
+fn bar(visit: &Visit) -> Markup {
+    let words = visit.words;
+    html! {
+        header class="bar" {
+            a class="brand" href="/admin/" { (mark()) span { "Frontdesk" } }
+            form class="account" method="post" action="/admin/logout" {
+                (csrf(visit))
+                span class="who" title=(fill(words.logged_in_as, &[("name", &visit.who().name)])) { (visit.who().name) }
+                button class="quiet" { (words.log_out) }
+            }
+        }
+    }
+}
+
+/// A page for somebody who is logged in and does one thing.
+pub(super) fn alone(visit: &Visit, title: &str, content: &Markup) -> Markup {
+    document(visit.words, title, &bar(visit), content, "setup")
 }
 
 /// A page for somebody who is not.

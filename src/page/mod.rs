@@ -8,6 +8,7 @@
 //! | `/admin/conversations?words&tenant&which&before` | the same | the list, and the search |
 //! | `/admin/conversation?key&tenant&episode&before` | the same | one of them, as it goes on |
 //! | `/admin/erase?key&tenant`, `POST /admin/conversation/{archive,restore,erase}` | admins | what support does |
+//! | `/admin/setup/{question}` | admins of everything | the six questions of a new box, and a first conversation |
 //! | `/admin/activity?range&tenant` | the same | charts of what was asked, answered and paid |
 //! | `/admin/logs?level&words` | admins of the whole gateway | the last lines of the log |
 //! | `POST /admin/conversation/{take,say,hand-back}` | admins | answering instead of the worker |
@@ -45,6 +46,7 @@ mod layout;
 mod logs;
 mod people;
 mod programs;
+mod setup;
 mod tenants;
 mod settings;
 mod visit;
@@ -74,6 +76,7 @@ const CONVERSATION: &str = "/admin/conversation";
 const ACTIVITY: &str = "/admin/activity";
 const LOGS: &str = "/admin/logs";
 const PEOPLE: &str = "/admin/people";
+const SETUP: &str = "/admin/setup";
 const SETTINGS: &str = "/admin/settings";
 const CHANNELS: &str = "/admin/channels";
 const WORKERS: &str = "/admin/workers";
@@ -92,8 +95,12 @@ const STYLE: &str = concat!(
     include_str!("conversation.css"),
     include_str!("activity.css"),
     include_str!("workers.css"),
+    include_str!("setup.css"),
     include_str!("settings.css"),
 );
+
+/// What pages do by themselves.
+const SCRIPT: &str = concat!(include_str!("page.js"), include_str!("setup.js"));
 
 /// Serves the pages, and the admin API to programs with a token and to those who are logged in.
 pub fn router(gateway: &Gateway) -> Router {
@@ -134,6 +141,8 @@ pub fn router(gateway: &Gateway) -> Router {
         .route(BACKUPS, get(backups::show))
         .route("/admin/backups/{action}", post(backups::change))
         .route("/admin/people/{action}", post(people::change))
+        .route(SETUP, get(setup::begin))
+        .route("/admin/setup/{question}", get(setup::show).post(setup::change))
         .merge(files())
         .route("/admin/{*elsewhere}", get(nothing))
         .with_state(gateway.clone())
@@ -145,7 +154,7 @@ pub fn router(gateway: &Gateway) -> Router {
 fn files() -> Router<Gateway> {
     let assets = [
         Asset::new("/admin/page.css", "text/css; charset=utf-8", STYLE),
-        Asset::new("/admin/page.js", "text/javascript; charset=utf-8", include_str!("page.js")),
+        Asset::new("/admin/page.js", "text/javascript; charset=utf-8", SCRIPT),
         Asset::new("/admin/mark.svg", "image/svg+xml", include_str!("mark.svg")),
     ];
     assets.into_iter().fold(Router::new(), |router, asset| {

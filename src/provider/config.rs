@@ -10,6 +10,7 @@ use reqwest::header::{HeaderMap, HeaderValue};
 
 use super::anthropic::Anthropic;
 use super::openai::OpenAi;
+use super::probe::{self, Ask};
 use super::refusal::Vocabulary;
 use super::transport::Endpoint;
 use super::{Demo, Provider};
@@ -17,7 +18,7 @@ use crate::document::{Secret, Section, Severity};
 use crate::usage::{Currency, Price};
 
 /// Longest silence on the wire unless the operator says otherwise. A small machine reads a long prompt for minutes.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
 /// What an operator may choose, in seconds. Not longer than [`Policy::idle`](super::retry::Policy::idle).
 const TIMEOUT_SECONDS: std::ops::RangeInclusive<u64> = 1..=300;
 
@@ -102,6 +103,18 @@ impl Config {
             Dialect::OpenAi(api) | Dialect::Anthropic(api, _) => Some(&api.model),
             Dialect::Demo => None,
         }
+    }
+
+    /// What looks whether it answers, with this model or its own; `None`: the demo worker always does.
+    #[must_use]
+    pub fn ask(&self, model: Option<String>) -> Option<Ask> {
+        let (api, dialect) = match &self.dialect {
+            Dialect::OpenAi(api) => (api, probe::Dialect::OpenAi),
+            Dialect::Anthropic(api, _) => (api, probe::Dialect::Anthropic),
+            Dialect::Demo => return None,
+        };
+        let model = model.or_else(|| Some(api.model.clone()));
+        Some(Ask { address: api.base_url.to_string(), dialect: Some(dialect), key: api.key.clone(), model })
     }
 
     /// Makes the provider. Opens nothing yet.

@@ -93,9 +93,12 @@ fn what_changes_something_is_for_admins_and_what_is_about_the_gateway_for_its_op
             "sessions/rekey",
             "users",
             "tokens",
-            "secrets",
             "agents",
             "api_keys",
+            "secrets",
+            "providers",
+            "alerts",
+            "setup",
         ]
         .iter()
         .any(|name| path.trim_start_matches("/api/v1/").starts_with(name))
@@ -105,7 +108,7 @@ fn what_changes_something_is_for_admins_and_what_is_about_the_gateway_for_its_op
     let is_secret = |path: &str| {
         path == "/api/v1/pairing"
             || path == "/api/v1/access"
-            || ["/api_keys", "/config", "/backup", "/users", "/tokens", "/secrets"]
+            || ["/api_keys", "/config", "/backup", "/users", "/tokens", "/secrets", "/setup"]
                 .iter()
                 .any(|name| path.contains(name))
     };

@@ -32,32 +32,43 @@ const MODULES: &[(&str, &[&str])] = &[
     ("identity", &["document", "id", "message", "session"]),
     ("route", &["id", "session"]),
     ("agent", &["document", "id", "message", "provider"]),
+    // What is known of a business, and when it is open.
+    ("business", &["browser", "clock", "document"]),
+    // Tells somebody what is wrong; what is, it is told itself. Signs as the channel for programs does.
+    ("alert", &["browser", "channel", "clock", "document"]),
     // The HTTP API is a door like a channel: it knows the shape of a model's answer, and nothing of the gateway.
     ("api", &["clock", "id", "provider"]),
     // Assembles the sections that the components own. Of `api` it knows the one entry id that is taken.
-    ("config", &["agent", "backup", "channel", "document", "id", "identity", "provider", "route", "session", "tls"]),
+    (
+        "config",
+        &[
+            "agent", "alert", "backup", "business", "channel", "document", "id", "identity", "provider", "route",
+            "session", "tls",
+        ],
+    ),
     (
         "gateway",
         &[
-            "account", "agent", "api", "backup", "browser", "channel", "clock", "config", "document", "id", "identity",
-            "log", "mdns", "message", "provider", "route", "session", "store", "tls", "usage",
+            "account", "agent", "alert", "api", "backup", "browser", "business", "channel", "clock", "config",
+            "document", "id", "identity", "log", "mdns", "message", "provider", "route", "session", "store", "tls",
+            "usage",
         ],
     ),
     // Looks at what everything else has; nothing asks it but the doors of the operator.
-    ("doctor", &["clock", "config", "document", "gateway", "id", "identity", "message", "session", "tls"]),
+    ("doctor", &["alert", "clock", "config", "document", "gateway", "id", "identity", "message", "session", "tls"]),
     (
         "admin",
         &[
-            "account", "agent", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "log",
-            "message", "session", "store", "tls", "usage",
+            "account", "agent", "alert", "backup", "browser", "business", "channel", "clock", "config", "doctor",
+            "document", "gateway", "id", "log", "message", "provider", "session", "store", "tls", "usage",
         ],
     ),
     // What people see; what they may see and do is `admin`'s.
     (
         "page",
         &[
-            "account", "admin", "backup", "browser", "channel", "clock", "config", "doctor", "document", "gateway",
-            "id", "log", "message", "store", "usage",
+            "account", "admin", "backup", "browser", "business", "channel", "clock", "config", "doctor", "document",
+            "gateway", "id", "log", "message", "store", "usage",
         ],
     ),
     // Reads what another gateway kept; its tests load what it writes.
@@ -76,6 +87,12 @@ const MODULES: &[(&str, &[&str])] = &[
 /// Where the name of a channel may stand outside its folder and the registry, and why.
 const CHANNEL_NAMES: &[(&str, &str, &str)] = &[
     ("src/admin/arrange.rs", "webchat", "the channel that a new tenant has at once: nobody else need agree to it"),
+    ("src/alert/book.rs", "webhook", "the common noun: a way to tell somebody"),
+    ("src/alert/config.rs", "webhook", "the same, in keys"),
+    ("src/alert/send.rs", "webhook", "the same"),
+    ("src/admin/alerts.rs", "webhook", "the same"),
+    ("src/cli/alerts.rs", "webhook", "the same"),
+    ("src/gateway/alerts.rs", "webhook", "the same"),
     ("src/channel/mod.rs", "webhook", "the common noun, in the answer of a channel that has no push side"),
     ("src/channel/slack/mod.rs", "webhook", "the same"),
     ("src/config/entry.rs", "webchat", "the entry of a gateway without a configuration"),

@@ -27,6 +27,7 @@ mod page_hands;
 mod page_workers;
 mod page_config;
 mod peers;
+mod setup;
 mod soak;
 mod source;
 mod workers;
