@@ -17,7 +17,7 @@ use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 
-use super::accept::{ACME_PROTOCOL, config_for};
+use super::accept::acme_config;
 use super::public::Public;
 use super::{AcmeConfig, Tls, client};
 use crate::document::{read_at_most, write_whole};
@@ -245,7 +245,7 @@ async fn prove<'t>(order: &mut Order, tls: &'t Tls, proof: Proof) -> Result<Answ
 }
 
 /// What the handshake of `tls-alpn-01` shows (RFC 8737 §3).
-fn handshake(
+pub(super) fn handshake(
     domain: &str,
     digest: &[u8],
     provider: &std::sync::Arc<CryptoProvider>,
@@ -255,7 +255,7 @@ fn handshake(
     params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
     let certificate = params.self_signed(&key)?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    Ok(config_for(ACME_PROTOCOL, vec![certificate.der().clone()], key, provider)?)
+    Ok(acme_config(certificate.der().clone(), key, provider)?)
 }
 
 /// What the authority says of an order that came to nothing.

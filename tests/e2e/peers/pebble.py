@@ -64,7 +64,7 @@ class Pebble:
         }
         (folder / "pebble.json").write_text(json.dumps({"pebble": config}))
         quiet = {"stdout": (folder / "pebble.log").open("wb"), "stderr": subprocess.STDOUT}
-        names = ["-dns01", f"127.0.0.1:{self._dns}", "-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", ""]
+        names = ["-dns01", f"127.0.0.1:{self._dns}", "-http01", "", "-https01", "", "-tlsalpn01", ""]
         names += ["-management", f"127.0.0.1:{self._challenges}", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""]
         authority = ["pebble", "-config", str(folder / "pebble.json"), "-dnsserver", f"127.0.0.1:{self._dns}"]
         self._log = folder / "pebble.log"
