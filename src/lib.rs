@@ -27,6 +27,8 @@ pub mod browser;
 pub mod clock;
 pub mod document;
 pub mod id;
+pub mod log;
 pub mod message;
+pub mod usage;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

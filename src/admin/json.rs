@@ -70,6 +70,8 @@ pub(crate) struct Acme {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SessionCounts {
     pub(crate) active: u64,
+    /// Of these, in people's hands: the worker does not answer.
+    pub(crate) taken: u64,
     pub(crate) archived: u64,
 }
 
@@ -78,6 +80,8 @@ pub(crate) struct SessionCounts {
 pub(crate) struct Queue {
     /// Messages that wait for a turn.
     pub(crate) waiting: u64,
+    /// Messages that wait for the people who have taken their conversations.
+    pub(crate) for_people: u64,
     /// Turns that run or rest.
     pub(crate) turns: Option<u64>,
     /// Replies that are not yet delivered.
@@ -227,19 +231,20 @@ impl Https {
 
 impl SessionCounts {
     fn of(counts: &store::Counts) -> Self {
-        Self { active: counts.sessions, archived: counts.archived }
+        Self { active: counts.sessions, taken: counts.taken, archived: counts.archived }
     }
 }
 
 impl Queue {
     fn of(counts: &store::Counts, n_unresolved: u64) -> Self {
-        let store::Counts { waiting, undelivered, parked, .. } = *counts;
-        Self { waiting, turns: None, undelivered, parked, unresolved: n_unresolved }
+        let store::Counts { waiting, for_people, undelivered, parked, .. } = *counts;
+        let waiting = waiting.saturating_sub(for_people);
+        Self { waiting, for_people, turns: None, undelivered, parked, unresolved: n_unresolved }
     }
 }
 
 impl Channel {
-    fn of(channel: &ChannelStatus) -> Self {
+    pub(super) fn of(channel: &ChannelStatus) -> Self {
         Self {
             id: channel.id.clone(),
             channel: channel.channel.clone(),
@@ -524,6 +529,7 @@ impl RekeyRow {
 fn speaker(speaker: &Speaker) -> (&'static str, Option<String>, Option<String>) {
     match speaker {
         Speaker::Agent(agent) => ("agent", Some(agent.to_string()), None),
+        Speaker::Person(name) => ("person", Some(name.clone()), None),
         Speaker::Peer { user, name, .. } => ("peer", name.clone(), text(user.as_ref())),
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Exit codes, after sysexits: 0 ok, 64 usage, 70 internal, 75 try again, 78 bad configuration.
 
+mod access;
 mod backup;
 mod client;
 mod config;
@@ -13,6 +14,7 @@ mod gateway;
 mod import;
 mod keys;
 mod log;
+mod logs;
 mod output;
 mod pairing;
 mod route;
@@ -20,6 +22,7 @@ mod sessions;
 mod store;
 mod tenants;
 mod unresolved;
+mod usage;
 mod users;
 
 use std::collections::BTreeMap;
@@ -89,6 +92,10 @@ enum Command {
     /// Look after the key that everything kept here is sealed with
     #[command(subcommand)]
     Keys(keys::Keys),
+    Usage(usage::Usage),
+    Logs(logs::Logs),
+    /// See who read or changed what
+    Access(access::Access),
     /// Say who may use the admin page
     #[command(subcommand)]
     Users(users::Users),
@@ -200,6 +207,9 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Doctor => doctor::run(&context),
         Command::Import(command) => import::run(&context, command),
         Command::Keys(command) => keys::run(&context, command),
+        Command::Usage(command) => usage::run(&context, &command),
+        Command::Logs(command) => logs::run(&context, &command),
+        Command::Access(command) => access::run(&context, &command),
         Command::Users(command) => users::run(&context, command),
         Command::Tokens(command) => users::run_tokens(&context, command),
     }

@@ -17,6 +17,7 @@ pub use settings::{ApiKey, Gateway, Salvaged, SessionScope, Settings, Tenant};
 
 use std::path::{Path, PathBuf};
 
+use crate::agent;
 use crate::document::{Problem, Secret, Severity, Variables};
 
 /// Why there are no settings.
@@ -50,17 +51,26 @@ pub struct Loaded {
     pub clear_secrets: Vec<String>,
     /// The text of the file. Hidden, as there may be secrets in it.
     pub text: Option<Secret>,
+    /// What it says that must not be shown.
+    pub secrets: Vec<Secret>,
 }
 
 impl Loaded {
-    fn embedded() -> Self {
+    /// Of a gateway without a file. Its agent has the files that the home has for it.
+    fn embedded(home: &Path) -> Self {
+        let mut settings = Settings::embedded();
+        match agent::Config::embedded_in(home) {
+            Ok(agent) => settings.agents = vec![agent],
+            Err(error) => tracing::error!(error, "the agent has the persona that comes with the program"),
+        }
         Self {
-            settings: Settings::embedded(),
+            settings,
             file: None,
             warnings: Vec::new(),
             redacted: Vec::new(),
             clear_secrets: Vec::new(),
             text: None,
+            secrets: Vec::new(),
         }
     }
 }
@@ -72,8 +82,14 @@ impl Loaded {
 pub fn load(home: &Path, variables: &dyn Variables) -> Result<Loaded, Error> {
     match locate(home)? {
         Some(located) => load_located(&located, home, variables),
-        None => Ok(Loaded::embedded()),
+        None => Ok(Loaded::embedded(home)),
     }
+}
+
+/// The embedded defaults, as [`load`] takes them where there is no file.
+#[must_use]
+pub fn embedded(home: &Path) -> Loaded {
+    Loaded::embedded(home)
 }
 
 /// Reads this file, whatever else lies beside it.
@@ -129,6 +145,7 @@ pub fn load_text(located: &Located, text: &str, home: &Path, variables: &dyn Var
             redacted: document.redacted(),
             clear_secrets: document.clear_secrets(),
             text: Some(Secret::new(text.to_owned())),
+            secrets: document.hidden(),
         }),
         _ => Err(Error::Invalid(problems)),
     }

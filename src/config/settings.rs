@@ -201,7 +201,10 @@ impl Settings {
         }
 
         let agents: Vec<agent::Config> = match agents.is_empty() {
-            true => vec![agent::Config::embedded()],
+            true => vec![agent::Config::embedded_in(home).unwrap_or_else(|error| {
+                document.note(&root.place(""), Severity::Error, format!("the agent's persona: {error}"), None);
+                agent::Config::embedded()
+            })],
             false => agents.into_iter().map(|(agent, _)| agent).collect(),
         };
         let first = || agents.iter().find(|a| a.name.as_str() == "default").or(agents.first()).map(|a| a.name.clone());

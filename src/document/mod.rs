@@ -66,6 +66,8 @@ pub struct Document {
     /// Where values stand that a component read as anything else.
     shown: RefCell<BTreeSet<Position>>,
     origins: RefCell<Origins>,
+    /// What was read as secrets.
+    hidden: RefCell<Vec<Secret>>,
 }
 
 impl Document {
@@ -98,8 +100,8 @@ impl Document {
         };
         match table {
             Ok(table) => {
-                let (problems, secrets, shown, origins) = Default::default();
-                Ok(Self { file: file.to_owned(), table, problems, secrets, shown, origins })
+                let (problems, secrets, shown, origins, hidden) = Default::default();
+                Ok(Self { file: file.to_owned(), table, problems, secrets, shown, origins, hidden })
             }
             Err(faults) => {
                 let mut problems: Vec<_> = faults.into_iter().map(|fault| Problem::syntax(file, fault)).collect();
@@ -148,6 +150,16 @@ impl Document {
         let mut paths = Vec::new();
         shown::clear(&self.table, "", &self.secrets.borrow(), &mut paths);
         paths
+    }
+
+    /// What components read as secrets, so that nobody shows it by mistake.
+    #[must_use]
+    pub fn hidden(&self) -> Vec<Secret> {
+        self.hidden.borrow().clone()
+    }
+
+    fn hide_value(&self, text: &str) {
+        self.hidden.borrow_mut().push(Secret::new(text));
     }
 
     fn hide(&self, position: Position) {

@@ -8,17 +8,21 @@
 //! What always holds: a channel hears "accepted" only after the commit; an answer goes to the reply
 //! address of the message that caused it; a turn that began keeps the configuration it began with.
 
+mod access;
 mod acme;
+mod agents;
 mod api;
 mod backup;
 mod deliveries;
 pub mod device_key;
+mod explain;
 mod home;
 mod host;
 mod import;
 mod intake;
 mod life;
 mod live;
+pub mod machine;
 mod offline;
 mod outbox;
 mod pairing;
@@ -29,7 +33,10 @@ mod restore;
 mod revise;
 mod server;
 mod status;
+mod taking;
+mod tenants;
 mod turns;
+mod usage;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -54,8 +61,10 @@ use crate::store::{self, Resume, Store};
 use crate::tls::Tls;
 
 pub use acme::AcmeStatus;
+pub use agents::{AgentError, AgentFile, AgentRow, ModelState, tool_name};
 pub use backup::{BackedUp, BackupError, BackupOrder, BackupStatus, RunningBackup};
 pub use deliveries::{DeliveryError, Repeat};
+pub use explain::{Admission, Bundle, ExplainError, Explained, Ground, Numbered};
 pub use home::{Error as HomeError, Home, find_store, socket, socket_elsewhere};
 pub use import::{Import, ImportError, check_scope};
 pub use offline::Offline;
@@ -65,6 +74,9 @@ pub use rekey::{Apply, Becomes, RekeyCursor, RekeyRow, Rekeyed};
 pub use restore::{RestoreError, Restored, restore};
 pub use server::{Peer, short_path};
 pub use status::{ChannelStatus, Status};
+pub use taking::{Said, TakeError, Words as PersonsWords};
+pub use tenants::{ApiKeyRow, ConfiguredTenant};
+pub use usage::{KEPT_HOURS, Totals};
 
 use live::Live;
 use outbox::Outbox;
@@ -195,6 +207,7 @@ struct Inner {
     /// Counts changes of transcripts, for those who read along.
     said: watch::Sender<u64>,
     api: api::Waiters,
+    usage: usage::Usage,
     pages: fn(&Gateway) -> axum::Router,
     tls: Arc<Tls>,
     announced: Mutex<Option<reach::Announced>>,
@@ -217,6 +230,9 @@ struct Inner {
     /// Why the text of the configuration in use could not be kept.
     revision_trouble: Mutex<Option<String>>,
     backups: backup::Backups,
+    access: access::AccessLog,
+    /// How the models of agents did.
+    models: agents::Models,
     /// How fast tenants write.
     tenant_rates: rates::Rates,
     /// How fast codes are tried.
@@ -276,12 +292,14 @@ impl Gateway {
                 Live::safe_mode(both.join("\n"), salvaged.unwrap_or_default(), &http)
             }
         };
+        crate::log::hide(accounts.claim_code().iter().chain([home.token()]));
         let is_usable = store.why_unusable().is_none();
         let max_turns = live.settings.gateway.max_turns;
         let address = SocketAddr::new(live.settings.gateway.bind, live.settings.gateway.port);
         let tls = Arc::new(Tls::new(home.path()));
         let (started_at, started_elapsed_ms) = (clock.now(), clock.elapsed_ms());
         let backups = backup::Backups::of(home.path());
+        let (access, recorded) = access::AccessLog::new();
         let gateway = Self(Arc::new(Inner {
             home,
             accounts,
@@ -298,6 +316,7 @@ impl Gateway {
             sweep_now: Notify::new(),
             said: watch::Sender::new(0),
             api: api::Waiters::default(),
+            usage: usage::Usage::default(),
             pages,
             tls,
             announced: Mutex::new(None),
@@ -314,6 +333,8 @@ impl Gateway {
             store_trouble: Mutex::new(None),
             revision_trouble: Mutex::new(None),
             backups,
+            access,
+            models: agents::Models::default(),
             tenant_rates: rates::Rates::default(),
             guesses: rates::Rates::default(),
             warned_of_main: Mutex::default(),
@@ -336,6 +357,7 @@ impl Gateway {
         gateway.spawn(gateway.clone().keep_certified());
         gateway.start_entries(&live);
         gateway.take_up(left);
+        gateway.spawn(gateway.clone().keep_access(recorded));
         if !is_usable {
             gateway.spawn(gateway.clone().await_store());
             return Ok(gateway);
@@ -351,6 +373,8 @@ impl Gateway {
     fn start_upkeep(&self) {
         self.spawn(prune_marks(self.clone()));
         self.spawn(self.clone().sweep());
+        self.spawn(self.clone().keep_usage());
+        self.spawn(self.clone().hand_back_forgotten());
         self.spawn(self.clone().back_up_by_the_clock());
     }
 
@@ -482,6 +506,7 @@ impl Gateway {
             let n_tasks = self.0.tasks.len();
             tracing::info!(n_tasks, "some work was cut off; it is taken up at the next start");
         }
+        self.keep_last_counted().await;
         if let Some(socket) = self.0.socket.get() {
             // One that stays behind is replaced at the next start.
             drop(std::fs::remove_file(socket));
@@ -643,5 +668,6 @@ async fn prune_marks(gateway: Gateway) {
         gateway.sweep_rates();
         let (before, spare) = gateway.older_than(MARKS_KEPT_MS);
         while let Ok(true) = gateway.0.store.prune_marks(before, spare).await {}
+        gateway.prune_access().await;
     }
 }

@@ -113,6 +113,7 @@ impl Gateway {
         let new = Arc::new(new);
         self.0.live.store(new.clone());
         self.0.accounts.set_words(new.names.clone());
+        self.0.models.forget_all_but(&new.agents);
         old.stop_all_but(&new);
         self.start_entries(&new);
         self.keep_revision(&new);

@@ -197,7 +197,8 @@ fn router(gateway: Gateway) -> Router {
         .with_state(gateway.clone())
         .nest("/v1", crate::api::router(Arc::new(gateway.clone())))
         .merge((gateway.0.pages)(&gateway))
-        .layer(middleware::from_fn_with_state(gateway, only_with_a_store))
+        .layer(middleware::from_fn_with_state(gateway.clone(), only_with_a_store))
+        .layer(middleware::map_response_with_state(gateway, counted))
 }
 
 /// Nobody is told that something was taken, or is not there, while nothing can be looked up.
@@ -207,6 +208,11 @@ async fn only_with_a_store(State(gateway): State<Gateway>, request: Request, nex
         return unavailable();
     }
     next.run(request).await
+}
+
+async fn counted(State(gateway): State<Gateway>, response: Response) -> Response {
+    gateway.0.usage.answered(response.status());
+    response
 }
 
 fn unavailable() -> Response {

@@ -49,7 +49,11 @@ impl FromRequestParts<Gateway> for Visit {
             Some(token) => gateway.accounts().session(token).await,
             None => None,
         };
-        session.map(|session| Self { session, words }).ok_or_else(|| to_the_door(&parts.uri, &parts.method))
+        let from = parts.extensions.get::<Peer>().map(|peer| peer.0.to_canonical());
+        let at = |session: Session| Session { who: session.who.at(from), ..session };
+        session
+            .map(|session| Self { session: at(session), words })
+            .ok_or_else(|| to_the_door(&parts.uri, &parts.method))
     }
 }
 
@@ -310,7 +314,7 @@ mod tests {
     #[test]
     fn who_comes_in_clear_to_a_trusted_name_is_led_to_tls() {
         let check = |method: Method, host: &str, header: Option<&'static str>, own: Scheme, expected: Option<&str>| {
-            let mut request = axum::http::Request::builder().method(method).uri("/admin/people?a=b");
+            let mut request = Request::builder().method(method).uri("/admin/people?a=b");
             request = header.iter().fold(request, |request, name| request.header(*name, "x"));
             let request = request.extension(own).body(axum::body::Body::empty()).unwrap();
             let trusted = ["desk.example.com".to_owned()];

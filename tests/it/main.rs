@@ -24,4 +24,5 @@ mod page;
 mod peers;
 mod soak;
 mod source;
+mod workers;
 mod tls;
