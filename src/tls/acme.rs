@@ -146,8 +146,12 @@ pub async fn obtain(tls: &Tls, config: &AcmeConfig, proof: Proof, http: &reqwest
         Err(_) => Ok(OrderStatus::Invalid),
     };
     drop(answers?);
-    if ready? != OrderStatus::Ready {
-        return Err(why(&mut order).await?);
+    match ready {
+        Ok(OrderStatus::Ready) => {}
+        // What it says of the domain tells more than what it says of the order.
+        Ok(_) => return Err(why(&mut order, "it does not say why").await?),
+        Err(AcmeError::Refused(of_order)) => return Err(why(&mut order, &of_order).await?),
+        Err(error) => return Err(error),
     }
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(config.domains.clone())?;
@@ -259,7 +263,7 @@ pub(super) fn handshake(
 }
 
 /// What the authority says of an order that came to nothing.
-async fn why(order: &mut Order) -> Result<AcmeError, AcmeError> {
+async fn why(order: &mut Order, of_order: &str) -> Result<AcmeError, AcmeError> {
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         let mut authorization = authorization?;
@@ -269,6 +273,5 @@ async fn why(order: &mut Order) -> Result<AcmeError, AcmeError> {
             return Ok(AcmeError::NotFound { domain, why: said(problem) });
         }
     }
-    let refused = order.state().error.as_ref().map(said);
-    Ok(AcmeError::Refused(refused.unwrap_or_else(|| "it does not say why".to_owned())))
+    Ok(AcmeError::Refused(of_order.to_owned()))
 }

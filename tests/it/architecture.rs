@@ -44,7 +44,7 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     // Looks at what everything else has; nothing asks it but the doors of the operator.
-    ("doctor", &["clock", "config", "document", "gateway", "id", "identity", "message", "session", "tls"]),
+    ("doctor", &["clock", "config", "document", "gateway", "id", "identity", "mdns", "message", "session", "tls"]),
     (
         "admin",
         &[

@@ -96,8 +96,9 @@ class Pebble:
 
     def leads_to(self, domain, address):
         """From now on the domain is there."""
-        url = f"http://127.0.0.1:{self._challenges}/add-a"
-        assert call("POST", url, body={"host": f"{domain}.", "addresses": [address]}).status == 200
+        url = f"http://127.0.0.1:{self._challenges}"
+        assert call("POST", f"{url}/clear-a", body={"host": f"{domain}."}).status == 200
+        assert call("POST", f"{url}/add-a", body={"host": f"{domain}.", "addresses": [address]}).status == 200
 
     def stop(self):
         for process in self._processes:
