@@ -189,7 +189,7 @@ impl Status {
             version: env!("CARGO_PKG_VERSION"),
             port: status.port,
             address: Some(status.address.clone()),
-            local_name: status.local_name.clone(),
+            local_name: status.local.name.clone(),
             https: Https::of(&status.https),
             uptime_ms: Some(status.uptime_ms),
             config: status.config.clone(),
