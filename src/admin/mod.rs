@@ -14,6 +14,7 @@ pub(crate) mod access;
 pub(crate) mod alerts;
 pub(crate) mod agents;
 pub(crate) mod api_keys;
+pub(crate) mod arrange;
 pub(crate) mod backup;
 pub(crate) mod change;
 pub(crate) mod channels;
@@ -222,6 +223,7 @@ fn operations() -> Vec<Operation> {
         logs::operations(),
         agents::operations(),
         api_keys::operations(),
+        arrange::operations(),
         routes::operations(),
     ]
     .into_iter()

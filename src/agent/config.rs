@@ -25,6 +25,8 @@ pub struct Config {
     pub has_own_soul: bool,
     /// What it knows besides.
     pub knowledge: Knowledge,
+    /// Is it the one of a configuration that names none?
+    pub is_embedded: bool,
     /// What it may use. None, unless the operator says so: small models without a template for tools fail on them.
     pub tools: Vec<Toolset>,
 }
@@ -73,7 +75,7 @@ impl Config {
         }
         let has_own_soul = soul.is_some();
         let soul = soul.unwrap_or_else(|| BUILT_IN.to_owned()).into();
-        Some(Self { name, provider, soul, soul_file, has_own_soul, knowledge, tools })
+        Some(Self { name, provider, soul, soul_file, has_own_soul, knowledge, is_embedded: false, tools })
     }
 
     /// The agent of a gateway that configures none.
@@ -87,6 +89,7 @@ impl Config {
             soul_file: None,
             has_own_soul: false,
             knowledge: Knowledge::default(),
+            is_embedded: true,
             tools: Vec::new(),
         }
     }

@@ -5,6 +5,7 @@
 
 mod alerts;
 mod access;
+mod agents;
 mod backup;
 mod channels;
 mod client;
@@ -66,6 +67,9 @@ enum Command {
     /// Look at conversations
     #[command(subcommand)]
     Sessions(sessions::Sessions),
+    /// Look at workers, and change what they are told
+    #[command(subcommand)]
+    Agents(agents::Agents),
     /// Look at tenants, or erase one
     #[command(subcommand)]
     Tenants(tenants::Tenants),
@@ -213,6 +217,7 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
     match arguments.command.unwrap_or(Command::Gateway(gateway::Gateway::Run)) {
         Command::Gateway(command) => gateway::run(&context, command),
         Command::Sessions(command) => sessions::run(&context, command),
+        Command::Agents(command) => agents::run(&context, command),
         Command::Tenants(command) => tenants::run(&context, command),
         Command::Deliveries(command) => deliveries::run(&context, command),
         Command::Channels(command) => channels::run(&context, command),

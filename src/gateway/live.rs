@@ -36,6 +36,8 @@ pub(super) struct Live {
     /// What each of them thinks with.
     pub(super) models: BTreeMap<AgentId, Model>,
     pub(super) entries: BTreeMap<EntryId, Arc<LiveEntry>>,
+    /// Are they those that the file names, or is it the one of a file that names none?
+    pub(super) has_own_channels: bool,
     /// What the businesses are called, whole and word by word.
     pub(super) names: Vec<String>,
     pub(super) file: Option<PathBuf>,
@@ -219,6 +221,7 @@ impl Live {
         // Before anything can go wrong with one of them.
         log::hide(&secrets);
         let (resolver, names) = (settings.resolver(), names(&settings));
+        let has_own_channels = !settings.channels.iter().any(Entry::is_embedded);
         let entries = std::mem::take(&mut settings.channels).into_iter().map(|entry| {
             let kept = old
                 .and_then(|old| old.entries.get(&entry.id))
@@ -233,7 +236,16 @@ impl Live {
             (live.id.clone(), live)
         });
         let entries = entries.collect();
-        Self { resolver, entries, names, file, text, warnings, ..Self::without_entries(settings, http) }
+        Self {
+            resolver,
+            entries,
+            has_own_channels,
+            names,
+            file,
+            text,
+            warnings,
+            ..Self::without_entries(settings, http)
+        }
     }
 
     /// A gateway that only says what is wrong with its configuration.
@@ -268,6 +280,7 @@ impl Live {
             agents,
             models,
             entries: BTreeMap::new(),
+            has_own_channels: true,
             names: Vec::new(),
             file: None,
             text: None,

@@ -67,7 +67,7 @@ use crate::tls::Tls;
 pub use acme::AcmeStatus;
 pub use agents::{AgentError, AgentFile, AgentRow, ModelState, tool_name};
 pub use alerts::AlertStatus;
-pub use backup::{BackedUp, BackupError, BackupOrder, BackupStatus, RunningBackup};
+pub use backup::{BackedUp, BackupError, BackupKey, BackupOrder, BackupStatus, Checked, KeptBackup, RunningBackup};
 pub use channels::ChannelTestError;
 pub use deliveries::{DeliveryError, Repeat};
 pub use explain::{Admission, Bundle, ExplainError, Explained, Ground, Numbered};
@@ -82,7 +82,7 @@ pub use server::{Peer, short_path};
 pub use setup::{Question, SetupState};
 pub use status::{ChannelStatus, Status};
 pub use taking::{Said, TakeError, Words as PersonsWords};
-pub use tenants::{ApiKeyRow, ConfiguredTenant};
+pub use tenants::{ApiKeyRow, ConfiguredTenant, Shape};
 pub use usage::{KEPT_HOURS, Totals};
 
 use live::Live;

@@ -219,7 +219,7 @@ fn reach_card(words: &HomeWords, status: &Status) -> Markup {
                 h2 { (words.https) }
                 p class="muted" { (words.https_lead) }
                 dl class="facts" {
-                    @if let Some(name) = &status.local_name {
+                    @if let Some(name) = &status.local.name {
                         div { dt { (words.local_name) } dd { code { "https://" (name) ":" (port) } } }
                     }
                     @if let Some(acme) = &status.https.acme {
@@ -231,7 +231,7 @@ fn reach_card(words: &HomeWords, status: &Status) -> Markup {
                             }
                         } }
                     }
-                    div { dt { (words.fingerprint) } dd { code { (certificate.fingerprint) } } }
+                    div { dt { (words.fingerprint) } dd { code { @for (n, byte) in certificate.fingerprint.split(':').enumerate() { @if n > 0 { ":" wbr; } (byte) } } } }
                     div { dt { (words.names) } dd { (certificate.names.join(", ")) } }
                     div { dt { (words.renewed_by) } dd { (time(words, certificate.ends)) } }
                 }

@@ -15,9 +15,12 @@
 //! | `/admin/access?tenant&who&what&key&after` | admins | who read or changed what |
 //! | `/admin/workers`, `/admin/explain?address` or `?key&tenant&episode&line` | the same | who answers, and why |
 //! | `/admin/worker?name`, `/admin/worker/file?name&file`, `POST /admin/worker/{save,remove}` | who sees all of it | one worker |
+//! | `/admin/tenants?words&after`, `/admin/tenant?id`, `POST /admin/tenants/add`, `/admin/tenant/erase` | who sees all of it | the businesses |
+//! | `POST /admin/programs/{key,key-end,token,token-end}` | admins of everything | what programs get in with |
 //! | `/admin/settings`, `/admin/settings/revision?number` | admins of the whole gateway | what owners change, the file, what it was, secrets |
 //! | `/admin/channels`, `/admin/channels/new?type`, `/admin/channels/entry?id` | who is logged in; to change, admins of the whole gateway | channels, and who may write |
 //! | `/admin/people` | who is logged in | accounts, own sessions, own password |
+//! | `/admin/backups`, `POST /admin/backups/{now,check,passphrase}` | admins of everything | backups |
 //! | `/admin/page.css`, `/admin/page.js`, `/admin/mark.svg` | anybody | what pages need |
 //!
 //! Pages are made here, whole, in the language of the browser; they work without their script, and ask no other host for
@@ -29,6 +32,7 @@
 mod access;
 mod activity;
 mod answer;
+mod backups;
 mod channels;
 mod chart;
 mod conversation;
@@ -41,7 +45,9 @@ mod home;
 mod layout;
 mod logs;
 mod people;
+mod programs;
 mod setup;
+mod tenants;
 mod settings;
 mod visit;
 mod words;
@@ -75,8 +81,12 @@ const SETTINGS: &str = "/admin/settings";
 const CHANNELS: &str = "/admin/channels";
 const WORKERS: &str = "/admin/workers";
 const WORKER: &str = "/admin/worker";
+const TENANTS: &str = "/admin/tenants";
+const TENANT: &str = "/admin/tenant";
+const PROGRAMS: &str = "/admin/programs";
 const EXPLAIN: &str = "/admin/explain";
 const ACCESS: &str = "/admin/access";
+const BACKUPS: &str = "/admin/backups";
 const ERASE: &str = "/admin/erase";
 
 /// How pages look: what all have, then what one of them has.
@@ -108,7 +118,13 @@ pub fn router(gateway: &Gateway) -> Router {
         .route(ACTIVITY, get(activity::show))
         .route(LOGS, get(logs::show))
         .route(WORKERS, get(workers::list))
+        .route("/admin/workers/{action}", post(workers::change))
         .route(EXPLAIN, get(explain::show))
+        .route(TENANTS, get(tenants::list))
+        .route("/admin/tenants/add", post(tenants::add))
+        .route(TENANT, get(tenants::show))
+        .route("/admin/tenant/erase", get(tenants::ask_to_erase).post(tenants::erase))
+        .route("/admin/programs/{action}", post(programs::change))
         .route(WORKER, get(worker::show))
         .route("/admin/worker/file", get(worker::file))
         // A text in a form may be three times as long as it is.
@@ -122,6 +138,8 @@ pub fn router(gateway: &Gateway) -> Router {
         .route("/admin/channels/{action}", post(channels::change))
         .route(PEOPLE, get(people::show))
         .route(ACCESS, get(access::show))
+        .route(BACKUPS, get(backups::show))
+        .route("/admin/backups/{action}", post(backups::change))
         .route("/admin/people/{action}", post(people::change))
         .route(SETUP, get(setup::begin))
         .route("/admin/setup/{question}", get(setup::show).post(setup::change))

@@ -61,9 +61,11 @@ words! {
     activity: "Activity", "Aktivität";
     logs: "Log", "Protokoll";
     workers: "Workers", "Mitarbeiter";
+    tenants: "Businesses", "Unternehmen";
     channels: "Channels", "Kanäle";
     settings: "Settings", "Einstellungen";
     people: "People", "Personen";
+    backups: "Backups", "Sicherungen";
     access: "Access log", "Zugriffe";
     log_out: "Log out", "Abmelden";
     logged_in_as: "Logged in as {name}", "Angemeldet als {name}";

@@ -87,10 +87,14 @@ fn what_changes_something_is_for_admins_and_what_is_about_the_gateway_for_its_op
             "import",
             "doctor",
             "tenants/erase",
+            "tenants/show",
+            "tenants/add",
+            "tenants/remove",
             "sessions/rekey",
             "users",
             "tokens",
             "agents",
+            "api_keys",
             "secrets",
             "providers",
             "alerts",
@@ -103,6 +107,7 @@ fn what_changes_something_is_for_admins_and_what_is_about_the_gateway_for_its_op
     let is_question = |path: &str| path == "/api/v1/routes/explain";
     let is_secret = |path: &str| {
         path == "/api/v1/pairing"
+            || path == "/api/v1/access"
             || ["/api_keys", "/config", "/backup", "/users", "/tokens", "/secrets", "/setup"]
                 .iter()
                 .any(|name| path.contains(name))

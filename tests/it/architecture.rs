@@ -55,7 +55,10 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     // Looks at what everything else has; nothing asks it but the doors of the operator.
-    ("doctor", &["alert", "clock", "config", "document", "gateway", "id", "identity", "message", "session", "tls"]),
+    (
+        "doctor",
+        &["alert", "clock", "config", "document", "gateway", "id", "identity", "mdns", "message", "session", "tls"],
+    ),
     (
         "admin",
         &[
@@ -67,8 +70,8 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "page",
         &[
-            "account", "admin", "browser", "business", "channel", "clock", "config", "doctor", "document", "gateway",
-            "id", "log", "message", "store", "usage",
+            "account", "admin", "backup", "browser", "business", "channel", "clock", "config", "doctor", "document",
+            "gateway", "id", "log", "message", "store", "usage",
         ],
     ),
     // Reads what another gateway kept; its tests load what it writes.
@@ -86,6 +89,7 @@ const MODULES: &[(&str, &[&str])] = &[
 
 /// Where the name of a channel may stand outside its folder and the registry, and why.
 const CHANNEL_NAMES: &[(&str, &str, &str)] = &[
+    ("src/admin/arrange.rs", "webchat", "the channel that a new tenant has at once: nobody else need agree to it"),
     ("src/alert/book.rs", "webhook", "the common noun: a way to tell somebody"),
     ("src/alert/config.rs", "webhook", "the same, in keys"),
     ("src/alert/send.rs", "webhook", "the same"),
@@ -100,6 +104,8 @@ const CHANNEL_NAMES: &[(&str, &str, &str)] = &[
     ("src/import/place.rs", "slack", "how OpenClaw writes its ids, and which of them it leaves out"),
     ("src/import/place.rs", "webchat", "where OpenClaw's main session is held when nothing says it"),
     ("src/import/settings/routes.rs", "slack", "its addresses have a server in them"),
+    ("src/page/explain.rs", "webchat", "an address in a hint"),
+    ("src/page/workers.rs", "webchat", "a pattern in a hint"),
     ("src/route/mod.rs", "slack", "a route in a help text"),
     ("src/session/encode.rs", "slack", "the shape of its user ids, which tells a direct chat from a group"),
     ("src/session/config.rs", "slack", "an id in a help text"),

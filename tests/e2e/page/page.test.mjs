@@ -247,6 +247,35 @@ describe('the local page', { concurrency: false }, () => {
     await check(page, 'login-phone-dark-german');
   });
 
+  test('over HTTPS a session is one of its own, and the web chat is answered', async () => {
+    const page = await person({ ignoreHTTPSErrors: true });
+    const secure = gateway.origin.replace('http:', 'https:');
+    // In clear after HTTPS: a cookie of the same name could not be set any more.
+    for (const origin of [secure, gateway.origin]) {
+      await page.goto(`${origin}/admin/login`);
+      await page.fill('input[name=name]', OWNER.name);
+      await page.fill('input[name=password]', OWNER.password);
+      await page.press('input[name=password]', 'Enter');
+      await page.waitForURL(`${origin}/admin/`);
+    }
+    const cookies = await page.context().cookies([gateway.origin, secure]);
+    const sessions = cookies.filter(({ name }) => name.endsWith('frontdesk_session')).map(({ name, secure }) => [name, secure]);
+    assert.deepEqual(sessions.sort(), [['__Host-frontdesk_session', true], ['frontdesk_session', false]]);
+    await page.goto(`${secure}/admin/`);
+    await page.getByText('Fingerprint (SHA-256)').waitFor();
+    // A change is one of our own page there, too.
+    await page.getByRole('button', { name: 'Log out', exact: true }).click();
+    await page.waitForURL(`${secure}/admin/login`);
+    await page.goto(`${gateway.origin}/admin/`);
+    assert.equal(new URL(page.url()).pathname, '/admin/', 'the session in clear goes on');
+
+    await page.goto(gateway.page.replace('http:', 'https:'));
+    await page.getByRole('textbox', { name: 'Message' }).fill('Is it safe?');
+    await page.getByRole('button', { name: 'Send' }).click();
+    await page.locator('.line.agent').first().waitFor();
+    assert.deepEqual(page.complaints, []);
+  });
+
   test('it works without its script', async () => {
     const page = await loggedIn({ javaScriptEnabled: false });
     await page.getByRole('link', { name: 'Conversations' }).click();
