@@ -204,8 +204,10 @@ impl<W: io::Write> io::Write for Masked<W> {
 
 /// Keeps every event as a line, and hands it to whoever else wants it.
 pub struct Keep {
-    also: Option<Box<dyn Fn(&Line) + Send + Sync>>,
+    also: Option<Box<Also>>,
 }
+
+type Also = dyn Fn(&Line) + Send + Sync;
 
 impl Keep {
     /// Keeps them and does nothing else.

@@ -1,4 +1,4 @@
-//! Figures for Prometheus, in the text format of OpenMetrics. What each means is in docs/metrics.md.
+//! Figures for Prometheus, in the text format of `OpenMetrics`. What each means is in docs/metrics.md.
 //!
 //! Labels are names that the configuration has, currencies and statuses of HTTP: no key of a conversation, no peer, no text.
 //! Whoever is bound to a tenant gets that tenant's alone.

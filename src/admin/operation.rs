@@ -366,7 +366,7 @@ impl<T: ToSchema> Output for Lines<T> {
 /// Media type of [`Lines`].
 pub(super) const LINES: &str = "application/x-ndjson";
 
-/// A text in the format of OpenMetrics.
+/// A text in the format of `OpenMetrics`.
 pub(crate) struct Text(pub(super) String);
 
 impl Output for Text {

@@ -15,6 +15,7 @@ use crate::identity;
 use crate::provider;
 use crate::route::{Route, Router};
 use crate::session::{self, Resolver};
+use crate::telemetry;
 
 /// The `[gateway]` section.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +95,8 @@ pub struct Settings {
     pub api_keys: Vec<ApiKey>,
     /// Backups.
     pub backup: backup::Config,
+    /// Who is told of turns, if somebody is.
+    pub telemetry: Option<telemetry::Config>,
     /// What the operator should know although nothing is wrong.
     pub notes: Vec<String>,
 }
@@ -121,6 +124,7 @@ impl Settings {
             tenants: Vec::new(),
             api_keys: Vec::new(),
             backup: backup::Config::absent(),
+            telemetry: None,
             notes: Vec::new(),
         }
     }
@@ -181,6 +185,7 @@ impl Settings {
         let tenants = read_all(&mut root, "tenants", |section| Tenant::read(section, per_minute));
         let api_keys = read_all(&mut root, "api_keys", ApiKey::read);
         let backup = root.take_section("backup").map_or(embedded.backup, |mut s| backup::Config::read(&mut s));
+        let telemetry = root.take_section("telemetry").and_then(|mut s| telemetry::Config::read(&mut s));
 
         check::agents(document, &root, &agents, &providers, default_agent.as_ref(), &routes, &tenants, &api_keys);
         check::tenants(document, &tenants, &channels, &api_keys);
@@ -212,6 +217,7 @@ impl Settings {
             tenants,
             api_keys,
             backup,
+            telemetry,
             notes,
         })
     }

@@ -23,6 +23,7 @@ use crate::identity::Policy;
 use crate::log;
 use crate::route::Router;
 use crate::session::Resolver;
+use crate::telemetry::Tracer;
 use crate::usage::Price;
 
 /// Swapped whole; whoever works keeps the one it began with.
@@ -36,6 +37,8 @@ pub(super) struct Live {
     /// What each of them thinks with.
     pub(super) models: BTreeMap<AgentId, Model>,
     pub(super) entries: BTreeMap<EntryId, Arc<LiveEntry>>,
+    /// Tells a collector of turns, if somebody wants it.
+    pub(super) tracer: Option<Arc<Tracer>>,
     /// What the businesses are called, whole and word by word.
     pub(super) names: Vec<String>,
     pub(super) file: Option<PathBuf>,
@@ -233,7 +236,12 @@ impl Live {
             (live.id.clone(), live)
         });
         let entries = entries.collect();
-        Self { resolver, entries, names, file, text, warnings, ..Self::without_entries(settings, http) }
+        // Kept over a reload that leaves it as it is: spans wait in it.
+        let tracer = match old {
+            Some(old) if old.settings.telemetry == settings.telemetry => old.tracer.clone(),
+            _ => settings.telemetry.as_ref().and_then(|config| Tracer::open(config, http)).map(Arc::new),
+        };
+        Self { tracer, resolver, entries, names, file, text, warnings, ..Self::without_entries(settings, http) }
     }
 
     /// A gateway that only says what is wrong with its configuration.
@@ -267,6 +275,7 @@ impl Live {
             agents,
             models,
             entries: BTreeMap::new(),
+            tracer: None,
             names: Vec::new(),
             file: None,
             text: None,

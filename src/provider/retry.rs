@@ -267,6 +267,7 @@ mod tests {
         let mut on_progress = |news: Progress<'_>| match news {
             Progress::Text(text) => progress.push_str(text),
             Progress::Reset => progress.push('!'),
+            Progress::Attempted { .. } => {}
         };
         let result = complete(&provider, &Request::default(), &Policy::default(), &mut on_progress).await;
         assert!(provider.0.lock().unwrap().is_empty(), "fewer attempts than scripted");

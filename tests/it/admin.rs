@@ -80,12 +80,13 @@ async fn every_operation_is_for_those_of_its_rule_and_for_nobody_else() {
 #[test]
 fn what_changes_something_is_for_admins_and_what_is_about_the_gateway_for_its_operators() {
     let is_about_gateway = |path: &str| {
-        ["reload", "config", "backup", "import", "doctor", "tenants/erase", "sessions/rekey", "users", "tokens"]
+        ["reload", "config", "backup", "import", "doctor", "tenants/erase", "sessions/rekey", "users", "tokens", "logs"]
             .iter()
             .any(|name| path.trim_start_matches("/api/v1/").starts_with(name))
     };
     let is_secret = |path: &str| {
-        path == "/api/v1/pairing" || ["/config", "/backup", "/users", "/tokens"].iter().any(|name| path.contains(name))
+        path == "/api/v1/pairing"
+            || ["/config", "/backup", "/users", "/tokens", "/logs"].iter().any(|name| path.contains(name))
     };
     for Listed { method, path, rule } in admin::table() {
         assert_eq!(rule.role == Role::Admin, method != Method::GET || is_secret(path), "{method} {path}");
@@ -261,6 +262,10 @@ fn attempts() -> Vec<(Method, String, Value)> {
         "pairing/allowed",
         "pairing/allowed?channel=hook-b",
         "tenants",
+        "usage",
+        "usage?tenant=b",
+        "usage?tenant=&days=400",
+        "metrics",
     ];
     let post = [
         "sessions/archive?key=webhook:w0&tenant=b",

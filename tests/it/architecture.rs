@@ -15,6 +15,8 @@ const MODULES: &[(&str, &[&str])] = &[
     // One for the process: its last lines, and what none of them may show.
     ("log", &["clock", "document"]),
     ("message", &["clock", "id"]),
+    // Spans of turns; its config is read, and it is told.
+    ("telemetry", &["clock", "document"]),
     // Figures of use, which the store keeps and providers price.
     ("usage", &["clock"]),
     ("store", &["clock", "id", "message", "usage"]),
@@ -31,12 +33,31 @@ const MODULES: &[(&str, &[&str])] = &[
     // The HTTP API is a door like a channel: it knows the shape of a model's answer, and nothing of the gateway.
     ("api", &["clock", "id", "provider"]),
     // Assembles the sections that the components own. Of `api` it knows the one entry id that is taken.
-    ("config", &["agent", "backup", "channel", "document", "id", "identity", "provider", "route", "session"]),
+    (
+        "config",
+        &["agent", "backup", "channel", "document", "id", "identity", "provider", "route", "session", "telemetry"],
+    ),
     (
         "gateway",
         &[
-            "account", "agent", "api", "backup", "channel", "clock", "config", "document", "id", "identity", "log",
-            "message", "provider", "route", "session", "store", "usage",
+            "account",
+            "agent",
+            "api",
+            "backup",
+            "channel",
+            "clock",
+            "config",
+            "document",
+            "id",
+            "identity",
+            "log",
+            "message",
+            "provider",
+            "route",
+            "session",
+            "store",
+            "telemetry",
+            "usage",
         ],
     ),
     // Looks at what everything else has; nothing asks it but the doors of the operator.

@@ -24,3 +24,4 @@ mod page;
 mod peers;
 mod soak;
 mod source;
+mod usage;

@@ -15,7 +15,8 @@ use crate::store::salvage::{Damaged, Row};
 use crate::store::tables::{self, Visitor};
 use crate::store::values::{PlainTable, RowKey, ValueTable};
 use crate::store::versioned::Versioned;
-use crate::store::{Checked, Error, FileChange, Glance, NoteChange, Offer, Repaired, check, glance, repair};
+use crate::store::{Checked, Counted, Error, FileChange, Glance, NoteChange, Offer, Repaired, check, glance, repair};
+use crate::usage::{Figures, Hour};
 
 /// The name of the store in its directory, and its journal's.
 const FILES: [&str; 2] = ["store.redb", "store.redb.journal"];
@@ -54,6 +55,8 @@ async fn fill(store: &Store) {
         line: reply("m9", "your code"),
     };
     kept.offer(offer, Timestamp(12)).await.unwrap();
+    let figures = [((tenant("t"), Hour(1)), Figures { messages: 9, ..Figures::default() })].into();
+    store.count(Counted { figures, memory: Some((Hour(1), 9)) }).await.unwrap();
     store.expire(Timestamp(0), Timestamp(13), None).await.unwrap();
 }
 

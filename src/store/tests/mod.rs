@@ -28,6 +28,8 @@ mod snapshot;
 mod tenant;
 #[cfg(test)]
 mod unpark;
+#[cfg(test)]
+mod usage;
 
 pub use model::compare_with_maps;
 
