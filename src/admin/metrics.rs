@@ -142,7 +142,10 @@ impl Page<'_> {
     ) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, unit.as_ref(), kind)?;
         for (labels, value) in &series {
-            write(&mut metric.encode_family(labels)?, value)?;
+            match labels.is_empty() {
+                true => write(&mut metric, value)?,
+                false => write(&mut metric.encode_family(labels)?, value)?,
+            }
         }
         Ok(())
     }

@@ -163,7 +163,7 @@ async fn what_programs_ask_without_a_conversation_is_counted_too() {
     let mut model = Model::start().await;
     let key = "[[api_keys]]\nname = \"crm\"\nkey = \"k-crm-long\"\ntenant_id = \"42\"\n";
     let gateway = TestGateway::start(&[&model.provider("m"), PRICES, key].concat()).await;
-    let body = json!({ "messages": [{ "role": "user", "content": "a question" }] });
+    let body = json!({ "model": "default", "messages": [{ "role": "user", "content": "a question" }] });
     let (answered, ()) = tokio::join!(gateway.chat("k-crm-long", &[], &body), async {
         model.asked().await.answer_for("an answer", 10, 3);
     });
@@ -230,6 +230,7 @@ base_url = "http://127.0.0.1:1/api"
 [[channels]]
 id = "next"
 type = "webhook"
+tenant_id = "7"
 secret = "{hook}"
 secrets = ["{next}"]
 reply_url = "http://127.0.0.1:1/replies"

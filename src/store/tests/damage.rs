@@ -26,6 +26,8 @@ const KEY: [u8; 32] = [7; 32];
 /// Something in every table.
 async fn fill(store: &Store) {
     let conversations = store.tenant(tenant("t").as_ref());
+    let figures = [((tenant("t"), Hour(1)), Figures { messages: 9, ..Figures::default() })].into();
+    store.count(Counted { figures, memory: Some((Hour(1), 9)) }).await.unwrap();
     for key_text in ["a", "b"] {
         let (key, session) = (key(key_text), conversations.session(&key(key_text)));
         for n in 0..6 {
@@ -55,8 +57,6 @@ async fn fill(store: &Store) {
         line: reply("m9", "your code"),
     };
     kept.offer(offer, Timestamp(12)).await.unwrap();
-    let figures = [((tenant("t"), Hour(1)), Figures { messages: 9, ..Figures::default() })].into();
-    store.count(Counted { figures, memory: Some((Hour(1), 9)) }).await.unwrap();
     store.expire(Timestamp(0), Timestamp(13), None).await.unwrap();
 }
 

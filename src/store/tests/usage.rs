@@ -34,10 +34,9 @@ async fn what_is_counted_adds_up_by_tenant_and_hour_and_is_there_after_a_restart
     store.count(counted(&[("t", 1, other.clone())], Some((Hour(1), 4)))).await.unwrap();
     let mut both = one.clone();
     both.add(&other);
-    for store in [store.clone(), {
-        drop(store);
-        open(&home)
-    }] {
+    let mut store = Some(store);
+    for _ in 0..2 {
+        let store = store.take().unwrap_or_else(|| open(&home));
         assert_eq!(kept(&store, "t", 0), [(Hour(1), both.clone()), (Hour(2), one.clone())].into());
         assert_eq!(kept(&store, "t", 2), [(Hour(2), one.clone())].into());
         assert_eq!(kept(&store, "", 0), [(Hour(1), other.clone())].into());
