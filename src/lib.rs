@@ -19,7 +19,9 @@ pub mod cli;
 pub mod config;
 pub mod doctor;
 pub mod import;
+pub mod mdns;
 pub mod page;
+pub mod tls;
 // Under everything.
 pub mod browser;
 pub mod clock;

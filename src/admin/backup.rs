@@ -91,6 +91,7 @@ pub(crate) async fn create(
     let gateway = reached.whole(MANAGE)?;
     let passphrase = given.map(|given| Secret::new(given.passphrase));
     tracing::info!(to = order.to, is_incremental = order.incremental, "an operator ordered a backup");
+    reached.note_name("back up", order.to.as_deref().unwrap_or_default());
     let order = BackupOrder { to: order.to, is_incremental: order.incremental, passphrase };
     let running = gateway.back_up(order)?;
     let said = Said { running: Some(running), often: tokio::time::interval(SAY) };

@@ -87,7 +87,9 @@ impl Reloaded {
 }
 
 pub(crate) async fn reload(reached: Reached, (): ()) -> Result<Reloaded, Refused> {
-    Ok(Reloaded::of(&reached.whole(MANAGE)?.reload().await?))
+    let reloaded = reached.whole(MANAGE)?.reload().await?;
+    reached.note_name("reload configuration", "");
+    Ok(Reloaded::of(&reloaded))
 }
 
 pub(crate) async fn show(reached: Reached, (): ()) -> Result<Current, Refused> {
@@ -117,6 +119,7 @@ pub(crate) async fn put(reached: Reached, Body(new): Body<NewConfig>) -> Result<
         Some(_) => return Err(Refused::Query("syntax must be toml or yaml".to_owned())),
     };
     let put = reached.whole(MANAGE)?.put_config(new.text, syntax, new.base.as_deref()).await?;
+    reached.note_name("change configuration", "");
     Ok(Reloaded::of(&put))
 }
 
@@ -143,6 +146,7 @@ pub(crate) struct Undo {
 
 pub(crate) async fn undo(reached: Reached, Query(undo): Query<Undo>) -> Result<Undone, Refused> {
     let (reloaded, revision) = reached.whole(MANAGE)?.undo_config(undo.revision).await?;
+    reached.note_name("undo configuration", &revision.map(|number| number.to_string()).unwrap_or_default());
     Ok(Undone { reloaded: Reloaded::of(&reloaded), revision })
 }
 

@@ -11,7 +11,7 @@ use super::json::Problem;
 use crate::account::{self, Reach, Who};
 use crate::backup::Kind;
 use crate::config::{self, RevisionError};
-use crate::gateway::{BackupError, DeliveryError, ImportError, PairingError, ReloadError};
+use crate::gateway::{BackupError, DeliveryError, ImportError, PairingError, ReloadError, TakeError};
 use crate::store;
 
 /// What every refusal says.
@@ -184,6 +184,16 @@ impl From<DeliveryError> for Error {
             DeliveryError::Unknown { .. } => Self::NotFound(error.to_string()),
             DeliveryError::Store(error) => Self::Store(error),
             _ => Self::Conflict(error.to_string()),
+        }
+    }
+}
+
+impl From<TakeError> for Error {
+    fn from(error: TakeError) -> Self {
+        match error {
+            TakeError::Empty | TakeError::TooLong => Self::Query(error.to_string()),
+            TakeError::Store(error) => Self::Store(error),
+            error => Self::Conflict(error.to_string()),
         }
     }
 }

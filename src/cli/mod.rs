@@ -3,6 +3,7 @@
 //!
 //! Exit codes, after sysexits: 0 ok, 64 usage, 70 internal, 75 try again, 78 bad configuration.
 
+mod access;
 mod backup;
 mod client;
 mod config;
@@ -93,6 +94,8 @@ enum Command {
     Keys(keys::Keys),
     Usage(usage::Usage),
     Logs(logs::Logs),
+    /// See who read or changed what
+    Access(access::Access),
     /// Say who may use the admin page
     #[command(subcommand)]
     Users(users::Users),
@@ -206,6 +209,7 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Keys(command) => keys::run(&context, command),
         Command::Usage(command) => usage::run(&context, &command),
         Command::Logs(command) => logs::run(&context, &command),
+        Command::Access(command) => access::run(&context, &command),
         Command::Users(command) => users::run(&context, command),
         Command::Tokens(command) => users::run_tokens(&context, command),
     }

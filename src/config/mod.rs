@@ -17,6 +17,7 @@ pub use settings::{ApiKey, Gateway, Salvaged, SessionScope, Settings, Tenant};
 
 use std::path::{Path, PathBuf};
 
+use crate::agent;
 use crate::document::{Problem, Secret, Severity, Variables};
 
 /// Why there are no settings.
@@ -55,9 +56,15 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    fn embedded() -> Self {
+    /// Of a gateway without a file. Its agent has the files that the home has for it.
+    fn embedded(home: &Path) -> Self {
+        let mut settings = Settings::embedded();
+        match agent::Config::embedded_in(home) {
+            Ok(agent) => settings.agents = vec![agent],
+            Err(error) => tracing::error!(error, "the agent has the persona that comes with the program"),
+        }
         Self {
-            settings: Settings::embedded(),
+            settings,
             file: None,
             warnings: Vec::new(),
             redacted: Vec::new(),
@@ -75,8 +82,14 @@ impl Loaded {
 pub fn load(home: &Path, variables: &dyn Variables) -> Result<Loaded, Error> {
     match locate(home)? {
         Some(located) => load_located(&located, home, variables),
-        None => Ok(Loaded::embedded()),
+        None => Ok(Loaded::embedded(home)),
     }
+}
+
+/// The embedded defaults, as [`load`] takes them where there is no file.
+#[must_use]
+pub fn embedded(home: &Path) -> Loaded {
+    Loaded::embedded(home)
 }
 
 /// Reads this file, whatever else lies beside it.

@@ -125,6 +125,15 @@ impl Caller for Bound {
 
     async fn ask(&self, question: Question) -> Result<mpsc::Receiver<Part>, AskError> {
         let (identity, session_key) = self.place_of(question.conversation)?;
+        let session = self.gateway.0.store.tenant(self.key.tenant.as_ref()).session(&session_key);
+        match session.taken() {
+            Ok(None) => {}
+            Ok(Some(_)) => return Err(AskError::Taken),
+            Err(error) => {
+                tracing::error!(%error, "a conversation cannot be read");
+                return Err(AskError::Unavailable { retry_after: RETRY_AFTER });
+            }
+        }
         let agent = question.agent.or_else(|| self.key.agent.clone());
         let entry = identity.entry.clone();
         let target = crate::id::random().ok_or(AskError::Unavailable { retry_after: RETRY_AFTER })?;

@@ -84,7 +84,7 @@ impl Gateway {
     }
 
     /// What the store knows that the policy may ask.
-    fn known(
+    pub(super) fn known(
         &self,
         entry: &LiveEntry,
         policy: &Policy,

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::rates::Rates;
 use super::{Home, Reloaded};
-use crate::agent::{self, Agent};
+use crate::agent::Agent;
 use crate::channel::registry::Setup;
 use crate::channel::{Channel, Descriptor};
 use crate::clock::Timestamp;
@@ -257,8 +257,8 @@ impl Live {
         let agents = settings.agents.iter().filter_map(|agent| {
             let named = |name: &String| providers.iter().find(|(provider, _)| provider == name);
             let (_, provider) = agent.provider.as_ref().map_or(providers.first(), named)?;
-            let agent::Config { name, soul, tools, .. } = agent.clone();
-            let agent = Agent { name, soul, tools, provider: provider.clone() };
+            let (name, tools) = (agent.name.clone(), agent.tools.clone());
+            let agent = Agent { name, soul: agent.instructions().into(), tools, provider: provider.clone() };
             Some((agent.name.clone(), agent))
         });
         let agents = agents.collect();

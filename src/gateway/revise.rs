@@ -113,12 +113,16 @@ impl Gateway {
         let new = Arc::new(new);
         self.0.live.store(new.clone());
         self.0.accounts.set_words(new.names.clone());
+        self.0.models.forget_all_but(&new.agents);
         old.stop_all_but(&new);
         self.start_entries(&new);
         self.keep_revision(&new);
         if let Some(server) = server {
             self.replace_server(server);
         }
+        self.announce();
+        self.keep_certificate().await;
+        self.renew_acme();
         if old.safe_mode.is_some() {
             match self.0.store.resume() {
                 Ok(left) => self.take_up(left),

@@ -118,6 +118,9 @@ impl Gateway {
         let interruption = self.0.lanes.begin_turn(lane);
         // Read first: whatever ends the conversation between the two reads makes the commit fail.
         let Some(row) = session.row()? else { return Ok(Next::Idle) };
+        if session.taken()?.is_some() {
+            return self.leave_to_person(&session).await;
+        }
         let Some(batch) = Batch::of(session.waiting(MAX_COLLECTED)?) else { return Ok(Next::Idle) };
         let last = batch.last();
         if self.age_ms(last.unparked_at.unwrap_or(last.inbound.received_at)) > MAX_AGE_MS {
@@ -197,6 +200,25 @@ impl Gateway {
             }
             Err(failure) => self.fail(&session, &batch, failure, &target).await,
         }
+    }
+
+    /// A person answers here. Programs that wait for an answer are told that there will be none.
+    async fn leave_to_person(&self, session: &SessionStore) -> Result<Next, store::Error> {
+        let waiting = session.waiting(usize::MAX)?.into_iter();
+        let of_programs: Vec<_> =
+            waiting.filter(|waiting| waiting.inbound.reply_to.entry().as_str() == crate::id::API_ENTRY).collect();
+        if of_programs.is_empty() {
+            return Ok(Next::Idle);
+        }
+        let seqs = of_programs.iter().map(|waiting| waiting.seq).collect();
+        let reason = "a person took the conversation over while a program waited for the answer".to_owned();
+        session.park_taken(seqs, reason, self.now()).await?;
+        let live = self.0.live.load_full();
+        for waiting in of_programs {
+            let target = Target::new(self, &live, &waiting.inbound.reply_to);
+            target.preview(Preview::Failed { retry_after: None });
+        }
+        Ok(Next::Again)
     }
 
     /// Obeys the one message of this batch: what was said so far is archived.
@@ -309,7 +331,14 @@ impl Gateway {
             };
             // Anew for every try: what one changed before it failed is forgotten.
             let mut context = context(agent, kept)?;
+            let asked_at = tokio::time::Instant::now();
             let answer = agent::run(agent, request, &mut context, &retry::Policy::default(), &mut on_progress).await;
+            match &answer {
+                Ok(_) => self.0.models.answered(&agent.name, self.now(), asked_at.elapsed()),
+                Err(Failure::Later { reason, .. } | Failure::Park { reason } | Failure::TooLong { reason }) => {
+                    self.0.models.failed(&agent.name, self.now(), reason);
+                }
+            }
             match answer {
                 Err(Failure::TooLong { .. }) if !is_last_try => {
                     max_bytes = if max_bytes > 1024 { max_bytes / 4 } else { 0 }
@@ -548,7 +577,7 @@ fn said_before(Words { by_agent, user, name, text }: Words<'_>, is_group: bool) 
 }
 
 /// Cuts a text into pieces of at most `max_chars`, at the end of a paragraph, a line or a word if there is one.
-fn split(text: &str, max_chars: Option<usize>) -> Vec<String> {
+pub(super) fn split(text: &str, max_chars: Option<usize>) -> Vec<String> {
     let Some(max_chars) = max_chars else { return vec![text.to_owned()] };
     let mut pieces = Vec::new();
     let mut rest = text;

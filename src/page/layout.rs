@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::visit::Visit;
 use super::words::{Words, fill};
-use super::{ACTIVITY, CONVERSATIONS, HOME, LOGS, PEOPLE};
+use super::{ACCESS, ACTIVITY, CONVERSATIONS, HOME, LOGS, PEOPLE, WORKERS};
 use crate::account::{Reach, Role, Who};
 
 /// A place in the menu.
@@ -14,22 +14,25 @@ pub(super) enum Place {
     Conversations,
     Activity,
     Logs,
+    Workers,
     People,
+    Access,
     Elsewhere,
 }
 
-/// Where the menu leads, in its order: to what they may see.
+/// Where the menu leads, in its order. What somebody may never see is not in theirs.
 fn menu(words: &Words, who: &Who) -> impl Iterator<Item = (Place, &'static str, &'static str)> {
-    let is_operator = who.role == Role::Admin && who.reach == Reach::All;
-    [
-        (Place::Home, HOME, words.home),
-        (Place::Conversations, CONVERSATIONS, words.conversations),
-        (Place::Activity, ACTIVITY, words.activity),
-        (Place::People, PEOPLE, words.people),
-        (Place::Logs, LOGS, words.logs),
-    ]
-    .into_iter()
-    .filter(move |(place, ..)| is_operator || *place != Place::Logs)
+    let (is_admin, is_whole) = (who.role == Role::Admin, who.reach == Reach::All);
+    let all = [
+        (Place::Home, HOME, words.home, true),
+        (Place::Conversations, CONVERSATIONS, words.conversations, true),
+        (Place::Activity, ACTIVITY, words.activity, true),
+        (Place::Workers, WORKERS, words.workers, true),
+        (Place::People, PEOPLE, words.people, true),
+        (Place::Access, ACCESS, words.access, is_admin),
+        (Place::Logs, LOGS, words.logs, is_admin && is_whole),
+    ];
+    all.into_iter().filter_map(|(place, address, name, is_shown)| is_shown.then_some((place, address, name)))
 }
 
 /// A page for somebody who is logged in.

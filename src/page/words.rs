@@ -60,7 +60,9 @@ words! {
     conversations: "Conversations", "Gespräche";
     activity: "Activity", "Aktivität";
     logs: "Log", "Protokoll";
+    workers: "Workers", "Mitarbeiter";
     people: "People", "Personen";
+    access: "Access log", "Zugriffe";
     log_out: "Log out", "Abmelden";
     logged_in_as: "Logged in as {name}", "Angemeldet als {name}";
     name: "Name", "Name";

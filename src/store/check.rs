@@ -11,7 +11,7 @@ use super::salvage::{Damaged, Problems, Reach, Row, caught};
 use super::scope::Scope;
 use super::seal::Keyring;
 use super::tables::{
-    self, ACTIVITY, ARCHIVE, FILES, FORMAT, INBOX, MARKS, MARKS_BY_TIME, NOTES, OUTBOX, PARKED, PEERS, SESSIONS,
+    self, ACTIVITY, ARCHIVE, FILES, FORMAT, INBOX, MARKS, MARKS_BY_TIME, NOTES, OUTBOX, PARKED, PEERS, SESSIONS, TAKEN,
     TRANSCRIPT, Tables, USERS, Visitor, hour,
 };
 use super::values::{PlainTable, RowKey, ValueTable, Values};
@@ -285,6 +285,7 @@ pub(super) fn each_key(
         INBOX: (&str, &str, u64),
         PARKED: (&str, &str, u64),
         OUTBOX: (&str, &str, u128),
+        TAKEN: (&str, &str),
         NOTES: (&str, &str, u64, u64),
         FILES: (&str, &str, u64, &str),
     );

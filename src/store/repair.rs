@@ -440,6 +440,9 @@ impl Mend<'_, '_> {
             (live, false) => live,
             (_, true) => made_again(tables, (tenant, key), archived.last().map(|last| &last.session))?,
         };
+        if live.is_none() {
+            tables.taken.put(&mut tables.log, &(tenant, key), None)?;
+        }
         if live.is_none() && archived.is_empty() {
             mended.n_orphans = forget(tables, (tenant, key))?;
             return Ok(mended);

@@ -47,6 +47,8 @@ pub(super) type MarkAt = (u64, &'static str, &'static str, &'static str);
 pub(super) type SubjectOf = (&'static str, &'static str, &'static str, &'static str);
 /// Tenant, channel entry, a position.
 pub(super) type PositionAt = (&'static str, &'static str, u64);
+/// Tenant, a position.
+pub(super) type AccessAt = (&'static str, u64);
 /// `"format"` → [`FORMAT`].
 pub(super) const META: TableDefinition<&str, u32> = TableDefinition::new("meta");
 
@@ -146,6 +148,10 @@ tables! {
         UNRESOLVED, unresolved: PositionAt => disk::Parked, 11;
         /// What was counted of a tenant in an hour.
         USAGE, usage: HourOf => disk::Usage, 12;
+        /// Live conversations that a person answers.
+        TAKEN, taken: SessionId => disk::Taken, 13;
+        /// Who did what, from 1 without gaps.
+        ACCESS, access: AccessAt => disk::Access, 14;
     }
     plain {
         /// Numbers of the whole file by name, see [`Number`].
@@ -217,6 +223,8 @@ pub(super) enum Changes {
     Usage(String, u64, Option<Vec<u8>>),
     /// Of an hour. `None` removes it.
     Memory(u64, Option<u64>),
+    /// Of a tenant's access log. `None` removes.
+    Access(String, Vec<(u64, Option<Vec<u8>>)>),
     /// Marks that nobody needs any more.
     ForgetMarks(Vec<OwnedMark>),
     /// The first step of erasing a tenant: its data key goes.
@@ -241,6 +249,7 @@ pub(super) enum Change {
     Delivery(u128, Option<Vec<u8>>),
     Parked(u64, Option<Vec<u8>>),
     Note((u64, u64), Option<Vec<u8>>),
+    Taken(Option<Vec<u8>>),
     /// The episode, and the tag of its name.
     File((u64, String), Option<Vec<u8>>),
     User {
@@ -291,6 +300,9 @@ impl Tables<'_> {
             Changes::Entry(scope, changes) => changes.into_iter().try_for_each(|change| self.apply_at(&scope, change)),
             Changes::Usage(tenant, hour, row) => self.usage.put(&mut self.log, &(&*tenant, hour), row.as_deref()),
             Changes::Memory(hour, bytes) => self.memory.put(&mut self.log, &hour, bytes.as_ref()),
+            Changes::Access(tenant, rows) => rows
+                .iter()
+                .try_for_each(|(position, row)| self.access.put(&mut self.log, &(&*tenant, *position), row.as_deref())),
             Changes::ForgetMarks(marks) => marks.iter().try_for_each(|mark| self.forget(mark)),
             Changes::BeginErasing(tenant) => {
                 self.keyring.begin_erasing(&tenant);
@@ -333,6 +345,7 @@ impl Tables<'_> {
             Changes::Session(scope, _) => self.keyring.admit(scope.parts().0),
             Changes::Entry(scope, _) => self.keyring.admit(scope.parts().0),
             Changes::Usage(tenant, ..) => self.keyring.admit(tenant),
+            Changes::Access(tenant, _) => self.keyring.admit(tenant),
             Changes::None
             | Changes::Number(..)
             | Changes::Memory(..)
@@ -376,6 +389,7 @@ impl Tables<'_> {
             Change::Note((episode, number), note) => {
                 self.notes.put(log, &(tenant, key, episode, number), note.as_deref())
             }
+            Change::Taken(row) => self.taken.put(log, &(tenant, key), row.as_deref()),
             Change::File((episode, tag), file) => self.files.put(log, &(tenant, key, episode, &*tag), file.as_deref()),
             Change::User { channel, user, is_known } => {
                 let row = is_known.then_some(&());

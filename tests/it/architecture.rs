@@ -14,6 +14,10 @@ const MODULES: &[(&str, &[&str])] = &[
     ("document", &[]),
     // One for the process: its last lines, and what none of them may show.
     ("log", &["clock", "document"]),
+    // Names in the local network; what is announced is the gateway's.
+    ("mdns", &[]),
+    // Certificates and handshakes; what listens is the gateway's.
+    ("tls", &["clock", "document"]),
     ("message", &["clock", "id"]),
     // Spans of turns; its config is read, and it is told.
     ("telemetry", &["clock", "document"]),
@@ -35,7 +39,19 @@ const MODULES: &[(&str, &[&str])] = &[
     // Assembles the sections that the components own. Of `api` it knows the one entry id that is taken.
     (
         "config",
-        &["agent", "backup", "channel", "document", "id", "identity", "provider", "route", "session", "telemetry"],
+        &[
+            "agent",
+            "backup",
+            "channel",
+            "document",
+            "id",
+            "identity",
+            "provider",
+            "route",
+            "session",
+            "telemetry",
+            "tls",
+        ],
     ),
     (
         "gateway",
@@ -44,6 +60,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "agent",
             "api",
             "backup",
+            "browser",
             "channel",
             "clock",
             "config",
@@ -51,22 +68,24 @@ const MODULES: &[(&str, &[&str])] = &[
             "id",
             "identity",
             "log",
+            "mdns",
             "message",
             "provider",
             "route",
             "session",
             "store",
             "telemetry",
+            "tls",
             "usage",
         ],
     ),
     // Looks at what everything else has; nothing asks it but the doors of the operator.
-    ("doctor", &["clock", "config", "document", "gateway", "id", "identity", "message", "session"]),
+    ("doctor", &["clock", "config", "document", "gateway", "id", "identity", "message", "session", "tls"]),
     (
         "admin",
         &[
-            "account", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "log", "message",
-            "session", "store", "usage",
+            "account", "agent", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "log",
+            "message", "session", "store", "tls", "usage",
         ],
     ),
     // What people see; what they may see and do is `admin`'s.
@@ -83,7 +102,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "cli",
         &[
             "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import", "log",
-            "message", "page", "route", "session", "store",
+            "message", "page", "session", "store",
         ],
     ),
     // Anybody's tests may use it; the compiler keeps it out of everything else.
@@ -94,8 +113,8 @@ const MODULES: &[(&str, &[&str])] = &[
 const CHANNEL_NAMES: &[(&str, &str, &str)] = &[
     ("src/channel/mod.rs", "webhook", "the common noun, in the answer of a channel that has no push side"),
     ("src/channel/slack/mod.rs", "webhook", "the same"),
-    ("src/cli/route.rs", "slack", "an address in a help text"),
     ("src/config/entry.rs", "webchat", "the entry of a gateway without a configuration"),
+    ("src/gateway/explain.rs", "slack", "an address in an error, and a type"),
     ("src/import/key.rs", "webhook", "the common noun"),
     ("src/import/place.rs", "slack", "how OpenClaw writes its ids, and which of them it leaves out"),
     ("src/import/place.rs", "webchat", "where OpenClaw's main session is held when nothing says it"),

@@ -25,3 +25,5 @@ mod peers;
 mod soak;
 mod source;
 mod usage;
+mod workers;
+mod tls;

@@ -1,7 +1,7 @@
 //! From the disk's shapes to domain types, which check what they are made of, and back.
 
 use crate::clock::Timestamp;
-use crate::id::{self, AgentId, ChannelType, EntryId, OpaqueId, TenantId};
+use crate::id::{self, AgentId, ChannelType, EntryId, OpaqueId, SessionKey, TenantId};
 use crate::message::{self, ChatKind};
 use crate::store::scope::Scope;
 use crate::store::versioned::Versioned as _;
@@ -9,8 +9,8 @@ use crate::store::{Error, delivery_id, record};
 use crate::usage::{Amount, Currency, Figures, Latency};
 
 use super::{
-    Address, Archived, Attachment, Author, Delivery, Identity, Inbound, Kind, Line, Outgoing, Pairing, Parked,
-    ParkedItem, Session, Speaker, Usage, Waiting,
+    About, Access, Address, Archived, Attachment, Author, Delivery, Identity, Inbound, Kind, Line, Outgoing, Pairing,
+    Parked, ParkedItem, Session, Speaker, Taken, Usage, Waiting,
 };
 
 impl Session {
@@ -219,6 +219,7 @@ impl Line {
                 record::Speaker::Peer { user: opaque(user)?, name, message_id: OpaqueId::new(message_id)? }
             }
             Speaker::Agent(agent) => record::Speaker::Agent(AgentId::new(agent)?),
+            Speaker::Person(name) => record::Speaker::Person(name),
         };
         let address = self.address.restore()?;
         Ok(record::Line { seq, at: Timestamp(self.at), speaker, text: self.text, address })
@@ -234,7 +235,7 @@ impl<T: AsRef<str>> Line<T> {
                 let [user, name] = [user, name].map(|of| of.as_ref().map(AsRef::as_ref));
                 record::Words { by_agent: false, user, name, text }
             }
-            Speaker::Agent(_) => record::Words { by_agent: true, user: None, name: None, text },
+            Speaker::Agent(_) | Speaker::Person(_) => record::Words { by_agent: true, user: None, name: None, text },
         }
     }
 }
@@ -317,6 +318,40 @@ impl Parked {
             ParkedItem::Delivery(id, delivery) => record::ParkedItem::Delivery(delivery.restore(id, scope.clone())?),
         };
         Ok(record::Parked { position, at: Timestamp(self.at), reason: self.reason, what })
+    }
+}
+
+impl Taken {
+    pub(in crate::store) fn restore(self) -> record::Taken {
+        record::Taken { by: self.by, since: Timestamp(self.since), spoke_at: Timestamp(self.spoke_at) }
+    }
+}
+
+impl From<&record::NewAccess> for Access {
+    fn from(access: &record::NewAccess) -> Self {
+        let record::NewAccess { at, who, from, what, about } = access.clone();
+        let about = match about {
+            record::About::Nothing => About::Nothing,
+            record::About::Key(key) => About::Key(key.to_string()),
+            record::About::Erased(digest) => About::Erased(digest),
+            record::About::Name(name) => About::Name(name),
+        };
+        Self { at: at.0, who, from: from.map(|from| from.to_string()), what: what.into_owned(), about }
+    }
+}
+
+impl Access {
+    pub(in crate::store) fn restore(self, position: u64) -> Result<record::Access, Error> {
+        let about = match self.about {
+            About::Nothing => record::About::Nothing,
+            About::Key(key) => record::About::Key(SessionKey::parse(&key).or(Err(Error::Value { what: Self::WHAT }))?),
+            About::Erased(digest) => record::About::Erased(digest),
+            About::Name(name) => record::About::Name(name),
+        };
+        // Only addresses are written there.
+        let from = self.from.and_then(|from| from.parse().ok());
+        let access = record::NewAccess { at: Timestamp(self.at), who: self.who, from, what: self.what.into(), about };
+        Ok(record::Access { position, access })
     }
 }
 

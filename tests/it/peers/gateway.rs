@@ -56,7 +56,7 @@ struct Running {
 }
 
 impl TestGateway {
-    /// Starts with this text as `config.toml`; `[gateway]` is put in front. Top-level keys are not possible.
+    /// Starts with this text as `config.toml`; `[gateway]` is put in front of its first table.
     pub(crate) async fn start(config: &str) -> Self {
         let shift = Arc::<ShiftedClock>::default();
         Self::with(config, shift.clone(), shift).await
@@ -76,7 +76,9 @@ impl TestGateway {
 
     /// Writes another configuration. Nobody reads it yet.
     pub(crate) fn configure(&self, config: &str) {
-        fs::write(self.home.path().join("config.toml"), format!("[gateway]\nport = 0\n{config}")).unwrap();
+        let top: String = config.split_inclusive('\n').take_while(|line| !line.starts_with('[')).collect();
+        let rest = config.strip_prefix(&top).unwrap();
+        fs::write(self.home.path().join("config.toml"), format!("{top}[gateway]\nport = 0\n{rest}")).unwrap();
     }
 
     /// Where it keeps everything.
