@@ -101,6 +101,7 @@ def test_a_test_arrives_and_what_keeps_it_from_arriving_is_said(gateway, mailbox
 @pytest.mark.timeout(240)
 def test_an_error_of_the_doctor_is_told_once(gateway, mailbox):
     with Receiver() as receiver:
+        gateway.home.chmod(0o700)
         gateway.write(config(gateway.port, mailbox, receiver, api_key="guessable"))
         gateway.start()
         _, message = mailbox.messages.get(timeout=90)

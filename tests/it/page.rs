@@ -141,7 +141,10 @@ async fn a_box_is_claimed_with_the_code_and_once() {
         (StatusCode::SEE_OTHER, &"/admin/".parse().unwrap())
     );
     browser.take_cookie(&claimed);
-    assert_eq!(browser.get("/admin/").await.0, StatusCode::OK);
+    assert_eq!(browser.get("/admin/people").await.0, StatusCode::OK);
+    // A new box asks its questions first.
+    let home = browser.request(Method::GET, "/admin/").send().await.unwrap();
+    assert_eq!(home.headers()[header::LOCATION], "/admin/setup");
     let again = claim(&Browser::of(&gateway), code.expose(), PASSWORD).await;
     assert_eq!(again.headers()[header::LOCATION], "/admin/login");
 }

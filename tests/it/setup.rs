@@ -4,7 +4,7 @@ use std::fs;
 
 use axum::Router;
 use axum::http::{HeaderMap, Method, StatusCode, header};
-use axum::response::{IntoResponse as _, Redirect};
+use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use frontdesk::account::{Reach, Role};
 use frontdesk::channel::SigningKeys;
@@ -46,32 +46,36 @@ async fn a_worker_is_told_of_the_business_that_it_works_for_and_of_no_other() {
     assert!(with_own.contains("Pine Homes (estate agency)") && !with_own.contains("Lind"), "{with_own}");
 }
 
+fn sent(value: &Value) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+}
+
 /// Servers of all kinds under one address.
 async fn servers() -> String {
     let list = |ids: &[&str]| {
         let data: Vec<Value> = ids.iter().map(|id| json!({ "id": id })).collect();
-        axum::Json(json!({ "object": "list", "data": data }))
+        json!({ "object": "list", "data": data })
     };
     let good = list(&["a-embedder", "a-talker"]);
     let locked = async |headers: HeaderMap| match headers.get(header::AUTHORIZATION).map(|key| key.to_str().unwrap()) {
-        Some("Bearer right") => axum::Json(json!({ "data": [{ "id": "m" }] })).into_response(),
+        Some("Bearer right") => sent(&json!({ "data": [{ "id": "m" }] })),
         _ => (StatusCode::UNAUTHORIZED, "no").into_response(),
     };
     let broken = async || {
         let body = json!({ "error": { "message": "the model does not fit into memory", "type": "server_error" } });
-        (StatusCode::BAD_REQUEST, axum::Json(body))
+        (StatusCode::BAD_REQUEST, sent(&body))
     };
     let mute = list(&["m"]);
     let router = Router::new()
-        .route("/good/models", get(async move || good.clone()))
+        .route("/good/models", get(async move || sent(&good)))
         .route("/good/chat/completions", post(async || completion("OK.")))
         .route("/locked/models", get(locked))
         .route("/locked/chat/completions", post(async || completion("OK.")))
-        .route("/empty/models", get(async || axum::Json(json!({ "data": [] }))))
-        .route("/broken/models", get(async move || mute.clone()))
+        .route("/empty/models", get(async || sent(&json!({ "data": [] }))))
+        .route("/broken/models", get(async move || sent(&mute)))
         .route("/broken/chat/completions", post(broken))
         .route("/router/models", get(async || "<title>the router's secret page</title>"))
-        .route("/json/models", get(async || axum::Json(json!({ "secret": "of another server" }))))
+        .route("/json/models", get(async || sent(&json!({ "secret": "of another server" }))))
         .route("/away/models", get(async || Redirect::to("/good/models")))
         .route("/gone/models", get(async || (StatusCode::NOT_FOUND, "the secret of a 404")));
     serve(router).await

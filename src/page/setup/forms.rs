@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::sent::{DAYS, SPANS};
+use super::sent::{DAYS, SPANS, model_of};
 use super::{View, address};
 use crate::admin::setup::ModelSource;
 use crate::browser::Language;
@@ -177,11 +177,8 @@ fn model(view: &View<'_>, before: Option<String>) -> Markup {
     let has_model = known.source != ModelSource::Demo;
     let chosen = match (view.sent.is_empty(), known.source) {
         (false, _) => view.sent.text("source"),
-        (true, ModelSource::OpenAi) => "openai",
-        (true, ModelSource::Anthropic) => "anthropic",
-        (true, ModelSource::Server) => "server",
-        (true, ModelSource::Demo) if is_asked => "demo",
-        (true, ModelSource::Demo) => "",
+        (true, ModelSource::Demo) if !is_asked => "",
+        (true, source) => source_word(source),
     };
     let source = |word: &str, name: &str, lead: &str| {
         html! {
@@ -217,6 +214,7 @@ fn model(view: &View<'_>, before: Option<String>) -> Markup {
             (source("demo", words.model_demo, words.model_demo_lead))
         }
         @if has_model && !known.models.is_empty() {
+            input type="hidden" name="model-of" value=(model_of(source_word(known.source), known.address.as_deref().unwrap_or_default()));
             label for="model" { (words.model_name) }
             select id="model" name="model" {
                 @for model in &known.models { option value=(model) selected[known.model.as_ref() == Some(model)] { (model) } }
@@ -224,6 +222,7 @@ fn model(view: &View<'_>, before: Option<String>) -> Markup {
         }
         p class="hint" data-busy=(words.looking) aria-live="polite" { (words.looking_hint) }
     };
+    let is_typed = !view.sent.is_empty();
     html! {
         @if is_asked && has_model {
             p class="inuse" {
@@ -231,21 +230,31 @@ fn model(view: &View<'_>, before: Option<String>) -> Markup {
                 strong { (known.model.as_deref().unwrap_or_default()) } " "
                 span class="muted" { (known.address.as_deref().unwrap_or_default()) }
             }
+            p class="actions" {
+                a class="button primary" href=(address(super::after(Question::Model.as_str()).unwrap_or(super::TRY))) { (words.go_on) }
+                @if let Some(before) = &before { a class="button quiet" href=(before) { (words.back) } }
+            }
+            details open[is_typed] {
+                summary { (words.other_model) }
+                (form(view, Question::Model, before, words.check_and_save, &content))
+            }
+        } @else {
+            (form(view, Question::Model, before, words.check_and_save, &content))
         }
-        (form(view, Question::Model, before, words.check_and_save, &content))
-        @if is_asked && has_model { (go_on(view, Question::Model)) }
     }
 }
 
-/// To the next question, without saving anything more.
-fn go_on(view: &View<'_>, question: Question) -> Markup {
-    let next = super::after(question.as_str()).unwrap_or(super::TRY);
-    html! { p class="actions" { a class="button primary" href=(address(next)) { (view.words.go_on) } } }
+fn source_word(source: ModelSource) -> &'static str {
+    match source {
+        ModelSource::OpenAi => "openai",
+        ModelSource::Anthropic => "anthropic",
+        ModelSource::Server => "server",
+        ModelSource::Demo => "demo",
+    }
 }
 
 fn channel(view: &View<'_>, before: Option<String>) -> Markup {
     let words = view.words;
-    let is_asked = view.shown.asked.contains(&Question::Channel.as_str());
     let title = value(view, "title", view.shown.business.name.as_deref());
     let content = html! {
         (text("title", words.chat_title, title, "off"))
@@ -268,7 +277,6 @@ fn channel(view: &View<'_>, before: Option<String>) -> Markup {
                 li { a class="button" href=(format!("{CHANNELS}/new?type={}", one.descriptor.type_name)) { (one.form.name.r#in(words.language)) } }
             }
         }
-        @if is_asked { (go_on(view, Question::Channel)) }
     }
 }
 

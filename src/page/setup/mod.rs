@@ -55,7 +55,6 @@ pub(super) async fn show(
         Some("works") => Some(Notice::good(words.model_works)),
         Some("slow") => Some(Notice::good(words.verdict_slow)),
         Some("sent") => Some(Notice::good(words.alert_sent)),
-        Some("saved") => Some(Notice::good(words.saved)),
         _ => None,
     };
     page(&gateway, &visit, &step, StatusCode::OK, notice, &Sent::default()).await
@@ -153,7 +152,7 @@ fn progress(view: &View<'_>, step: &str) -> Markup {
     let steps = Question::ALL.into_iter().map(|(word, question)| (word, words.name(Some(question))));
     let steps = steps.chain([(TRY, words.name(None))]);
     html! {
-        nav class="steps" aria-label=(words.progress) {
+        nav class="progress" aria-label=(words.progress) {
             ol {
                 @for (word, name) in steps {
                     @let is_asked = view.shown.asked.contains(&word);
@@ -241,12 +240,14 @@ async fn obey(reached: &Reached, visit: &Visit, step: &str, sent: &Sent) -> Resu
         }
         Some(Question::Channel) => {
             setup::channel(own(), Body(sent.channel())).await?;
-            return Ok(Went::To(format!("{}?done=saved", address(step))));
         }
         Some(Question::Alerts) => {
             setup::alerts(own(), Body(sent.alerts())).await?;
             if sent.text("do") == "test" {
                 let tested = alerts::test(own(), ()).await?;
+                if tested.sent.is_empty() {
+                    return Ok(Went::Not(Notice::bad(words.alert_nobody)));
+                }
                 let failed = tested.sent.into_iter().find(|sent| !sent.ok);
                 return Ok(match failed {
                     Some(failed) => {

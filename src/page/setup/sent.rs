@@ -74,7 +74,9 @@ impl Sent {
         }
         let closed = self.text("closed").split([',', ';', '\n']).map(str::trim).filter(|days| !days.is_empty());
         let closed = closed.map(str::to_owned).collect();
-        Ok(HoursAnswer { time_zone: self.given("time_zone"), week: Some(week), closed })
+        // No time at all is not closed for ever: nothing is known.
+        let week = Some(week).filter(|week| week.iter().any(|day| !day.is_empty()));
+        Ok(HoursAnswer { time_zone: self.given("time_zone"), week, closed })
     }
 
     /// `None`: nothing was chosen.
@@ -90,7 +92,10 @@ impl Sent {
             ModelSource::Server => self.given("server-key"),
             _ => self.given("key"),
         };
-        Some(ModelAnswer { source, address: self.given("address"), key, model: self.given("model") })
+        // One that was chosen of another server's list means nothing here.
+        let is_of_list = self.text("model-of") == model_of(self.text("source"), self.text("address"));
+        let model = self.given("model").filter(|_| is_of_list);
+        Some(ModelAnswer { source, address: self.given("address"), key, model })
     }
 
     pub(super) fn channel(&self) -> ChannelAnswer {
@@ -113,6 +118,11 @@ impl Sent {
     }
 }
 
+/// Whose list of models a form shows.
+pub(super) fn model_of(source: &str, address: &str) -> String {
+    if source == "server" { format!("{source} {address}") } else { source.to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +140,7 @@ mod tests {
         assert_eq!(week[0], ["08:00-12:00", "14:00-24:00"]);
         assert!(week[1..].iter().all(Vec::is_empty) && week.len() == DAYS);
         assert_eq!(hours.closed, ["2026-12-24", "2026-12-31"]);
+        assert_eq!(sent(&[("from-0-0", "")]).hours().unwrap().week, None, "nothing is known");
         for bad in [
             [("from-0-0", "08:00"), ("to-0-0", "")],
             [("from-0-0", "12:00"), ("to-0-0", "08:00")],
@@ -145,5 +156,13 @@ mod tests {
         let key = |source| sent(&[&[("source", source)], &both[..]].concat()).model().unwrap().key;
         assert_eq!((key("openai").as_deref(), key("server").as_deref()), (Some("sk-1"), Some("k2")));
         assert!(sent(&[("source", "")]).model().is_none());
+        let model = |source, address| {
+            let fields = [("model-of", "server box:1"), ("model", "m"), ("source", source), ("address", address)];
+            sent(&fields).model().unwrap().model
+        };
+        assert_eq!(
+            (model("server", "box:1").as_deref(), model("server", "box:2"), model("openai", "box:1")),
+            (Some("m"), None, None)
+        );
     }
 }

@@ -15,7 +15,6 @@ words! {
     skip_question: "Skip", "Überspringen";
     back: "Back", "Zurück";
     later: "Finish this later", "Später fertig machen";
-    saved: "Saved.", "Gespeichert.";
     change: "Change", "Ändern";
     change_of: "Change: {what}", "Ändern: {what}";
 
@@ -95,6 +94,7 @@ words! {
         "Das Modell wird um ein Wort gebeten … Ein kleiner Rechner braucht vielleicht eine Minute.";
     looking_hint: "We ask the model for one word. Only a model that answers is saved.",
         "Wir bitten das Modell um ein Wort. Gespeichert wird nur ein Modell, das antwortet.";
+    other_model: "Use another model", "Ein anderes Modell nehmen";
     in_use: "In use", "In Gebrauch";
     choose_model: "Choose one, please.", "Bitte wählen Sie etwas aus.";
     model_works: "The model answers. Your worker uses it from now on.", "Das Modell antwortet. Ihr Mitarbeiter nutzt es ab jetzt.";
@@ -157,6 +157,7 @@ words! {
     mail_user: "User name", "Benutzername";
     send_test: "Save and send a test", "Speichern und Test senden";
     alert_sent: "The test is on its way. Look into the mailbox.", "Der Test ist unterwegs. Sehen Sie ins Postfach.";
+    alert_nobody: "Nobody is named, so nothing was sent.", "Niemand ist genannt, also wurde nichts gesendet.";
     alert_failed: "The test was not sent: {why}", "Der Test wurde nicht gesendet: {why}";
 
     updates_step: "Updates", "Updates";

@@ -157,16 +157,20 @@ describe('the setup', { concurrency: false }, () => {
     await save(page, 'Check and save');
     await page.getByText('The model answers.').waitFor();
     await look('3-model-works');
+    await page.getByText('Use another model').click();
+    assert.equal(await page.getByLabel('Model', { exact: true }).inputValue(), 'tiny-chat');
+    assert.ok(!(await page.getByLabel('Key', { exact: true }).isVisible()), 'only what belongs to the choice is shown');
     await page.getByRole('link', { name: 'Go on' }).click();
 
     await page.waitForURL(/channel$/);
-    await save(page);
     await look('4-channel');
     assert.ok((await page.locator('pre').textContent()).includes(`${gateway.origin}/chat/webchat/widget.js`));
-    await page.getByRole('link', { name: 'Go on' }).click();
+    await save(page);
 
-    await page.waitForURL(/alerts$/);
+    assert.equal(step(page), 'alerts');
     await look('5-alerts');
+    await Promise.all([page.waitForNavigation(), page.getByRole('button', { name: 'Save and send a test' }).click()]);
+    await page.getByRole('alert').filter({ hasText: 'nothing was sent' }).waitFor();
     await Promise.all([page.waitForNavigation(), page.getByRole('button', { name: 'Skip' }).click()]);
     assert.equal(step(page), 'updates');
     await look('6-updates');
