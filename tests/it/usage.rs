@@ -140,7 +140,7 @@ async fn whoever_is_bound_to_a_tenant_gets_that_tenants_figures_alone() {
         hook.hears("an answer", &["a question"]).await;
     }
     let bound = Reach::Tenant(TenantId::new("42").unwrap());
-    gateway.let_in(vec![Who { name: "bound".to_owned(), role: Role::Support, reach: bound }]);
+    gateway.let_in(vec![Who { name: "bound".to_owned(), role: Role::Support, reach: bound, from: None }]);
     let (status, headers, text) = gateway.admin_raw(Some("bound"), Method::GET, "/api/v1/metrics", "").await;
     assert_eq!(status, StatusCode::OK);
     assert!(headers["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
