@@ -76,7 +76,8 @@ const ERASE: &str = "/admin/erase";
 /// How pages look: what all have, then what one of them has.
 const STYLE: &str = concat!(
     include_str!("page.css"),
-    include_str!("conversation.css"), include_str!("backups.css"),
+    include_str!("conversation.css"),
+    include_str!("backups.css"),
     include_str!("activity.css"),
     include_str!("workers.css"),
 );
