@@ -220,6 +220,10 @@ fn deeds(words: &AccessWords) -> impl Iterator<Item = (&'static str, &'static st
         ("verify backup", words.did_verify),
         ("download backup", words.did_download),
         ("erase tenant", words.did_erase_tenant),
+        ("explain", words.did_explain),
+        ("change worker", words.did_change_worker),
+        ("make key", words.did_make_key),
+        ("end key", words.did_end_key),
     ]
     .into_iter()
 }
@@ -280,4 +284,8 @@ words! {
     did_verify: "Checked a backup", "Sicherung geprüft";
     did_download: "Downloaded a backup", "Sicherung heruntergeladen";
     did_erase_tenant: "Erased a business", "Unternehmen gelöscht";
+    did_explain: "Asked why a worker answers", "Gefragt, warum ein Mitarbeiter antwortet";
+    did_change_worker: "Changed what a worker is told", "Geändert, was ein Mitarbeiter gesagt bekommt";
+    did_make_key: "Made a key for a program", "Schlüssel für ein Programm angelegt";
+    did_end_key: "Ended a key of a program", "Schlüssel eines Programms beendet";
 }
