@@ -187,11 +187,11 @@ pub(crate) async fn put(
     (NameAndFile(name, file), Body(new)): (NameAndFile, Body<NewText>),
 ) -> Result<ChangedFile, Error> {
     let base = new.base.as_deref().map(|base| Some(base).filter(|base| !base.is_empty()));
-    change(&reached, name, &file, Some(&new.text), base, "change worker").await
+    change(&reached, name, &file, Some(&new.text), base, "change a worker's file").await
 }
 
 pub(crate) async fn remove(reached: Reached, NameAndFile(name, file): NameAndFile) -> Result<ChangedFile, Error> {
-    change(&reached, name, &file, None, None, "change worker").await
+    change(&reached, name, &file, None, None, "remove a worker's file").await
 }
 
 async fn change(

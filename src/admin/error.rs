@@ -212,6 +212,7 @@ pub(super) fn of_backup(error: &BackupError) -> StatusCode {
     match error {
         BackupError::Running => StatusCode::SERVICE_UNAVAILABLE,
         BackupError::Order(_) => StatusCode::BAD_REQUEST,
+        BackupError::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
         BackupError::Backup(error) => match error.kind() {
             Kind::Order => StatusCode::BAD_REQUEST,
             Kind::Config => StatusCode::UNPROCESSABLE_ENTITY,

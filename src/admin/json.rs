@@ -8,7 +8,7 @@ use crate::backup::Schedule;
 use crate::clock::Timestamp;
 use crate::doctor::Finding;
 use crate::document::{self, Severity};
-use crate::gateway::{self, BackupStatus, Becomes, ChannelStatus, HttpsStatus};
+use crate::gateway::{self, BackupKey, BackupStatus, Becomes, ChannelStatus, HttpsStatus};
 use crate::id::{OpaqueId, TenantId};
 use crate::store::{self, ArchivedRow, ParkedItem, SessionRow, Speaker};
 use crate::tls::Certificate;
@@ -147,6 +147,16 @@ pub(crate) struct Backup {
     pub(crate) running: bool,
     /// When the next one is due.
     pub(crate) next: Option<String>,
+    /// Of the one that is being made: rows that were looked at.
+    pub(crate) rows: Option<u64>,
+    /// Of the same: bytes that were written.
+    pub(crate) bytes: Option<u64>,
+    /// Is one being read to the end?
+    pub(crate) checking: bool,
+    /// `none`, `passphrase` or `recipients`: what they are sealed with.
+    pub(crate) sealed_with: &'static str,
+    /// When somebody last typed the passphrase; null: perhaps nobody but this box knows it.
+    pub(crate) passphrase_known: Option<String>,
     /// The last good one.
     pub(crate) last: Option<LastBackup>,
     /// The last one that was not made, if none was made since.
@@ -277,6 +287,18 @@ impl Backup {
             time_zone: status.time_zone.clone(),
             to: status.to.clone(),
             running: status.is_running,
+            rows: status.progress.map(|(rows, _)| rows),
+            bytes: status.progress.map(|(_, bytes)| bytes),
+            checking: status.is_checking,
+            sealed_with: match status.key {
+                BackupKey::None => "none",
+                BackupKey::Passphrase { .. } => "passphrase",
+                BackupKey::Recipients => "recipients",
+            },
+            passphrase_known: match status.key {
+                BackupKey::Passphrase { proven_at } => proven_at.map(time),
+                BackupKey::None | BackupKey::Recipients => None,
+            },
             next: status.due.map(|due| time(due.at)),
             last: status.last.as_ref().map(|last| LastBackup {
                 at: time(Timestamp(last.at_ms)),

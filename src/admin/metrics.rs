@@ -240,7 +240,10 @@ impl Scrape {
         let counts = &self.counts;
         page.gauge("conversations_active", "Conversations that live", None, counts.sessions)?;
         page.gauge("conversations_archived", "Conversations that are archived", None, counts.archived)?;
-        page.gauge("messages_waiting", "Messages that wait for a turn", None, counts.waiting)?;
+        let for_worker = counts.waiting.saturating_sub(counts.for_people);
+        page.gauge("conversations_taken", "Conversations that people answer", None, counts.taken)?;
+        page.gauge("messages_waiting", "Messages that wait for a turn", None, for_worker)?;
+        page.gauge("messages_for_people", "Messages that wait for these people", None, counts.for_people)?;
         page.gauge("deliveries_waiting", "Replies that are not delivered yet", None, counts.undelivered)?;
         page.gauge("parked", "Messages and replies that were set aside", None, counts.parked)?;
         page.gauge("unresolved", "Messages that belong to no conversation", None, self.n_unresolved)

@@ -384,6 +384,28 @@ impl<T: ToSchema> Output for Lines<T> {
 /// Media type of [`Lines`].
 pub(super) const LINES: &str = "application/x-ndjson";
 
+/// A file that is taken out as it is.
+pub(crate) struct SealedFile {
+    /// Letters, digits, `-` and `.` only.
+    pub(super) name: String,
+    pub(super) body: HttpBody,
+}
+
+impl Output for SealedFile {
+    fn describe(description: &mut Description) {
+        description.text([BYTES]);
+    }
+
+    fn into_response(self) -> Response {
+        let shown = format!("attachment; filename=\"{}\"", self.name);
+        let headers = [(header::CONTENT_TYPE, BYTES.to_owned()), (header::CONTENT_DISPOSITION, shown)];
+        (StatusCode::OK, headers, self.body).into_response()
+    }
+}
+
+/// Media type of [`SealedFile`].
+const BYTES: &str = "application/octet-stream";
+
 /// A text in the format of OpenMetrics.
 pub(crate) struct Text(pub(super) String);
 

@@ -166,6 +166,10 @@ fn status(context: &Context) -> Result<(), Failure> {
         number("/queue/undelivered"),
         number("/queue/parked")
     ));
+    match number("/sessions/taken") {
+        0 => {}
+        n => line(&format!("in people's hands: {n} sessions, {} messages wait for them", number("/queue/for_people"))),
+    }
     let store = status.get("store").unwrap_or(&Value::Null);
     line(&format!("store: {} ({} KiB)", field(store, "path"), number("/store/bytes") / 1024));
     if let Some(text) = super::backup::sentence(status.get("backup").unwrap_or(&Value::Null)) {

@@ -63,7 +63,7 @@ use crate::tls::Tls;
 
 pub use acme::AcmeStatus;
 pub use agents::{AgentError, AgentFile, AgentRow, ModelState, tool_name};
-pub use backup::{BackedUp, BackupError, BackupOrder, BackupStatus, RunningBackup};
+pub use backup::{BackedUp, BackupError, BackupKey, BackupOrder, BackupStatus, Checked, KeptBackup, RunningBackup};
 pub use channels::ChannelTestError;
 pub use deliveries::{DeliveryError, Repeat};
 pub use explain::{Admission, Bundle, ExplainError, Explained, Ground, Numbered};

@@ -24,6 +24,8 @@ use crate::store::{
 const MAX_COLLECTED: usize = 20;
 /// Bytes of text that one turn answers at most, unless one message alone is longer.
 const MAX_COLLECTED_BYTES: usize = 16 * 1024;
+/// Messages among which those of programs are looked for when a person has the conversation.
+const MAX_LOOKED: usize = 1_000;
 /// Failed turns after which messages are set aside for the operator: at the waits below, about half an hour.
 const MAX_TRIES: u32 = 12;
 /// Failed turns after which messages that make the program panic are set aside.
@@ -198,7 +200,7 @@ impl Gateway {
 
     /// A person answers here. Programs that wait for an answer are told that there will be none.
     async fn leave_to_person(&self, session: &SessionStore) -> Result<Next, store::Error> {
-        let waiting = session.waiting(usize::MAX)?.into_iter();
+        let waiting = session.waiting(MAX_LOOKED)?.into_iter();
         let of_programs: Vec<_> =
             waiting.filter(|waiting| waiting.inbound.reply_to.entry().as_str() == crate::id::API_ENTRY).collect();
         if of_programs.is_empty() {

@@ -219,9 +219,19 @@ fn deeds(words: &AccessWords) -> impl Iterator<Item = (&'static str, &'static st
         ("back up", words.did_back_up),
         ("verify backup", words.did_verify),
         ("download backup", words.did_download),
+        ("try backup passphrase", words.did_passphrase),
         ("erase tenant", words.did_erase_tenant),
+        ("change a worker's file", words.did_worker),
+        ("remove a worker's file", words.did_worker_remove),
         ("explain", words.did_explain),
-        ("change worker", words.did_change_worker),
+        ("memory", words.did_memory),
+        ("deliveries", words.did_deliveries),
+        ("retry delivery", words.did_retry),
+        ("drop delivery", words.did_drop),
+        ("unresolved", words.did_unresolved),
+        ("approve", words.did_approve),
+        ("reject", words.did_reject),
+        ("revoke approval", words.did_disapprove),
         ("make key", words.did_make_key),
         ("end key", words.did_end_key),
     ]
@@ -284,8 +294,18 @@ words! {
     did_verify: "Checked a backup", "Sicherung geprüft";
     did_download: "Downloaded a backup", "Sicherung heruntergeladen";
     did_erase_tenant: "Erased a business", "Unternehmen gelöscht";
-    did_explain: "Asked why a worker answers", "Gefragt, warum ein Mitarbeiter antwortet";
-    did_change_worker: "Changed what a worker is told", "Geändert, was ein Mitarbeiter gesagt bekommt";
+    did_passphrase: "Typed the backups' passphrase", "Passphrase der Sicherungen eingegeben";
+    did_worker: "Changed a worker", "Mitarbeiter geändert";
+    did_worker_remove: "Removed a file of a worker", "Datei eines Mitarbeiters entfernt";
+    did_explain: "Asked who answers", "Gefragt, wer antwortet";
+    did_memory: "Read notes", "Notizen gelesen";
+    did_deliveries: "Read what was set aside", "Zurückgelegtes gelesen";
+    did_retry: "Sent again", "Erneut gesendet";
+    did_drop: "Dropped what was set aside", "Zurückgelegtes verworfen";
+    did_unresolved: "Read messages without a conversation", "Nachrichten ohne Gespräch gelesen";
+    did_approve: "Let somebody write", "Jemanden zugelassen";
+    did_reject: "Turned somebody away", "Jemanden abgelehnt";
+    did_disapprove: "Lets somebody write no longer", "Zulassung entzogen";
     did_make_key: "Made a key for a program", "Schlüssel für ein Programm angelegt";
     did_end_key: "Ended a key of a program", "Schlüssel eines Programms beendet";
 }

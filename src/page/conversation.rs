@@ -225,7 +225,7 @@ fn hands(visit: &Visit, row: &SessionRow, taken: Option<&Taken>, is_theirs: bool
                     (place_fields(row, None))
                     input type="hidden" name="once" value=(id::random().unwrap_or_default());
                     label for="text" { (words.say_label) }
-                    textarea id="text" name="text" rows="4" required maxlength="8000" dir="auto" aria-describedby="answers-to" { (draft) }
+                    textarea id="text" name="text" rows="4" required maxlength="8000" dir="auto" aria-describedby="answers-to" { "\n" (draft) }
                     div class="inline" { button class="primary" { (words.say_submit) } }
                 }
                 (order("hand-back", &html! { button { (words.hand_back) } span class="hint" { (words.hand_back_hint) } }))

@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::visit::Visit;
 use super::words::{Words, fill};
-use super::{ACCESS, ACTIVITY, CHANNELS, CONVERSATIONS, HOME, LOGS, PEOPLE, SETTINGS, TENANTS, WORKERS};
+use super::{ACCESS, ACTIVITY, BACKUPS, CHANNELS, CONVERSATIONS, HOME, LOGS, PEOPLE, SETTINGS, TENANTS, WORKERS};
 use crate::account::{Reach, Role, Who};
 
 /// A place in the menu.
@@ -18,6 +18,7 @@ pub(super) enum Place {
     Tenants,
     Channels,
     People,
+    Backups,
     Access,
     Settings,
     Elsewhere,
@@ -33,6 +34,7 @@ fn menu(words: &Words, who: &Who) -> impl Iterator<Item = (Place, &'static str, 
         (Place::Workers, WORKERS, words.workers, true),
         (Place::Channels, CHANNELS, words.channels, true),
         (Place::Tenants, TENANTS, words.tenants, is_whole),
+        (Place::Backups, BACKUPS, words.backups, is_admin && is_whole),
         (Place::People, PEOPLE, words.people, true),
         (Place::Access, ACCESS, words.access, is_admin),
         (Place::Settings, SETTINGS, words.settings, is_admin && is_whole),

@@ -19,6 +19,7 @@
 //! | `/admin/settings`, `/admin/settings/revision?number` | admins of the whole gateway | what owners change, the file, what it was, secrets |
 //! | `/admin/channels`, `/admin/channels/new?type`, `/admin/channels/entry?id` | who is logged in; to change, admins of the whole gateway | channels, and who may write |
 //! | `/admin/people` | who is logged in | accounts, own sessions, own password |
+//! | `/admin/backups`, `POST /admin/backups/{now,check,passphrase}` | admins of everything | backups |
 //! | `/admin/page.css`, `/admin/page.js`, `/admin/mark.svg` | anybody | what pages need |
 //!
 //! Pages are made here, whole, in the language of the browser; they work without their script, and ask no other host for
@@ -30,6 +31,7 @@
 mod access;
 mod activity;
 mod answer;
+mod backups;
 mod channels;
 mod chart;
 mod conversation;
@@ -81,6 +83,7 @@ const TENANT: &str = "/admin/tenant";
 const PROGRAMS: &str = "/admin/programs";
 const EXPLAIN: &str = "/admin/explain";
 const ACCESS: &str = "/admin/access";
+const BACKUPS: &str = "/admin/backups";
 const ERASE: &str = "/admin/erase";
 
 /// How pages look: what all have, then what one of them has.
@@ -128,6 +131,8 @@ pub fn router(gateway: &Gateway) -> Router {
         .route("/admin/channels/{action}", post(channels::change))
         .route(PEOPLE, get(people::show))
         .route(ACCESS, get(access::show))
+        .route(BACKUPS, get(backups::show))
+        .route("/admin/backups/{action}", post(backups::change))
         .route("/admin/people/{action}", post(people::change))
         .merge(files())
         .route("/admin/{*elsewhere}", get(nothing))

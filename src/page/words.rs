@@ -65,6 +65,7 @@ words! {
     channels: "Channels", "Kanäle";
     settings: "Settings", "Einstellungen";
     people: "People", "Personen";
+    backups: "Backups", "Sicherungen";
     access: "Access log", "Zugriffe";
     log_out: "Log out", "Abmelden";
     logged_in_as: "Logged in as {name}", "Angemeldet als {name}";

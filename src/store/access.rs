@@ -47,14 +47,12 @@ impl TenantStore {
         let access = view.values(&ACCESS)?;
         let end = filter.before.unwrap_or(u64::MAX);
         let mut found = Vec::new();
-        let mut n_looked = 0;
-        for row in access.range((self.part(), 0)..(self.part(), end))?.rev() {
+        for (n_looked, row) in access.range((self.part(), 0)..(self.part(), end))?.rev().enumerate() {
             let (id, row) = row?;
             let position = id.value().1;
             if found.len() == filter.limit || n_looked == MAX_LOOKED {
                 return Ok((found, Some(position.saturating_add(1))));
             }
-            n_looked += 1;
             let record = row.restore(position)?;
             if filter.admits(&record.access, erased.as_deref()) {
                 found.push(record);

@@ -187,6 +187,12 @@ fn sessions(from: &ReadTransaction, keyring: &Keyring, problems: &mut Problems) 
             problems.note("a conversation has something behind the last position of its row");
         }
     }
+    for id in Values::new(from.open_table(TAKEN.definition)?, &TAKEN, keyring).keys::<(&str, &str)>(..)? {
+        let id = id?;
+        if !sessions.has(id.value())? {
+            problems.note("somebody has taken a conversation that does not live");
+        }
+    }
     for row in archive.range::<(&str, &str, u64)>(..)? {
         let Ok((id, archived)) = row else { continue };
         let (tenant, key, episode) = id.value();

@@ -104,6 +104,7 @@ fn what_changes_something_is_for_admins_and_what_is_about_the_gateway_for_its_op
     let is_question = |path: &str| path == "/api/v1/routes/explain";
     let is_secret = |path: &str| {
         path == "/api/v1/pairing"
+            || path == "/api/v1/access"
             || ["/api_keys", "/config", "/backup", "/users", "/tokens", "/secrets"]
                 .iter()
                 .any(|name| path.contains(name))

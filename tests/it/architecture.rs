@@ -56,8 +56,8 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "page",
         &[
-            "account", "admin", "browser", "channel", "clock", "config", "doctor", "document", "gateway", "id", "log",
-            "message", "store", "usage",
+            "account", "admin", "backup", "browser", "channel", "clock", "config", "doctor", "document", "gateway",
+            "id", "log", "message", "store", "usage",
         ],
     ),
     // Reads what another gateway kept; its tests load what it writes.

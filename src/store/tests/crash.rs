@@ -63,6 +63,7 @@ const STEPS: &[Step] = &[
     Step::Expire,
     Step::SettleFirst { key: "b" },
     Step::SettleFirst { key: "b" },
+    Step::SettleFirst { key: "b" },
     Step::Move { from: "b", to: "a" },
     Step::Erase { key: "a" },
     Step::File { key: "a", message_id: "m7" },
