@@ -31,6 +31,7 @@ pub mod document;
 pub mod id;
 pub mod log;
 pub mod message;
+pub mod telemetry;
 pub mod usage;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

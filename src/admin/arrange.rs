@@ -327,6 +327,7 @@ pub(crate) async fn add_key(reached: Reached, Body(new): Body<NewKey>) -> Result
         secrets.remove(&name)?;
         return Err(error);
     }
+    reached.note_name("make key", &new.name);
     Ok(MadeKey { created: new.name, key })
 }
 
@@ -342,6 +343,7 @@ pub(crate) async fn remove_key(reached: Reached, Name(name): Name) -> Result<Arr
     if let Some(secret) = secret {
         Secrets::of(gateway.home()).remove(&secret)?;
     }
+    reached.note_name("end key", &name);
     Ok(arranged)
 }
 

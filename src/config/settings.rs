@@ -17,6 +17,7 @@ use crate::identity;
 use crate::provider;
 use crate::route::{Route, Router};
 use crate::session::{self, Resolver};
+use crate::telemetry;
 use crate::tls::AcmeConfig;
 
 /// The `[gateway]` section.
@@ -120,6 +121,8 @@ pub struct Settings {
     pub updates: Updates,
     /// Does the file say nothing of models, agents, channels, tenants and the business? Then nobody has set this box up.
     pub is_bare: bool,
+    /// Who is told of turns, if somebody is.
+    pub telemetry: Option<telemetry::Config>,
     /// What the operator should know although nothing is wrong.
     pub notes: Vec<String>,
 }
@@ -153,6 +156,7 @@ impl Settings {
             alerts: alert::Config::absent(),
             updates: Updates::default(),
             is_bare: true,
+            telemetry: None,
             notes: Vec::new(),
         }
     }
@@ -228,6 +232,7 @@ impl Settings {
         let tenants = read_all(&mut root, "tenants", |section| Tenant::read(section, per_minute));
         let api_keys = read_all(&mut root, "api_keys", ApiKey::read);
         let backup = root.take_section("backup").map_or(embedded.backup, |mut s| backup::Config::read(&mut s));
+        let telemetry = root.take_section("telemetry").and_then(|mut s| telemetry::Config::read(&mut s));
 
         let says = ["providers", "agents", "channels", "tenants", "business", "api_keys"];
         let is_bare = !says.into_iter().any(|key| root.has(key));
@@ -277,6 +282,7 @@ impl Settings {
             alerts,
             updates,
             is_bare,
+            telemetry,
             notes,
         })
     }

@@ -23,6 +23,7 @@ use crate::identity::Policy;
 use crate::log;
 use crate::route::Router;
 use crate::session::Resolver;
+use crate::telemetry::Tracer;
 use crate::usage::Price;
 
 /// Swapped whole; whoever works keeps the one it began with.
@@ -38,6 +39,8 @@ pub(super) struct Live {
     pub(super) entries: BTreeMap<EntryId, Arc<LiveEntry>>,
     /// Are they those that the file names, or is it the one of a file that names none?
     pub(super) has_own_channels: bool,
+    /// Tells a collector of turns, if somebody wants it.
+    pub(super) tracer: Option<Arc<Tracer>>,
     /// What the businesses are called, whole and word by word.
     pub(super) names: Vec<String>,
     pub(super) file: Option<PathBuf>,
@@ -236,7 +239,13 @@ impl Live {
             (live.id.clone(), live)
         });
         let entries = entries.collect();
+        // Kept over a reload that leaves it as it is: spans wait in it.
+        let tracer = match old {
+            Some(old) if old.settings.telemetry == settings.telemetry => old.tracer.clone(),
+            _ => settings.telemetry.as_ref().and_then(|config| Tracer::open(config, http)).map(Arc::new),
+        };
         Self {
+            tracer,
             resolver,
             entries,
             has_own_channels,
@@ -281,6 +290,7 @@ impl Live {
             models,
             entries: BTreeMap::new(),
             has_own_channels: true,
+            tracer: None,
             names: Vec::new(),
             file: None,
             text: None,

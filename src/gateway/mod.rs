@@ -531,6 +531,10 @@ impl Gateway {
             tracing::info!(n_tasks, "some work was cut off; it is taken up at the next start");
         }
         self.keep_last_counted().await;
+        if let Some(tracer) = self.0.live.load().tracer.clone() {
+            // It waits for a thread of its own.
+            drop(tokio::task::spawn_blocking(move || tracer.close()).await);
+        }
         if let Some(socket) = self.0.socket.get() {
             // One that stays behind is replaced at the next start.
             drop(std::fs::remove_file(socket));

@@ -93,6 +93,7 @@ const ERASE: &str = "/admin/erase";
 const STYLE: &str = concat!(
     include_str!("page.css"),
     include_str!("conversation.css"),
+    include_str!("backups.css"),
     include_str!("activity.css"),
     include_str!("workers.css"),
     include_str!("setup.css"),

@@ -448,8 +448,8 @@ words! {
     erase_teaser: "Removes every conversation of this business for good.",
         "Entfernt jedes Gespräch dieses Unternehmens endgültig.";
     erase_question: "Erase everything of {name}?", "Alles von {name} löschen?";
-    erase_lead: "{n} conversations with all their messages, notes and files are removed, and with them whatever still waits to be answered or sent.",
-        "{n} Gespräche mit allen Nachrichten, Notizen und Dateien werden entfernt, und mit ihnen alles, was noch auf Antwort oder Versand wartet.";
+    erase_lead: "All its conversations ({n}) with their messages, notes and files are removed, and with them whatever still waits to be answered or sent.",
+        "Alle Gespräche ({n}) mit ihren Nachrichten, Notizen und Dateien werden entfernt, und mit ihnen alles, was noch auf Antwort oder Versand wartet.";
     erase_key: "The key that they are sealed with is destroyed. Nobody can bring them back, neither you nor we. Only backups made before still hold them.",
         "Der Schlüssel, mit dem sie versiegelt sind, wird vernichtet. Niemand kann sie zurückholen, weder Sie noch wir. Nur ältere Sicherungen enthalten sie noch.";
     erase_time: "A large store is written anew; that may take minutes.", "Ein großer Speicher wird neu geschrieben; das kann Minuten dauern.";

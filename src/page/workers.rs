@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::answer::{self, Problem};
 use super::explain;
-use super::format::{bytes, number};
+use super::format::bytes;
 use super::layout::{self, Place};
 use super::visit::Visit;
 use super::words::{fill, words};
@@ -118,9 +118,9 @@ pub(super) fn state(words: &super::words::Words, agent: &AgentShown) -> Markup {
 fn knows(words: &WorkersWords, agent: &AgentShown) -> String {
     match agent.knowledge.files.len() {
         0 => words.knows_nothing.to_owned(),
-        n => {
+        _ => {
             let size = bytes(words, u64::try_from(agent.knowledge.bytes).unwrap_or(u64::MAX));
-            fill(words.knows, &[("n", &number(words, u64::try_from(n).unwrap_or(u64::MAX))), ("size", &size)])
+            fill(words.knows, &[("size", &size)])
         }
     }
 }
@@ -331,7 +331,7 @@ words! {
     demo: "Demo, answers by fixed rules", "Demo, antwortet nach festen Regeln";
     own_persona: "own persona", "eigene Persona";
     built_in_persona: "built-in persona", "mitgelieferte Persona";
-    knows: "knows {n} files, {size}", "kennt {n} Dateien, {size}";
+    knows: "knowledge: {size}", "Wissen: {size}";
     knows_nothing: "no knowledge yet", "noch kein Wissen";
     is_default: "answers by default", "antwortet, wenn nichts anderes gilt";
     state_good: "Working", "Arbeitet";

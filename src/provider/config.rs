@@ -140,7 +140,8 @@ fn read_price(section: &mut Section<'_>) -> Option<Price> {
     if !keys.map(|key| section.has(key)).contains(&true) {
         return None;
     }
-    let [input, output] = ["input_price", "output_price"].map(|key| section.take_number(key, 0.0..=MAX_PRICE));
+    let input = section.take_number("input_price", 0.0..=MAX_PRICE);
+    let output = section.take_number("output_price", 0.0..=MAX_PRICE);
     let currency = section.take_parsed("currency", Currency::from_str);
     section.missing("input_price", "write what a million tokens cost that the model reads, like input_price = 2.5");
     section.missing("output_price", "write what a million tokens cost that the model writes, like output_price = 10");

@@ -30,5 +30,6 @@ mod peers;
 mod setup;
 mod soak;
 mod source;
+mod usage;
 mod workers;
 mod tls;

@@ -233,11 +233,34 @@ describe('the local page', { concurrency: false }, () => {
     await page.getByText('Removed.').waitFor();
   });
 
+  test('charts say how much is asked and answered, also as tables, and the log is live and can be filtered', async () => {
+    const page = await loggedIn();
+    await page.getByRole('img', { name: 'Messages and answers, last 24 hours' }).waitFor();
+    await page.getByRole('link', { name: 'Activity', exact: true }).click();
+    await page.getByRole('img', { name: 'Messages and answers' }).waitFor();
+    assert.ok((await page.locator('svg rect').count()) > 0);
+    await check(page, 'activity');
+    await page.getByText('As a table').first().click();
+    await page.getByRole('columnheader', { name: 'Answers' }).first().waitFor();
+    await check(page, 'activity-table');
+    await page.getByLabel('Time').first().selectOption('year');
+    await page.getByRole('button', { name: 'Show' }).click();
+    await page.waitForURL(/range=year/);
+    await page.getByRole('img', { name: 'How long people wait for an answer' }).waitFor();
+    await page.getByRole('link', { name: 'Log', exact: true }).click();
+    await page.getByRole('log').waitFor();
+    await check(page, 'logs');
+    await page.getByLabel('Words').fill('no line is like this one');
+    await page.getByRole('button', { name: 'Show' }).click();
+    await page.getByText('Nothing was noted').waitFor();
+    await check(page, 'logs-empty');
+  });
+
   test('it reads well on a phone, in the dark, and in German', async () => {
     const page = await loggedIn({ viewport: { width: 360, height: 740 }, colorScheme: 'dark', locale: 'de-DE' });
     await page.getByRole('heading', { level: 1, name: 'Alles läuft' }).waitFor();
     await check(page, 'home-phone-dark-german');
-    for (const [place, name] of [['conversations', 'Gespräche'], ['people', 'Personen'], ['settings', 'Einstellungen'], ['channels', 'Kanäle']]) {
+    for (const [place, name] of [['conversations', 'Gespräche'], ['activity', 'Aktivität'], ['people', 'Personen'], ['settings', 'Einstellungen'], ['channels', 'Kanäle'], ['logs', 'Protokoll']]) {
       await page.goto(`${gateway.origin}/admin/${place}`);
       await page.getByRole('heading', { level: 1, name }).waitFor();
       await check(page, `${place}-phone-dark-german`);
