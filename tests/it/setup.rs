@@ -68,9 +68,9 @@ async fn servers() -> String {
     let mute = list(&["m"]);
     let router = Router::new()
         .route("/good/models", get(async move || sent(&good)))
-        .route("/good/chat/completions", post(async || completion("OK.")))
+        .route("/good/chat/completions", post(async || completion("OK.", None)))
         .route("/locked/models", get(locked))
-        .route("/locked/chat/completions", post(async || completion("OK.")))
+        .route("/locked/chat/completions", post(async || completion("OK.", None)))
         .route("/empty/models", get(async || sent(&json!({ "data": [] }))))
         .route("/broken/models", get(async move || sent(&mute)))
         .route("/broken/chat/completions", post(broken))
