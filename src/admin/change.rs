@@ -1,4 +1,4 @@
-//! ConfigChanges of the configuration: of values in place, and of its whole text. Each goes the way of `gateway`: checked whole,
+//! Changes of the configuration: of values in place, and of its whole text. Each goes the way of `gateway`: checked whole,
 //! what it replaces kept as a revision, used whole or not at all.
 //!
 //! The text goes out and comes back with marks in place of what must not be shown.
@@ -44,7 +44,7 @@ pub(super) fn operations() -> Vec<Operation> {
     ]
 }
 
-/// ConfigChanges values and uses the result. `base` is the digest of the text that the changes were made for, as [`base`] says it.
+/// Changes values and uses the result. `base` is the digest of the text that the changes were made for, as [`base`] says it.
 ///
 /// # Errors
 /// When a change cannot be made, the result cannot be used, or the text is another one now. Then nothing has changed.
@@ -355,7 +355,7 @@ impl ConfigChange {
     }
 }
 
-/// ConfigChanges of values.
+/// Changes of values.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct ConfigChanges {
     /// Digest of the text that they were made for; absent: there was no file.

@@ -1,7 +1,7 @@
 //! `agents list|show|read|write|remove`: workers and the texts that they are told.
 
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -128,7 +128,7 @@ fn path(file: &File) -> String {
     format!("/api/v1/agents/{}/files/{}", client::encoded(&file.agent.name), client::encoded(&file.file))
 }
 
-fn text(from: &PathBuf) -> Result<String, Failure> {
+fn text(from: &Path) -> Result<String, Failure> {
     let cannot = || format!("{} cannot be read", from.display());
     let bytes = if from.as_os_str() == "-" {
         let mut bytes = Vec::new();

@@ -29,17 +29,20 @@ use crate::gateway::Gateway;
 struct Field {
     /// Where it stands.
     path: &'static str,
-    label: fn(&SettingsWords) -> &'static str,
-    hint: fn(&SettingsWords) -> &'static str,
+    label: Word,
+    hint: Word,
     kind: Kind,
     /// What counts when the file says nothing.
     absent: &'static str,
 }
 
+/// One of the words of this page.
+type Word = fn(&SettingsWords) -> &'static str;
+
 /// What may be written there.
 enum Kind {
     /// One of these words.
-    Choice(&'static [(&'static str, fn(&SettingsWords) -> &'static str)]),
+    Choice(&'static [(&'static str, Word)]),
     /// A whole number from … to ….
     Number(i64, i64),
     /// A text.
@@ -50,7 +53,7 @@ enum Kind {
 
 /// Settings that belong together.
 struct Group {
-    title: fn(&SettingsWords) -> &'static str,
+    title: Word,
     fields: &'static [Field],
 }
 

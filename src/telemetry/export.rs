@@ -114,7 +114,6 @@ impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let request = reqwest::Request::try_from(request)?;
         let http = self.http.clone();
-        #[expect(clippy::disallowed_methods, reason = "whoever exports waits for it; it ends by its timeout")]
         let sent = self.runtime.spawn(async move {
             let asked = async {
                 let response = http.execute(request).await?;
