@@ -58,10 +58,11 @@ impl Alerts {
         let changed = change(&mut book);
         let bytes = serde_json::to_vec(&*book).unwrap_or_default();
         // Most looks find what the one before found, and a card does not live for ever.
-        if bytes != before && !(was_quiet && book.is_quiet()) {
-            if let Err(error) = write_whole(&self.file, &bytes, 0o600) {
-                tracing::warn!(%error, "what was told could not be kept; after a restart it is told once more");
-            }
+        if bytes != before
+            && !(was_quiet && book.is_quiet())
+            && let Err(error) = write_whole(&self.file, &bytes, 0o600)
+        {
+            tracing::warn!(%error, "what was told could not be kept; after a restart it is told once more");
         }
         changed
     }
