@@ -361,7 +361,8 @@ mod tests {
     #[test]
     fn days_and_months_are_those_of_the_calendar() {
         let zone = jiff::tz::TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
-        let hour = |text: &str| Hour::of(Timestamp(text.parse::<jiff::Timestamp>().unwrap().as_millisecond() as u64));
+        let hour =
+            |text: &str| Hour::of(Timestamp(text.parse::<jiff::Timestamp>().unwrap().as_millisecond().cast_unsigned()));
         // The clocks go forward in the night to the 30th of March, and the days are those of the wall.
         let check = |step: Step, text: &str, expected: &str| {
             assert_eq!(step.start(hour(text), &zone).to_string(), expected, "{text}");

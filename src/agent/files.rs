@@ -496,12 +496,12 @@ mod tests {
         let name = |name: &str| FileName::new(name).unwrap();
         knowledge.tell(vec![
             (name("a.md"), Ok("short\n".to_owned())),
-            (name("b.md"), Ok(long.clone())),
+            (name("b.md"), Ok(long)),
             (name("c.md"), Ok("never".to_owned())),
         ]);
         let told: Vec<usize> = knowledge.files.iter().map(|file| file.told_bytes).collect();
         assert_eq!(told.first(), Some(&6));
-        assert!(told.iter().sum::<usize>() <= MAX_KNOWLEDGE_BYTES && told.get(1).unwrap() % line.len() == 0);
+        assert!(told.iter().sum::<usize>() <= MAX_KNOWLEDGE_BYTES && told.get(1).unwrap().is_multiple_of(line.len()));
         assert_eq!(told.get(2), Some(&0), "what follows is not told out of its order");
         assert!(knowledge.behind("x").ends_with("[the rest of this file is left out]"));
     }

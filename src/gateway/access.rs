@@ -240,7 +240,7 @@ mod tests {
             let line = one_line(&text);
             prop_assert!(line.chars().count() <= MAX_FIELD_CHARS);
             prop_assert!(!line.chars().any(|c| c.is_control() || is_hidden(c)));
-            prop_assert_eq!(one_line(&line), line.clone());
+            prop_assert_eq!(one_line(&line), line);
         }
     }
 }

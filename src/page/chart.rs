@@ -241,7 +241,7 @@ mod tests {
         #[test]
         fn the_top_is_not_below_any_number_and_not_far_above(n in 0..u64::MAX / 16) {
             let top = ceiling(n);
-            prop_assert!(top >= n && top % 2 == 0);
+            prop_assert!(top >= n && top.is_multiple_of(2));
             prop_assert!(n < 2 || top <= n.saturating_mul(2));
         }
     }

@@ -238,9 +238,10 @@ mod tests {
         let other = Home::new();
         other.keep(None, &["a.local"], NOW);
         let (own, foreign) = (fs::read_to_string(home.file()).unwrap(), fs::read_to_string(other.file()).unwrap());
-        let certificate = &foreign[foreign.find("-----BEGIN CERTIFICATE").unwrap()..];
-        let key = &own[..own.find("-----BEGIN CERTIFICATE").unwrap()];
-        for damaged in ["", "no PEM", &own[..own.len() / 2], key, certificate, &format!("{key}{certificate}")] {
+        let (_, certificate) = foreign.split_at(foreign.find("-----BEGIN CERTIFICATE").unwrap());
+        let (key, _) = own.split_at(own.find("-----BEGIN CERTIFICATE").unwrap());
+        let (half, _) = own.split_at(own.len() / 2);
+        for damaged in ["", "no PEM", half, key, certificate, &format!("{key}{certificate}")] {
             fs::write(home.file(), damaged).unwrap();
             let (made, trouble) = home.keep(None, &["a.local"], NOW);
             assert_ne!(made.unwrap().key, first.key);

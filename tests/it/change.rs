@@ -179,10 +179,10 @@ async fn a_secret_goes_in_is_used_and_never_comes_out() {
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let (status, body) = desk.patch(json!([{ "path": "api_keys[name=crm].key", "set": "${CRM_KEY}" }])).await;
     assert_eq!(status, StatusCode::OK, "{body}");
-    assert_eq!(desk.0.models("hunter2-hunter2-hunter2-hunter2-12").await.is_empty(), false);
+    assert!(!desk.0.models("hunter2-hunter2-hunter2-hunter2-12").await.is_empty());
     let (_, kept) = desk.set_secret("CRM_KEY", "hunter3-hunter3-hunter3-hunter3-12").await;
     assert_eq!(kept["in_use"], json!(true), "{kept}");
-    assert_eq!(desk.0.models("hunter3-hunter3-hunter3-hunter3-12").await.is_empty(), false);
+    assert!(!desk.0.models("hunter3-hunter3-hunter3-hunter3-12").await.is_empty());
     let (_, list) = desk.0.admin(Method::GET, "/api/v1/secrets").await;
     assert_eq!(
         list,

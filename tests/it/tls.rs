@@ -23,7 +23,8 @@ fn address(gateway: &TestGateway) -> SocketAddr {
 /// A client that trusts the certificate of the box and no other, and finds the box under every name.
 fn client(gateway: &TestGateway, name: &str) -> reqwest::Client {
     let pem = pem(gateway);
-    let certificate = Certificate::from_pem(pem[pem.find("-----BEGIN CERTIFICATE").unwrap()..].as_bytes()).unwrap();
+    let (_, certificate) = pem.split_at(pem.find("-----BEGIN CERTIFICATE").unwrap());
+    let certificate = Certificate::from_pem(certificate.as_bytes()).unwrap();
     let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
     client.tls_certs_only([certificate]).resolve(name, address(gateway)).build().unwrap()
 }
@@ -91,7 +92,7 @@ async fn a_name_that_is_added_is_in_the_certificate_after_the_reload() {
     gateway.configure("page_hosts = [\"desk.example.com\"]\n");
     gateway.reload().await.unwrap();
     assert_eq!(reached(&gateway, "desk.example.com").await.unwrap(), StatusCode::SEE_OTHER);
-    let key = &key[..key.find("-----BEGIN CERTIFICATE").unwrap()];
+    let (key, _) = key.split_at(key.find("-----BEGIN CERTIFICATE").unwrap());
     assert!(pem(&gateway).starts_with(key), "the key stays");
     let second = fingerprint(&gateway).await;
     assert_ne!(first, second);

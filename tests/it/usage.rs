@@ -30,7 +30,7 @@ async fn usage(gateway: &TestGateway, query: &str) -> Value {
     usage
 }
 
-/// The samples of a text in the format of OpenMetrics, with their labels.
+/// The samples of a text in the format of `OpenMetrics`, with their labels.
 fn samples(text: &str) -> Vec<(String, f64)> {
     assert!(text.ends_with("# EOF\n"), "{text}");
     let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -248,7 +248,7 @@ async fn no_secret_of_the_configuration_is_in_the_log_whatever_fails_and_repeats
     let (mut model, mut hook) = (Model::start().await, Hook::start("hook").await);
     let gateway = TestGateway::start(&[&configuration(&model.provider("m")), &*hook.entry()].concat()).await;
     let (_, config) = gateway.admin(Method::GET, "/api/v1/config").await;
-    assert!(config.to_string().contains("whsec_") == false, "{config}");
+    assert!(!config.to_string().contains("whsec_"), "{config}");
     // A server that knows all of them and says so, in words, in quotes and in addresses.
     hook.accepted(&gateway, &direct("u1", "a question")).await;
     let all = SECRETS.join(" and ");
@@ -310,6 +310,6 @@ async fn the_log_can_be_read_along_and_filtered() {
     assert_eq!(line["fields"]["number"], json!("4"));
     let (code, said) = gateway.command(&["logs", "very", "test", "--level", "warn"]).await;
     assert!(code == 0 && said.contains(mark) && said.contains("number=2") && !said.contains("number=1"), "{said}");
-    assert!(soon("the end of a stop", gateway.stop()).await == ());
+    soon("the end of a stop", gateway.stop()).await;
     assert!(tokio::time::timeout(Duration::from_secs(60), body.frame()).await.unwrap().is_none_or(|end| end.is_err()));
 }
