@@ -44,7 +44,7 @@ pub(crate) struct Usage {
     /// By tenant, then by time; pieces in which nothing was counted are left out.
     pub(crate) usage: Vec<Piece>,
     /// The most memory that the program held in each piece; null for those who do not reach the whole gateway.
-    pub(crate) memory: Option<Vec<Memory>>,
+    pub(crate) memory: Option<Vec<MemoryOfHour>>,
 }
 
 /// A tenant in a piece of time.
@@ -96,7 +96,7 @@ pub(crate) struct Cost {
 
 /// Memory of the program.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Memory {
+pub(crate) struct MemoryOfHour {
     pub(crate) at: String,
     pub(crate) bytes: u64,
 }
@@ -225,7 +225,7 @@ pub(crate) async fn show(reached: Reached, Query(asked): Query<Asked>) -> Result
         pieces.iter().map(|(at, figures)| Piece::of(tenant.as_ref(), *at, figures)).collect::<Vec<_>>()
     });
     let memory =
-        seen.memory.map(|memory| memory.into_iter().map(|(at, bytes)| Memory { at: time(at), bytes }).collect());
+        seen.memory.map(|memory| memory.into_iter().map(|(at, bytes)| MemoryOfHour { at: time(at), bytes }).collect());
     Ok(Usage { by, from, usage: pieces.collect(), memory })
 }
 

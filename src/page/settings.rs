@@ -798,8 +798,8 @@ words! {
         "Schlüssel und Passwörter, die die Datei beim Namen nennt. Ein Wert geht hinein und wird nie wieder gezeigt.";
     no_secrets: "There are none yet.", "Es gibt noch keine.";
     set_secret: "Keep a secret", "Geheimnis ablegen";
-    secret_hint: "Letters, digits and _, as in SLACK_BOT_TOKEN. One of the same name is replaced.",
-        "Buchstaben, Ziffern und _, wie in SLACK_BOT_TOKEN. Eines mit demselben Namen wird ersetzt.";
+    secret_hint: "Letters, digits and _, as in MAIL_PASSWORD. One of the same name is replaced.",
+        "Buchstaben, Ziffern und _, wie in MAIL_PASSWORD. Eines mit demselben Namen wird ersetzt.";
     value: "Value", "Wert";
     keep: "Keep", "Ablegen";
     secret_kept: "Kept.", "Abgelegt.";

@@ -111,24 +111,23 @@ mod tests {
             Ok(ServerCertVerified::assertion())
         }
 
+        // The certificate for an authority has an extension that nobody else reads.
         fn verify_tls12_signature(
             &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signed: &DigitallySignedStruct,
+            _message: &[u8],
+            _certificate: &CertificateDer<'_>,
+            _signed: &DigitallySignedStruct,
         ) -> Result<HandshakeSignatureValid, Error> {
-            let algorithms = &self.0.signature_verification_algorithms;
-            tokio_rustls::rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+            Ok(HandshakeSignatureValid::assertion())
         }
 
         fn verify_tls13_signature(
             &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signed: &DigitallySignedStruct,
+            _message: &[u8],
+            _certificate: &CertificateDer<'_>,
+            _signed: &DigitallySignedStruct,
         ) -> Result<HandshakeSignatureValid, Error> {
-            let algorithms = &self.0.signature_verification_algorithms;
-            tokio_rustls::rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+            Ok(HandshakeSignatureValid::assertion())
         }
 
         fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -291,6 +291,10 @@ fn attempts() -> Vec<(Method, String, Value)> {
         "pairing/allowed",
         "pairing/allowed?channel=hook-b",
         "tenants",
+        "access",
+        "access?tenant=b",
+        "access?who=Ada",
+        "sessions/taken",
         "usage",
         "usage?tenant=b",
         "usage?tenant=&days=400",
@@ -306,6 +310,10 @@ fn attempts() -> Vec<(Method, String, Value)> {
         "sessions/archive?key=webhook:w0&tenant=b",
         "sessions/restore?key=webhook:u0&tenant=b",
         "sessions/erase?key=webhook:w1",
+        "sessions/take?key=webhook:w1",
+        "sessions/take?key=webhook:w0&tenant=b",
+        "sessions/hand-back?key=webhook:w1",
+        "sessions/hand-back?key=webhook:w0&tenant=b",
         "deliveries/retry?key=webhook:p1&id=msg_1",
         "deliveries/retry?key=webhook:p0&id=msg_1&tenant=b",
         "deliveries/drop?key=webhook:p0&all=true&tenant=b",
@@ -343,6 +351,9 @@ fn attempts() -> Vec<(Method, String, Value)> {
     let mut attempts: Vec<(Method, String, Value)> = Vec::new();
     attempts.extend(get.iter().map(|rest| (Method::GET, path(rest), Value::Null)));
     attempts.extend(post.iter().map(|rest| (Method::POST, path(rest), Value::Null)));
+    for place in ["key=webhook:w1", "key=webhook:w0&tenant=b"] {
+        attempts.push((Method::POST, path(&format!("sessions/say?{place}")), json!({ "text": "hello" })));
+    }
     attempts.extend(explained.map(|body| (Method::POST, path("routes/explain"), body)));
     attempts.extend(pairing.map(|(rest, body)| (Method::POST, path(&format!("pairing/{rest}")), body)));
     attempts.push((Method::DELETE, path("sessions/unresolved?channel=hook-b"), Value::Null));
@@ -396,7 +407,7 @@ async fn what_a_tenant_sees_of_the_gateway_is_its_share() {
     let hooks = [Hook::start("hook-a").await, Hook::start("hook-b").await];
     let gateway = two_tenants(&hooks, true).await;
     let (_, status) = gateway.admin_with("tenant-support", Method::GET, "/api/v1/status").await;
-    assert_eq!(status["sessions"], json!({ "active": 3, "archived": 1 }));
+    assert_eq!(status["sessions"], json!({ "active": 3, "archived": 1, "taken": 0 }));
     assert_eq!(status["queue"]["waiting"], json!(1));
     assert_eq!((&status["queue"]["parked"], &status["queue"]["unresolved"]), (&json!(2), &json!(1)));
     let channels: Vec<&Value> = status["channels"].as_array().unwrap().iter().map(|one| &one["id"]).collect();

@@ -94,7 +94,7 @@ async fn chat_whose_key_reads_like_one_of_the_api_is_out_of_reach() {
 #[tokio::test]
 async fn stateless_request_takes_the_place_of_a_turn() {
     let (mut model, mut hook) = (Model::start().await, Hook::start("hook").await);
-    let session = "max_turns = 1\n[session]\ndm_scope = \"per-channel-peer\"\n";
+    let session = "[gateway]\nmax_turns = 1\n[session]\ndm_scope = \"per-channel-peer\"\n";
     let config = [session, &model.provider("m"), &hook.entry(), &api_key("crm", "")].concat();
     let gateway = TestGateway::start(&config).await;
     let body = question("one");

@@ -89,7 +89,7 @@ async fn a_name_that_is_added_is_in_the_certificate_after_the_reload() {
     let gateway = TestGateway::start("").await;
     assert!(reached(&gateway, "desk.example.com").await.is_err());
     let (first, key) = (fingerprint(&gateway).await, pem(&gateway));
-    gateway.configure("page_hosts = [\"desk.example.com\"]\n");
+    gateway.configure("[gateway]\npage_hosts = [\"desk.example.com\"]\n");
     gateway.reload().await.unwrap();
     assert_eq!(reached(&gateway, "desk.example.com").await.unwrap(), StatusCode::SEE_OTHER);
     let (key, _) = key.split_at(key.find("-----BEGIN CERTIFICATE").unwrap());

@@ -56,7 +56,7 @@ struct Running {
 }
 
 impl TestGateway {
-    /// Starts with this text as `config.toml`; `[gateway]` is put in front of its first table.
+    /// Starts with this text as `config.toml`; `[gateway]` is put in front of its first table unless it has one.
     pub(crate) async fn start(config: &str) -> Self {
         let shift = Arc::<ShiftedClock>::default();
         Self::with(config, shift.clone(), shift).await
@@ -76,9 +76,15 @@ impl TestGateway {
 
     /// Writes another configuration. Nobody reads it yet.
     pub(crate) fn configure(&self, config: &str) {
-        let top: String = config.split_inclusive('\n').take_while(|line| !line.starts_with('[')).collect();
-        let rest = config.strip_prefix(&top).unwrap();
-        fs::write(self.home.path().join("config.toml"), format!("{top}[gateway]\nport = 0\n{rest}")).unwrap();
+        let text = match config.split_once("[gateway]\n") {
+            Some((before, own)) => format!("{before}[gateway]\nport = 0\n{own}"),
+            None => {
+                let top: String = config.split_inclusive('\n').take_while(|line| !line.starts_with('[')).collect();
+                let rest = config.strip_prefix(&top).unwrap();
+                format!("{top}[gateway]\nport = 0\n{rest}")
+            }
+        };
+        fs::write(self.home.path().join("config.toml"), text).unwrap();
     }
 
     /// Where it keeps everything.
