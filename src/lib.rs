@@ -20,6 +20,7 @@ pub mod config;
 pub mod doctor;
 pub mod import;
 pub mod page;
+pub mod update;
 // Under everything.
 pub mod browser;
 pub mod clock;

@@ -20,6 +20,7 @@ mod sessions;
 mod store;
 mod tenants;
 mod unresolved;
+mod update;
 mod users;
 
 use std::collections::BTreeMap;
@@ -83,6 +84,9 @@ enum Command {
     /// Say what is wrong, worst first, and how to mend it, also when no gateway runs; exit 0: nothing, or only hints; 78: the
     /// configuration cannot be used; 75: anything else
     Doctor,
+    /// Look for newer versions
+    #[command(subcommand)]
+    Update(update::Update),
     /// Take over what another gateway kept
     #[command(subcommand)]
     Import(import::Import),
@@ -199,6 +203,7 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Backup(command) => backup::run(&context, command),
         Command::Doctor => doctor::run(&context),
         Command::Import(command) => import::run(&context, command),
+        Command::Update(command) => update::run(&context, &command),
         Command::Keys(command) => keys::run(&context, command),
         Command::Users(command) => users::run(&context, command),
         Command::Tokens(command) => users::run_tokens(&context, command),

@@ -28,6 +28,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("api", &["clock", "id", "provider"]),
     // Assembles the sections that the components own. Of `api` it knows the one entry id that is taken.
     ("config", &["agent", "backup", "channel", "document", "id", "identity", "provider", "route", "session"]),
+    // What runs and what is put in place; knows no gateway.
+    ("update", &["clock", "document"]),
     (
         "gateway",
         &[
@@ -52,7 +54,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "cli",
         &[
             "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import",
-            "message", "page", "route", "session", "store",
+            "message", "page", "route", "session", "store", "update",
         ],
     ),
     // Anybody's tests may use it; the compiler keeps it out of everything else.
