@@ -19,13 +19,17 @@ pub mod cli;
 pub mod config;
 pub mod doctor;
 pub mod import;
+pub mod mdns;
 pub mod page;
+pub mod tls;
 pub mod update;
 // Under everything.
 pub mod browser;
 pub mod clock;
 pub mod document;
 pub mod id;
+pub mod log;
 pub mod message;
+pub mod usage;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

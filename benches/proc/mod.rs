@@ -105,7 +105,8 @@ impl Times {
         self.0.sort_unstable();
     }
 
-    fn at(&self, percent: usize) -> f64 {
+    /// In milliseconds, when they are sorted: so many of a hundred are below.
+    pub(crate) fn at(&self, percent: usize) -> f64 {
         self.0.get(self.0.len() * percent / 100).map_or(0.0, |time| time.as_secs_f64() * 1000.0)
     }
 }

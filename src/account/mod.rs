@@ -27,11 +27,13 @@ mod users;
 pub use accounts::{Accounts, ClaimError};
 pub use login::{LoginError, NewSession, Session, SessionRow};
 pub use name::NameError;
-pub use network::is_local;
+pub use network::{is_local, network};
 pub use password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, Weakness, check_password};
 pub use state::SESSION_MS;
 pub use tokens::{NewToken, TokenRow};
 pub use users::UserRow;
+
+use std::net::IpAddr;
 
 use crate::id::TenantId;
 
@@ -79,13 +81,30 @@ pub struct Who {
     pub role: Role,
     /// Of whom they may know.
     pub reach: Reach,
+    /// From which address they ask; `None`: from this machine.
+    pub from: Option<IpAddr>,
 }
 
 impl Who {
+    /// The same, who asks from there.
+    #[must_use]
+    pub fn at(self, from: Option<IpAddr>) -> Self {
+        Self { from, ..self }
+    }
+
     /// Whoever holds the admin token of the home: the commands on this machine.
     #[must_use]
     pub fn console() -> Self {
-        Self { name: CONSOLE.to_owned(), role: Role::Admin, reach: Reach::All }
+        Self { name: CONSOLE.to_owned(), role: Role::Admin, reach: Reach::All, from: None }
+    }
+
+    /// The tenant that they are bound to.
+    #[must_use]
+    pub fn own_tenant(&self) -> Option<&TenantId> {
+        match &self.reach {
+            Reach::All => None,
+            Reach::Tenant(own) => Some(own),
+        }
     }
 
     /// May they know of this tenant? `None` is the owner's own.

@@ -15,7 +15,8 @@ pub fn is_local(address: IpAddr) -> bool {
 }
 
 /// What one person can hardly have more of: an address of IPv4, 64 bits of one of IPv6.
-pub(super) fn network(address: IpAddr) -> IpAddr {
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
         v4 @ IpAddr::V4(_) => v4,

@@ -64,7 +64,7 @@ impl User {
     }
 
     pub(super) fn who(&self) -> Who {
-        Who { name: self.name.clone(), role: self.role, reach: self.reach.clone() }
+        Who { name: self.name.clone(), role: self.role, reach: self.reach.clone(), from: None }
     }
 }
 
@@ -103,7 +103,7 @@ impl Token {
     }
 
     pub(super) fn who(&self) -> Who {
-        Who { name: self.name.clone(), role: self.role, reach: self.reach.clone() }
+        Who { name: self.name.clone(), role: self.role, reach: self.reach.clone(), from: None }
     }
 }
 

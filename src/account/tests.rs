@@ -94,7 +94,7 @@ async fn a_new_box_is_claimed_once_with_its_code() {
     ));
     let typed = secret(&code.expose().to_lowercase().replace('-', " "));
     let new = one.accounts.claim(&typed, " Ada ", &secret(PASSWORD), near()).await.unwrap();
-    assert_eq!(new.session.who, Who { name: "Ada".into(), role: Role::Admin, reach: Reach::All });
+    assert_eq!(new.session.who, Who { name: "Ada".into(), role: Role::Admin, reach: Reach::All, from: None });
     assert!(one.accounts.is_claimed() && !one.accounts.is_claimable() && one.accounts.claim_code().is_none());
     assert!(!one.path("claim.code").exists());
     let again = one.accounts.claim(&code, "Eve", &secret(OTHER), near()).await;
@@ -332,7 +332,7 @@ async fn accounts_are_added_and_removed_and_one_administrator_stays() {
         ]
     );
     let bob = one.log_in("Bob", OTHER, near()).await.unwrap();
-    assert_eq!(bob.session.who, Who { name: "Bob".into(), role: Role::Support, reach: tenant });
+    assert_eq!(bob.session.who, Who { name: "Bob".into(), role: Role::Support, reach: tenant, from: None });
     one.accounts.remove_user("bob").await.unwrap();
     assert!(one.accounts.session(bob.token.expose()).await.is_none());
     assert!(matches!(one.accounts.remove_user("bob").await, Err(Error::Unknown { .. })));
@@ -358,7 +358,7 @@ async fn tokens_say_who_uses_them_until_they_end() {
     one.restart();
     assert_eq!(one.accounts.tokens()[0].used_at, None);
     let who = one.accounts.token(text.expose()).await.unwrap();
-    assert_eq!(who, Who { name: "Reports".into(), role: Role::Support, reach: tenant });
+    assert_eq!(who, Who { name: "Reports".into(), role: Role::Support, reach: tenant, from: None });
     assert_eq!(one.accounts.tokens()[0].used_at, Some(one.clock.now()));
     for wrong in ["", "fd_", &text.expose().to_uppercase(), text.expose().trim_start_matches("fd_")] {
         assert!(one.accounts.token(wrong).await.is_none(), "{wrong}");

@@ -1,5 +1,7 @@
 //! Accounts of people.
 
+use std::collections::HashMap;
+
 use super::accounts::Accounts;
 use super::name::Name;
 use super::state::{State, UNKNOWN_USER, User};
@@ -29,12 +31,16 @@ impl Accounts {
     #[must_use]
     pub fn users(&self) -> Vec<UserRow> {
         let (state, now) = (self.state(), self.now());
+        let mut n_sessions: HashMap<&str, usize> = HashMap::new();
+        for held in state.sessions.values().filter(|held| !held.is_over(now)) {
+            *n_sessions.entry(held.user.as_str()).or_default() += 1;
+        }
         let row = |(folded, user): (&String, &User)| UserRow {
             name: user.name.clone(),
             role: user.role,
             reach: user.reach.clone(),
             created_at: user.created_at,
-            n_sessions: state.sessions.values().filter(|held| held.user == *folded && !held.is_over(now)).count(),
+            n_sessions: n_sessions.get(folded.as_str()).copied().unwrap_or(0),
         };
         state.users.iter().map(row).collect()
     }

@@ -1,21 +1,25 @@
 //! Backups, ordered and looked at.
 
+use std::io::{self, Read as _};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::body::Body as HttpBody;
+use axum::body::{Body as HttpBody, Bytes};
 use axum::http::StatusCode;
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Interval;
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::{Error, of_backup as refusal};
-use super::json::Backup;
-use super::operation::{Lines, MANAGE, Operation, OptionalBody, Query, Sent};
+use super::json::{Backup, time};
+use super::operation::{Body, Lines, MANAGE, Operation, OptionalBody, Query, SealedFile, Sent};
 use super::reach::Reached;
+use crate::backup;
+use crate::clock::Timestamp;
 use crate::document::Secret;
-use crate::gateway::{BackedUp, BackupOrder, RunningBackup};
+use crate::gateway::{BackedUp, BackupError, BackupOrder, Checked, KeptBackup, RunningBackup};
 
 /// How often it is said how far it is.
 const SAY: Duration = Duration::from_secs(1);
@@ -24,11 +28,173 @@ pub(super) fn operations() -> Vec<Operation> {
     vec![
         Operation::get("/api/v1/backup", MANAGE, "How backups go", status),
         Operation::post("/api/v1/backup", MANAGE, "Makes a backup, and says meanwhile how far it is", create),
+        Operation::get("/api/v1/backup/list", MANAGE, "The backups that are there, newest first", list),
+        Operation::post("/api/v1/backup/check", MANAGE, "Reads a backup to its last byte", check),
+        Operation::get("/api/v1/backup/file", MANAGE, "A backup as it is there, sealed", file),
+        Operation::post(
+            "/api/v1/backup/passphrase",
+            MANAGE,
+            "Says whether this is the passphrase of the backups, to be sure that one has it",
+            prove,
+        ),
     ]
 }
 
 pub(crate) async fn status(reached: Reached, (): ()) -> Result<Backup, Error> {
     Ok(Backup::of(&reached.whole(MANAGE)?.backup_status()))
+}
+
+/// Backups.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Backups {
+    pub(crate) backups: Vec<OneBackup>,
+}
+
+/// A backup that is there.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OneBackup {
+    pub(crate) name: String,
+    /// When it was made, by its name.
+    pub(crate) at: Option<String>,
+    pub(crate) bytes: u64,
+    /// Does it need the full one before it?
+    pub(crate) incremental: bool,
+    /// The full one that it needs; null also when that is gone.
+    pub(crate) needs: Option<String>,
+    /// Did this box make it?
+    pub(crate) own: bool,
+    /// How the last look at it went; null: nobody has looked.
+    pub(crate) checked: Option<CheckedBackup>,
+}
+
+/// How a look at a backup went.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CheckedBackup {
+    pub(crate) at: String,
+    /// Was it opened and read row by row? Otherwise it was compared with what had been written.
+    pub(crate) opened: bool,
+    /// What is wrong with it.
+    pub(crate) problem: Option<String>,
+}
+
+impl CheckedBackup {
+    fn of(checked: &Checked) -> Self {
+        let Checked { at_ms, is_opened, problem } = checked.clone();
+        Self { at: time(Timestamp(at_ms)), opened: is_opened, problem }
+    }
+}
+
+pub(crate) async fn kept(reached: &Reached) -> Result<Vec<KeptBackup>, Error> {
+    let gateway = reached.whole(MANAGE)?.clone();
+    // It asks a disk or a bucket.
+    let kept = tokio::task::spawn_blocking(move || gateway.kept_backups()).await;
+    Ok(kept.unwrap_or(Err(backup::Error::Stopped.into()))?)
+}
+
+pub(crate) async fn list(reached: Reached, (): ()) -> Result<Backups, Error> {
+    let one = |kept: KeptBackup| OneBackup {
+        at: kept.at.map(time),
+        bytes: kept.n_bytes,
+        incremental: kept.is_incremental,
+        needs: kept.needs,
+        own: kept.is_own,
+        checked: kept.checked.as_ref().map(CheckedBackup::of),
+        name: kept.name,
+    };
+    Ok(Backups { backups: kept(&reached).await?.into_iter().map(one).collect() })
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+pub(crate) struct Called {
+    /// What the list calls it.
+    pub(crate) name: String,
+}
+
+/// Begins to read one.
+pub(crate) fn begin_check(
+    reached: &Reached,
+    name: &str,
+) -> Result<oneshot::Receiver<Result<Checked, BackupError>>, Error> {
+    let outcome = reached.whole(MANAGE)?.check_backup(name)?;
+    reached.note_name("verify backup", name);
+    Ok(outcome)
+}
+
+pub(crate) async fn check(reached: Reached, Query(called): Query<Called>) -> Result<CheckedBackup, Error> {
+    let outcome = begin_check(&reached, &called.name)?.await;
+    let stopped = || Error::Unavailable("the gateway stopped; look at it again later".to_owned());
+    Ok(CheckedBackup::of(&outcome.map_err(|_closed| stopped())??))
+}
+
+/// Pieces of a file that are in memory at a time.
+const PIECES: usize = 4;
+const PIECE_BYTES: usize = 64 * 1024;
+
+pub(crate) async fn file(reached: Reached, Query(called): Query<Called>) -> Result<SealedFile, Error> {
+    let gateway = reached.whole(MANAGE)?.clone();
+    let client = gateway.client_for_backups();
+    let (opened, is_open) = oneshot::channel();
+    let (sender, mut pieces) = mpsc::channel::<io::Result<Bytes>>(PIECES);
+    let name = called.name.clone();
+    // Disks and buckets are waited for.
+    tokio::task::spawn_blocking(move || {
+        let mut input = match gateway.open_backup(&name, &client) {
+            Ok(input) => {
+                let _is_heard = opened.send(Ok(()));
+                input
+            }
+            Err(error) => {
+                let _is_heard = opened.send(Err(error));
+                return;
+            }
+        };
+        loop {
+            let mut piece = Vec::with_capacity(PIECE_BYTES);
+            let read = input.by_ref().take(PIECE_BYTES as u64).read_to_end(&mut piece);
+            let is_last = !matches!(read, Ok(1..));
+            let piece = read.map(|_| Bytes::from(piece));
+            let is_empty = piece.as_ref().is_ok_and(Bytes::is_empty);
+            if is_empty || sender.blocking_send(piece).is_err() || is_last {
+                return;
+            }
+        }
+    });
+    is_open.await.unwrap_or(Err(backup::Error::Stopped.into()))?;
+    reached.note_name("download backup", &called.name);
+    let body = HttpBody::from_stream(stream::poll_fn(move |context| pieces.poll_recv(context)));
+    Ok(SealedFile { name: called.name, body })
+}
+
+/// The passphrase, as somebody knows it.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Passphrase {
+    pub(crate) passphrase: String,
+}
+
+impl Sent for Passphrase {}
+
+/// Is it the one?
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Proved {
+    pub(crate) right: bool,
+}
+
+pub(crate) fn is_passphrase(reached: &Reached, given: String) -> Result<bool, Error> {
+    let right = reached.whole(MANAGE)?.prove_passphrase(&Secret::new(given))?;
+    reached.note_name("try backup passphrase", if right { "right" } else { "wrong" });
+    Ok(right)
+}
+
+pub(crate) async fn prove(reached: Reached, Body(given): Body<Passphrase>) -> Result<Proved, Error> {
+    Ok(Proved { right: is_passphrase(&reached, given.passphrase)? })
+}
+
+/// Begins one where the configuration puts them.
+pub(crate) fn begin(reached: &Reached) -> Result<RunningBackup, Error> {
+    let running = reached.whole(MANAGE)?.back_up(BackupOrder::default())?;
+    reached.note_name("back up", "");
+    Ok(running)
 }
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -91,6 +257,7 @@ pub(crate) async fn create(
     let gateway = reached.whole(MANAGE)?;
     let passphrase = given.map(|given| Secret::new(given.passphrase));
     tracing::info!(to = order.to, is_incremental = order.incremental, "an operator ordered a backup");
+    reached.note_name("back up", order.to.as_deref().unwrap_or_default());
     let order = BackupOrder { to: order.to, is_incremental: order.incremental, passphrase };
     let running = gateway.back_up(order)?;
     let said = Said { running: Some(running), often: tokio::time::interval(SAY) };

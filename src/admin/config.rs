@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use similar::TextDiff;
 use utoipa::{IntoParams, ToSchema};
 
+use super::change;
 use super::error::Error as Refused;
 use super::json::{Problem, Rekeyed, time};
 use super::operation::{Body, MANAGE, Number, Operation, Query, Sent};
@@ -74,7 +75,7 @@ pub(crate) struct Undone {
 }
 
 impl Reloaded {
-    fn of(reloaded: &gateway::Reloaded) -> Self {
+    pub(super) fn of(reloaded: &gateway::Reloaded) -> Self {
         Self {
             config: reloaded.file.as_ref().map(|file| file.display().to_string()),
             started: reloaded.started.clone(),
@@ -87,7 +88,9 @@ impl Reloaded {
 }
 
 pub(crate) async fn reload(reached: Reached, (): ()) -> Result<Reloaded, Refused> {
-    Ok(Reloaded::of(&reached.whole(MANAGE)?.reload().await?))
+    let reloaded = reached.whole(MANAGE)?.reload().await?;
+    reached.note_name("reload configuration", "");
+    Ok(Reloaded::of(&reloaded))
 }
 
 pub(crate) async fn show(reached: Reached, (): ()) -> Result<Current, Refused> {
@@ -98,6 +101,7 @@ pub(crate) async fn show(reached: Reached, (): ()) -> Result<Current, Refused> {
 /// What the configuration shall be.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct NewConfig {
+    /// Marks of hidden values, as `/api/v1/config/text` gives them, may stand in it.
     pub(crate) text: String,
     /// Digest of the text that the editor started from; absent: there was no file.
     pub(crate) base: Option<String>,
@@ -110,14 +114,17 @@ impl Sent for NewConfig {
 }
 
 pub(crate) async fn put(reached: Reached, Body(new): Body<NewConfig>) -> Result<Reloaded, Refused> {
-    let syntax = match new.syntax.as_deref() {
-        None => None,
-        Some("toml") => Some(Syntax::Toml),
-        Some("yaml") => Some(Syntax::Yaml),
-        Some(_) => return Err(Refused::Query("syntax must be toml or yaml".to_owned())),
-    };
-    let put = reached.whole(MANAGE)?.put_config(new.text, syntax, new.base.as_deref()).await?;
-    Ok(Reloaded::of(&put))
+    change::put(&reached, new.base.as_deref(), new.text, named(new.syntax.as_deref())?).await
+}
+
+/// A syntax by its name.
+pub(super) fn named(syntax: Option<&str>) -> Result<Option<Syntax>, Refused> {
+    match syntax {
+        None => Ok(None),
+        Some("toml") => Ok(Some(Syntax::Toml)),
+        Some("yaml") => Ok(Some(Syntax::Yaml)),
+        Some(_) => Err(Refused::Query("syntax must be toml or yaml".to_owned())),
+    }
 }
 
 pub(crate) async fn list(reached: Reached, (): ()) -> Result<RevisionList, Refused> {
@@ -143,6 +150,7 @@ pub(crate) struct Undo {
 
 pub(crate) async fn undo(reached: Reached, Query(undo): Query<Undo>) -> Result<Undone, Refused> {
     let (reloaded, revision) = reached.whole(MANAGE)?.undo_config(undo.revision).await?;
+    reached.note_name("undo configuration", &revision.map(|number| number.to_string()).unwrap_or_default());
     Ok(Undone { reloaded: Reloaded::of(&reloaded), revision })
 }
 
@@ -186,6 +194,8 @@ pub(crate) struct RevisionRow {
     pub(crate) good: bool,
     pub(crate) in_use: bool,
     pub(crate) in_file: bool,
+    /// Who made it; null: somebody at the file.
+    pub(crate) by: Option<String>,
     /// What changed since the one before, in a line.
     pub(crate) summary: String,
 }
@@ -216,6 +226,7 @@ pub(crate) fn revisions(
             good: revision.is_good,
             in_use: in_use == Some(revision.number),
             in_file: in_file == Some(revision.number),
+            by: revision.by.clone(),
             summary: summary(before.as_ref(), values.as_deref()),
         });
         before = Some(values.unwrap_or_default());
@@ -307,7 +318,7 @@ fn at(revision: &Revision) -> String {
     time(Timestamp(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)))
 }
 
-fn syntax(syntax: Syntax) -> &'static str {
+pub(super) fn syntax(syntax: Syntax) -> &'static str {
     match syntax {
         Syntax::Toml => "toml",
         Syntax::Yaml => "yaml",

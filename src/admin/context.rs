@@ -22,7 +22,7 @@ pub(super) fn operations() -> Vec<Operation> {
 fn open(reached: &Reached, named: &Named, what: &'static str) -> Result<(SessionKey, u64, ContextStore), Error> {
     let place = named.place(reached)?;
     let episode = place.episode(named.episode)?.row().episode;
-    place.of.note(what, Some(&place.key));
+    place.of.note_look(what, Some(&place.key));
     Ok((place.key, episode, place.session.context(episode)))
 }
 

@@ -157,7 +157,7 @@ fn note_read(reached: &Reached, rows: &[(Cursor, Row)]) -> Result<(), Error> {
     places.dedup();
     for (tenant, key) in places {
         let tenant = parsed("tenant", tenant.clone().map(TenantId::new).transpose())?;
-        reached.note("deliveries", tenant.as_ref(), Some(&parsed("key", SessionKey::parse(key))?));
+        reached.note_look("deliveries", tenant.as_ref(), Some(&parsed("key", SessionKey::parse(key))?));
     }
     Ok(())
 }

@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 use super::json::Problem;
 use crate::account::{self, Reach, Who};
 use crate::backup::Kind;
-use crate::config::{self, RevisionError};
-use crate::gateway::{BackupError, DeliveryError, ImportError, PairingError, ReloadError};
+use crate::config::{self, EditError, RestoreError, RevisionError, SecretError};
+use crate::gateway::{BackupError, ChannelTestError, DeliveryError, ImportError, PairingError, ReloadError, TakeError};
 use crate::store;
 
 /// What every refusal says.
@@ -188,6 +188,16 @@ impl From<DeliveryError> for Error {
     }
 }
 
+impl From<TakeError> for Error {
+    fn from(error: TakeError) -> Self {
+        match error {
+            TakeError::Empty | TakeError::TooLong => Self::Query(error.to_string()),
+            TakeError::Store(error) => Self::Store(error),
+            error => Self::Conflict(error.to_string()),
+        }
+    }
+}
+
 impl From<ImportError> for Error {
     fn from(error: ImportError) -> Self {
         match error {
@@ -202,6 +212,7 @@ pub(super) fn of_backup(error: &BackupError) -> StatusCode {
     match error {
         BackupError::Running => StatusCode::SERVICE_UNAVAILABLE,
         BackupError::Order(_) => StatusCode::BAD_REQUEST,
+        BackupError::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
         BackupError::Backup(error) => match error.kind() {
             Kind::Order => StatusCode::BAD_REQUEST,
             Kind::Config => StatusCode::UNPROCESSABLE_ENTITY,
@@ -238,6 +249,42 @@ impl From<account::Error> for Error {
             account::Error::Random | account::Error::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::Refused(status, Refusal { error: error.to_string(), problems: None, weakness })
+    }
+}
+
+impl From<ChannelTestError> for Error {
+    fn from(error: ChannelTestError) -> Self {
+        match error {
+            ChannelTestError::Unknown(_) => Self::NotFound(error.to_string()),
+            ChannelTestError::TooSlow(_) => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+impl From<EditError> for Error {
+    fn from(error: EditError) -> Self {
+        let message = error.to_string();
+        match error {
+            EditError::Path { .. } => Self::Query(message),
+            EditError::NoSuch { .. } => Self::NotFound(message),
+            EditError::Syntax { .. } | EditError::Yaml => Self::Conflict(message),
+            EditError::Several { .. } | EditError::Other { .. } => Self::Unusable(message),
+        }
+    }
+}
+
+impl From<RestoreError> for Error {
+    fn from(error: RestoreError) -> Self {
+        Self::Unusable(error.to_string())
+    }
+}
+
+impl From<SecretError> for Error {
+    fn from(error: SecretError) -> Self {
+        match error {
+            SecretError::Disk { .. } => Self::Unavailable(error.to_string()),
+            error => Self::Query(error.to_string()),
+        }
     }
 }
 

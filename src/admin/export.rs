@@ -91,6 +91,7 @@ impl Format {
 fn json_line(row: &SessionRow, line: &Line) -> String {
     let (role, name, user, message_id) = match &line.speaker {
         Speaker::Agent(agent) => ("agent", Some(agent.as_str()), None, None),
+        Speaker::Person(name) => ("person", Some(name.as_str()), None, None),
         Speaker::Peer { user, name, message_id } => {
             ("peer", name.as_deref(), user.as_ref().map(OpaqueId::as_str), Some(message_id.as_str()))
         }
@@ -126,6 +127,7 @@ fn json_line(row: &SessionRow, line: &Line) -> String {
 fn speaker(line: &Line) -> (&'static str, String) {
     match &line.speaker {
         Speaker::Agent(agent) => ("agent", agent.to_string()),
+        Speaker::Person(name) => ("person", one_line(name)),
         Speaker::Peer { user, name, .. } => {
             let name = name.as_deref().or(user.as_ref().map(OpaqueId::as_str));
             ("peer", one_line(name.unwrap_or("unknown")))

@@ -8,9 +8,10 @@ use crate::backup::Schedule;
 use crate::clock::Timestamp;
 use crate::doctor::Finding;
 use crate::document::{self, Severity};
-use crate::gateway::{self, BackupStatus, Becomes, ChannelStatus};
+use crate::gateway::{self, BackupKey, BackupStatus, Becomes, ChannelStatus, HttpsStatus};
 use crate::id::{OpaqueId, TenantId};
 use crate::store::{self, ArchivedRow, ParkedItem, SessionRow, Speaker};
+use crate::tls::Certificate;
 
 /// How the gateway is. Whoever is bound to a tenant sees that tenant's share; what belongs to the gateway is null.
 #[derive(Debug, Serialize, ToSchema)]
@@ -20,6 +21,10 @@ pub(crate) struct Status {
     pub(crate) port: Option<u16>,
     /// `address:port`.
     pub(crate) address: Option<String>,
+    /// What it is called in the local network, as in `frontdesk.local`; null while nothing is announced.
+    pub(crate) local_name: Option<String>,
+    /// The same port over TLS, with the certificate that the box made for itself; null if it could make none.
+    pub(crate) https: Option<Https>,
     /// Milliseconds since it started.
     pub(crate) uptime_ms: Option<u64>,
     /// The configuration file; null also without one.
@@ -37,10 +42,36 @@ pub(crate) struct Status {
     pub(crate) warnings: Vec<String>,
 }
 
+/// The certificate that the box made for itself. Nobody else vouches for it: browsers warn, and whoever compares the
+/// fingerprint that they show knows that it is this box.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Https {
+    /// SHA-256 of the certificate: 32 bytes in upper case, with colons.
+    pub(crate) fingerprint: String,
+    /// Host names and addresses that it is for.
+    pub(crate) names: Vec<String>,
+    /// It is renewed some weeks before.
+    pub(crate) ends: String,
+    /// That of a certificate authority, which browsers trust; null if none is asked for.
+    pub(crate) acme: Option<Acme>,
+}
+
+/// The certificate for the domains of the box.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Acme {
+    pub(crate) domains: Vec<String>,
+    /// Of the one that is shown; null while there is none. It is renewed when two thirds of its life are over.
+    pub(crate) ends: Option<String>,
+    /// Why the last try came to nothing, and what to do.
+    pub(crate) problem: Option<String>,
+}
+
 /// How many conversations there are.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SessionCounts {
     pub(crate) active: u64,
+    /// Of these, in people's hands: the worker does not answer.
+    pub(crate) taken: u64,
     pub(crate) archived: u64,
 }
 
@@ -49,6 +80,8 @@ pub(crate) struct SessionCounts {
 pub(crate) struct Queue {
     /// Messages that wait for a turn.
     pub(crate) waiting: u64,
+    /// Messages that wait for the people who have taken their conversations.
+    pub(crate) for_people: u64,
     /// Turns that run or rest.
     pub(crate) turns: Option<u64>,
     /// Replies that are not yet delivered.
@@ -112,6 +145,16 @@ pub(crate) struct Backup {
     pub(crate) running: bool,
     /// When the next one is due.
     pub(crate) next: Option<String>,
+    /// Of the one that is being made: rows that were looked at.
+    pub(crate) rows: Option<u64>,
+    /// Of the same: bytes that were written.
+    pub(crate) bytes: Option<u64>,
+    /// Is one being read to the end?
+    pub(crate) checking: bool,
+    /// `none`, `passphrase` or `recipients`: what they are sealed with.
+    pub(crate) sealed_with: &'static str,
+    /// When somebody last typed the passphrase; null: perhaps nobody but this box knows it.
+    pub(crate) passphrase_known: Option<String>,
     /// The last good one.
     pub(crate) last: Option<LastBackup>,
     /// The last one that was not made, if none was made since.
@@ -144,6 +187,8 @@ impl Status {
             version: env!("CARGO_PKG_VERSION"),
             port: status.port,
             address: Some(status.address.clone()),
+            local_name: status.local_name.clone(),
+            https: Https::of(&status.https),
             uptime_ms: Some(status.uptime_ms),
             config: status.config.clone(),
             safe_mode: status.safe_mode.clone(),
@@ -166,6 +211,8 @@ impl Status {
             version: env!("CARGO_PKG_VERSION"),
             port: None,
             address: None,
+            local_name: None,
+            https: None,
             uptime_ms: None,
             config: None,
             safe_mode: None,
@@ -180,21 +227,34 @@ impl Status {
     }
 }
 
+impl Https {
+    fn of(status: &HttpsStatus) -> Option<Self> {
+        let Certificate { fingerprint, names, ends, .. } = status.certificate.as_ref()?;
+        let acme = status.acme.as_ref().map(|acme| Acme {
+            domains: acme.domains.clone(),
+            ends: acme.certificate.as_ref().map(|certificate| certificate.ends.to_string()),
+            problem: acme.problem.clone(),
+        });
+        Some(Self { fingerprint: fingerprint.clone(), names: names.to_vec(), ends: ends.to_string(), acme })
+    }
+}
+
 impl SessionCounts {
     fn of(counts: &store::Counts) -> Self {
-        Self { active: counts.sessions, archived: counts.archived }
+        Self { active: counts.sessions, taken: counts.taken, archived: counts.archived }
     }
 }
 
 impl Queue {
     fn of(counts: &store::Counts, n_unresolved: u64) -> Self {
-        let store::Counts { waiting, undelivered, parked, .. } = *counts;
-        Self { waiting, turns: None, undelivered, parked, unresolved: n_unresolved }
+        let store::Counts { waiting, for_people, undelivered, parked, .. } = *counts;
+        let waiting = waiting.saturating_sub(for_people);
+        Self { waiting, for_people, turns: None, undelivered, parked, unresolved: n_unresolved }
     }
 }
 
 impl Channel {
-    fn of(channel: &ChannelStatus) -> Self {
+    pub(super) fn of(channel: &ChannelStatus) -> Self {
         Self {
             id: channel.id.clone(),
             channel: channel.channel.clone(),
@@ -224,6 +284,18 @@ impl Backup {
             time_zone: status.time_zone.clone(),
             to: status.to.clone(),
             running: status.is_running,
+            rows: status.progress.map(|(rows, _)| rows),
+            bytes: status.progress.map(|(_, bytes)| bytes),
+            checking: status.is_checking,
+            sealed_with: match status.key {
+                BackupKey::None => "none",
+                BackupKey::Passphrase { .. } => "passphrase",
+                BackupKey::Recipients => "recipients",
+            },
+            passphrase_known: match status.key {
+                BackupKey::Passphrase { proven_at } => proven_at.map(time),
+                BackupKey::None | BackupKey::Recipients => None,
+            },
             next: status.due.map(|due| time(due.at)),
             last: status.last.as_ref().map(|last| LastBackup {
                 at: time(Timestamp(last.at_ms)),
@@ -479,6 +551,7 @@ impl RekeyRow {
 fn speaker(speaker: &Speaker) -> (&'static str, Option<String>, Option<String>) {
     match speaker {
         Speaker::Agent(agent) => ("agent", Some(agent.to_string()), None),
+        Speaker::Person(name) => ("person", Some(name.clone()), None),
         Speaker::Peer { user, name, .. } => ("peer", name.clone(), text(user.as_ref())),
     }
 }

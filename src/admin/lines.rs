@@ -46,7 +46,7 @@ pub(crate) async fn export(
         true => place.episodes()?,
         false => vec![place.episode(named.episode)?],
     };
-    place.of.note("export", Some(&place.key));
+    place.of.note_look("export", Some(&place.key));
     let head = episodes.first().map(|first| format.head(first.row())).unwrap_or_default();
     let pages = Pages { format, ahead: head, left: episodes.into(), is_begun: false, after: 0, is_over: false };
     let pages =
@@ -129,7 +129,7 @@ pub(crate) async fn tail(
     (Query(named), Query(tail)): (Query<Named>, Query<Tail>),
 ) -> Result<Lines<json::Line>, Error> {
     let place = named.place(&reached)?;
-    place.of.note("tail", Some(&place.key));
+    place.of.note_look("tail", Some(&place.key));
     // From here on no line is missed: those that are read below may be told twice, and are not.
     let (said, stop) = reached.said();
     let episode = place.episode(named.episode)?;

@@ -8,10 +8,14 @@
 //! What always holds: without a caller there is nothing to learn but the description, not even which paths exist.
 //! Handlers have a `Reached` and nothing else, so whoever is bound to a tenant hears of no other. A key that
 //! several tenants have is answered with 409 until one of them is named; `tenant=` is the owner's own. Whoever reads
-//! or changes a conversation is in the log, the words are not.
+//! or changes a conversation is in the access log, the words are not.
 
-mod access;
+pub(crate) mod access;
+pub(crate) mod agents;
+pub(crate) mod api_keys;
 pub(crate) mod backup;
+pub(crate) mod change;
+pub(crate) mod channels;
 pub(crate) mod config;
 pub(crate) mod context;
 pub(crate) mod deliveries;
@@ -20,22 +24,28 @@ mod export;
 pub(crate) mod import;
 pub(crate) mod json;
 pub(crate) mod lines;
+pub(crate) mod logs;
+mod metrics;
 mod openapi;
 pub(crate) mod operation;
 pub(crate) mod pairing;
 mod place;
 pub(crate) mod reach;
 pub(crate) mod rekey;
+pub(crate) mod routes;
+pub(crate) mod secrets;
 pub(crate) mod sessions;
+pub(crate) mod taking;
 pub(crate) mod tenants;
 pub(crate) mod unresolved;
+pub(crate) mod usage;
 pub(crate) mod users;
 
 pub(crate) use error::Error;
-pub(crate) use operation::Query;
+pub(crate) use operation::{Body, Name, NameAndFile, Query};
 pub use operation::{Listed, Rule, Scope};
 pub(crate) use place::{Episode, Named, Place as Conversation};
-pub(crate) use reach::{Reached, Seen};
+pub(crate) use reach::{Reached, Seen, Stop};
 pub(crate) use sessions::{Words, search};
 pub(crate) use users::note as note_account;
 
@@ -59,7 +69,7 @@ use crate::channel::registry;
 use crate::doctor;
 use crate::document::Secret;
 use crate::gateway::device_key::Sources;
-use crate::gateway::{Gateway, StartError};
+use crate::gateway::{Gateway, Peer, StartError};
 use crate::id::ChannelType;
 
 use json::{Findings, Status};
@@ -91,7 +101,7 @@ impl Again {
         let asked = Arc::new((doors, head));
         Self(Arc::new(move || {
             let asked = Arc::clone(&asked);
-            Box::pin(async move { asked.0.who(&asked.1).await })
+            Box::pin(async move { known(&*asked.0, &asked.1).await })
         }))
     }
 
@@ -186,7 +196,12 @@ fn operations() -> Vec<Operation> {
     [
         own,
         config::operations(),
+        change::operations(),
+        channels::operations(),
+        secrets::operations(),
         sessions::operations(),
+        taking::operations(),
+        access::operations(),
         context::operations(),
         unresolved::operations(),
         rekey::operations(),
@@ -196,6 +211,12 @@ fn operations() -> Vec<Operation> {
         backup::operations(),
         import::operations(),
         users::operations(),
+        usage::operations(),
+        metrics::operations(),
+        logs::operations(),
+        agents::operations(),
+        api_keys::operations(),
+        routes::operations(),
     ]
     .into_iter()
     .flatten()
@@ -204,7 +225,7 @@ fn operations() -> Vec<Operation> {
 
 async fn authenticate<D: Authenticate>(State(doors): State<Arc<D>>, request: Request, next: Next) -> Response {
     let (mut head, body) = request.into_parts();
-    match doors.who(&head).await {
+    match known(&*doors, &head).await {
         Some(who) => {
             let again = Again::new(doors, head.clone());
             head.extensions.insert(again);
@@ -213,6 +234,12 @@ async fn authenticate<D: Authenticate>(State(doors): State<Arc<D>>, request: Req
         }
         None => Error::Nobody.into_response(),
     }
+}
+
+/// Who a request is from, and from where.
+async fn known<D: Authenticate>(doors: &D, head: &Parts) -> Option<Who> {
+    let from = head.extensions.get::<Peer>().map(|peer| peer.0.to_canonical());
+    doors.who(head).await.map(|who| who.at(from))
 }
 
 async fn no_path() -> Response {

@@ -118,7 +118,7 @@ impl Operation {
         (self.describe)()
     }
 
-    declare! { get GET; post POST; put PUT; delete DELETE; }
+    declare! { get GET; post POST; put PUT; patch PATCH; delete DELETE; }
 
     fn new<I: Input, O: Output, F>(
         method: Method,
@@ -145,12 +145,12 @@ impl Operation {
                 let answer = async {
                     rule.check(&who)?;
                     check_names(&uri, &known)?;
-                    let part = path.iter().next().map(|(_, value)| value.to_owned());
+                    let parts = path.iter().map(|(_, value)| value.to_owned()).collect();
                     let body = match I::MAX_BODY_BYTES {
                         0 => Bytes::new(),
                         max => read_body(body, max).await?,
                     };
-                    let input = I::read(&Asked { uri, part, body })?;
+                    let input = I::read(&Asked { uri, parts, body })?;
                     handler(Reached::asked(gateway, who, again), input).await
                 };
                 match answer.await {
@@ -196,8 +196,8 @@ fn check_names(uri: &Uri, known: &BTreeSet<String>) -> Result<(), Error> {
 #[derive(Debug)]
 pub(super) struct Asked {
     uri: Uri,
-    /// What stands in the path for `{number}` or `{name}`.
-    part: Option<String>,
+    /// What stands in the path for `{number}`, `{name}` and what follows them.
+    parts: Vec<String>,
     body: Bytes,
 }
 
@@ -254,7 +254,7 @@ pub(crate) struct Number(pub(crate) u32);
 
 impl Input for Number {
     fn read(asked: &Asked) -> Result<Self, Error> {
-        let number = asked.part.as_deref().and_then(|number| number.parse().ok());
+        let number = asked.parts.first().and_then(|number| number.parse().ok());
         number.map(Self).ok_or_else(|| Error::Query("the number in the path is none".to_owned()))
     }
 
@@ -269,11 +269,29 @@ pub(crate) struct Name(pub(crate) String);
 
 impl Input for Name {
     fn read(asked: &Asked) -> Result<Self, Error> {
-        asked.part.clone().map(Self).ok_or_else(|| Error::Query("the path lacks a name".to_owned()))
+        asked.parts.first().cloned().map(Self).ok_or_else(|| Error::Query("the path lacks a name".to_owned()))
     }
 
     fn describe(description: &mut Description) {
         description.path::<String>("name");
+    }
+}
+
+/// The `{name}` and the `{file}` in the path.
+#[derive(Debug)]
+pub(crate) struct NameAndFile(pub(crate) String, pub(crate) String);
+
+impl Input for NameAndFile {
+    fn read(asked: &Asked) -> Result<Self, Error> {
+        match asked.parts.as_slice() {
+            [name, file] => Ok(Self(name.clone(), file.clone())),
+            _ => Err(Error::Query("the path lacks a name".to_owned())),
+        }
+    }
+
+    fn describe(description: &mut Description) {
+        description.path::<String>("name");
+        description.path::<String>("file");
     }
 }
 
@@ -365,6 +383,41 @@ impl<T: ToSchema> Output for Lines<T> {
 
 /// Media type of [`Lines`].
 pub(super) const LINES: &str = "application/x-ndjson";
+
+/// A file that is taken out as it is.
+pub(crate) struct SealedFile {
+    /// Letters, digits, `-` and `.` only.
+    pub(super) name: String,
+    pub(super) body: HttpBody,
+}
+
+impl Output for SealedFile {
+    fn describe(description: &mut Description) {
+        description.text([BYTES]);
+    }
+
+    fn into_response(self) -> Response {
+        let shown = format!("attachment; filename=\"{}\"", self.name);
+        let headers = [(header::CONTENT_TYPE, BYTES.to_owned()), (header::CONTENT_DISPOSITION, shown)];
+        (StatusCode::OK, headers, self.body).into_response()
+    }
+}
+
+/// Media type of [`SealedFile`].
+const BYTES: &str = "application/octet-stream";
+
+/// A text in the format of OpenMetrics.
+pub(crate) struct Text(pub(super) String);
+
+impl Output for Text {
+    fn describe(description: &mut Description) {
+        description.text([super::metrics::MEDIA_TYPE]);
+    }
+
+    fn into_response(self) -> Response {
+        (StatusCode::OK, [(header::CONTENT_TYPE, super::metrics::MEDIA_TYPE)], self.0).into_response()
+    }
+}
 
 /// A text in one of several media types, as it is written.
 pub(crate) struct Document {

@@ -137,6 +137,8 @@ pub(crate) struct Approved {
 
 pub(crate) async fn approve(reached: Reached, Body(decision): Body<Decision>) -> Result<Approved, Error> {
     let (channel, approved) = reached.approve(&decision.channel, &decision.code).await?;
+    // Without the peer, who may ask to be forgotten.
+    reached.note_name("approve", &channel);
     Ok(Approved { approved: Subject::of(&channel, &approved.subject) })
 }
 
@@ -148,6 +150,7 @@ pub(crate) struct Rejected {
 
 pub(crate) async fn reject(reached: Reached, Body(decision): Body<Decision>) -> Result<Rejected, Error> {
     let (channel, rejected) = reached.reject(&decision.channel, &decision.code).await?;
+    reached.note_name("reject", &channel);
     Ok(Rejected { rejected: Subject::of(&channel, &rejected.subject) })
 }
 
@@ -159,5 +162,6 @@ pub(crate) struct Revoked {
 
 pub(crate) async fn revoke(reached: Reached, Body(revocation): Body<Revocation>) -> Result<Revoked, Error> {
     let (channel, revoked) = reached.revoke(&revocation.channel, &revocation.subject).await?;
+    reached.note_name("revoke approval", &channel);
     Ok(Revoked { revoked: revoked.iter().map(|one| Subject::of(&channel, one)).collect() })
 }

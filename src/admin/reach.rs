@@ -3,20 +3,34 @@
 //!
 //! Who is bound to a tenant hears of another one exactly what is said of one that does not exist: nothing is looked up.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
 use super::operation::Rule;
-use super::{Again, access, parsed};
+use super::{Again, parsed};
 use crate::account::{Reach, Who};
-use crate::gateway::{ChannelStatus, DeliveryError, Gateway, PairingError, Repeat, Status};
-use crate::id::{EntryId, SessionKey, TenantId};
-use crate::message::Subject;
-use crate::store::{
-    self, Approval, Counts, Delivery, Erased, KeptTenant, Pending, Recent, RecentCursor, Restored, TenantStore,
-    Unparked,
+use crate::channel::form::Probe;
+use crate::clock::Timestamp;
+use crate::gateway::machine::{self, Machine};
+use crate::gateway::{
+    Admission, ChannelStatus, ConfiguredTenant, DeliveryError, Gateway, Ground, PairingError, PersonsWords, Repeat,
+    Said, Status, Totals,
 };
+use crate::id::{EntryId, SessionKey, TenantId};
+use crate::message::{Identity, Subject};
+use crate::session::Resolved;
+use crate::store::{
+    self, About, Approval, Counts, Delivery, Erased, Filter, KeptTenant, Pending, Recent, RecentCursor, Restored,
+    SessionRow, Taken, TenantStore, Unparked,
+};
+use crate::usage::{Figures, Hour};
+
+/// Tenants of whom what is left is being removed.
+pub(crate) type Erasing = BTreeSet<Option<TenantId>>;
 
 /// The gateway for one who asks.
 #[derive(Debug, Clone)]
@@ -111,10 +125,46 @@ impl Reached {
         Ok(self.gateway.store().recent(&tenants, before, limit)?)
     }
 
+    /// A page of their conversations, tenant after tenant, and whether there are more. `read` gives those of one tenant that
+    /// the filter lets through; its `limit` is the page's.
+    pub(crate) fn walk<T>(
+        &self,
+        named: Option<&str>,
+        after: Option<&Stop>,
+        filter: &Filter,
+        read: impl Fn(&TenantStore, &Filter) -> Result<Vec<T>, store::Error>,
+    ) -> Result<(Vec<T>, bool), Error> {
+        let (mut rows, limit): (Vec<T>, _) = (Vec::new(), filter.limit);
+        for of in self.tenants(named)? {
+            let mut filter = Filter { limit: (limit + 1).saturating_sub(rows.len()), ..filter.clone() };
+            match after {
+                Some(stop) if of.id() < stop.tenant.as_ref() => continue,
+                Some(stop) if of.id() == stop.tenant.as_ref() => {
+                    (filter.after, filter.after_episode) = (Some(stop.key.clone()), Some(stop.episode));
+                }
+                _ => {}
+            }
+            rows.extend(read(&of.store(), &filter)?);
+            if rows.len() > limit {
+                break;
+            }
+        }
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        Ok((rows, has_more))
+    }
+
     /// Entries with messages that belong to no conversation.
     pub(crate) fn unresolved_entries(&self) -> Result<Vec<(OfTenant, EntryId)>, Error> {
         let entries = self.gateway.store().unresolved_entries()?.into_iter();
         Ok(entries.filter_map(|(tenant, entry)| Some((self.of(tenant)?, entry))).collect())
+    }
+
+    /// Conversations that people have taken.
+    pub(crate) fn taken(&self) -> Result<Vec<(Option<TenantId>, SessionKey, Taken)>, Error> {
+        let mut taken = self.gateway.store().taken()?;
+        taken.retain(|(tenant, ..)| self.who.reaches(tenant.as_ref()));
+        Ok(taken)
     }
 
     /// Of whom something is kept.
@@ -123,6 +173,35 @@ impl Reached {
             Reach::All => self.gateway.store().kept_tenants()?,
             Reach::Tenant(own) => self.gateway.store().kept_tenant(Some(own))?,
         })
+    }
+
+    /// Those that the configuration or the store knows, and which of them are being erased.
+    pub(crate) fn all_tenants(&self) -> Result<(BTreeMap<Option<TenantId>, ConfiguredTenant>, Erasing), Error> {
+        let mut all = self.gateway.configured_tenants();
+        all.retain(|tenant, _| self.who.reaches(tenant.as_ref()));
+        let (kept, erasing) = match &self.who.reach {
+            Reach::All => (self.gateway.store().tenants()?, self.gateway.store().erasing()?),
+            Reach::Tenant(own) => {
+                let kept = self.gateway.store().kept_tenant(Some(own))?;
+                let erasing = kept.iter().filter(|kept| kept.is_erasing).map(|kept| kept.tenant.clone()).collect();
+                (kept.into_iter().map(|kept| kept.tenant).collect(), erasing)
+            }
+        };
+        let erasing: Erasing = erasing.into_iter().collect();
+        for tenant in kept.into_iter().chain(erasing.iter().cloned()) {
+            all.entry(tenant).or_default();
+        }
+        Ok((all, erasing))
+    }
+
+    /// What is kept of a tenant that is reached, in numbers, and when somebody last said something.
+    pub(crate) fn figures(&self, tenant: Option<&TenantId>) -> Result<(Counts, Option<Timestamp>), Error> {
+        if !self.who.reaches(tenant) {
+            return Ok((Counts::default(), None));
+        }
+        let store = self.gateway.store();
+        let last = store.recent(&[tenant.cloned()], None, 1)?;
+        Ok((store.tenant(tenant).counts()?, last.rows.first().map(|row| row.last_active_at)))
     }
 
     /// How the gateway is.
@@ -134,6 +213,89 @@ impl Reached {
             n_unresolved: store.n_unresolved()?,
             channels: self.gateway.channels(&self.who)?,
         })
+    }
+
+    /// What was counted in each hour from this one on, by tenant.
+    pub(crate) fn usage(
+        &self,
+        named: Option<&str>,
+        from: Hour,
+    ) -> Result<Vec<(Option<TenantId>, BTreeMap<Hour, Figures>)>, Error> {
+        let of = self.named_or(named, |_| self.gateway.tenants_with_usage())?;
+        of.into_iter().map(|of| Ok((of.tenant.clone(), self.gateway.usage(of.id(), from)?))).collect()
+    }
+
+    /// Those of whom something was counted.
+    pub(crate) fn tenants_with_usage(&self) -> Result<Vec<Option<TenantId>>, Error> {
+        let of = self.named_or(None, |_| self.gateway.tenants_with_usage())?;
+        Ok(of.into_iter().map(|of| of.tenant).collect())
+    }
+
+    /// The most memory of each hour from this one on; `None`: they do not reach the gateway itself.
+    pub(crate) fn memory(&self, from: Hour) -> Result<Option<BTreeMap<Hour, u64>>, Error> {
+        match self.who.reach {
+            Reach::All => Ok(Some(self.gateway.store().memory(from)?)),
+            Reach::Tenant(_) => Ok(None),
+        }
+    }
+
+    /// What was counted since the start, as far as it is theirs.
+    pub(crate) fn totals(&self) -> Totals {
+        let totals = self.gateway.totals();
+        match &self.who.reach {
+            Reach::All => totals,
+            Reach::Tenant(own) => {
+                let own = Some(own.clone());
+                let figures = totals.tenants.get(&own).cloned().unwrap_or_default();
+                Totals { tenants: [(own, figures)].into(), ..Totals::default() }
+            }
+        }
+    }
+
+    /// How full the machine is.
+    pub(crate) fn machine(&self) -> Machine {
+        machine::look(self.gateway.home())
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.gateway.now()
+    }
+
+    /// What messages of those that are reached are explained by: other entries do not exist.
+    pub(crate) fn ground(&self) -> Ground {
+        self.gateway.ground().seen_by(|tenant| self.who.reaches(tenant))
+    }
+
+    /// Would a message of one that is reached be let in?
+    pub(crate) fn admission(
+        &self,
+        identity: &Identity,
+        resolved: Option<&Resolved>,
+        mentioned: bool,
+    ) -> Result<Admission, Error> {
+        if !self.who.reaches(identity.tenant.as_ref()) {
+            return Ok(Admission::NoEntry);
+        }
+        Ok(self.gateway.admission(identity, resolved, mentioned)?)
+    }
+
+    /// See [`Gateway::idle_routes`].
+    pub(crate) fn idle_routes(&self) -> Vec<(usize, String)> {
+        match self.who.reach {
+            Reach::All => self.gateway.idle_routes(),
+            Reach::Tenant(_) => Vec::new(),
+        }
+    }
+
+    /// How the channels are.
+    pub(crate) fn channels(&self) -> Result<Vec<ChannelStatus>, Error> {
+        Ok(self.gateway.channels(&self.who)?)
+    }
+
+    /// Tries whether a channel works.
+    pub(crate) async fn test_channel(&self, id: &str) -> Result<Vec<Probe>, Error> {
+        Ok(self.changing()?.test_channel(&self.who, id).await?)
     }
 
     /// Strangers who wait, by channel.
@@ -163,15 +325,71 @@ impl Reached {
         self.gateway.said()
     }
 
-    /// Notes that they read or changed something of a conversation.
+    /// Notes that they changed something of a conversation.
     pub(crate) fn note(&self, what: &'static str, tenant: Option<&TenantId>, key: Option<&SessionKey>) {
-        access::note(&self.who, what, tenant, key);
+        self.gateway.note_access(&self.who, tenant, what, key.cloned().map_or(About::Nothing, About::Key));
+    }
+
+    /// Notes that they read something of a conversation; the same again within ten minutes is one look.
+    pub(crate) fn note_look(&self, what: &'static str, tenant: Option<&TenantId>, key: Option<&SessionKey>) {
+        self.gateway.note_look(&self.who, tenant, what, key);
+    }
+
+    /// Notes that they did something that is about no conversation. It is in the log of those whom they reach.
+    pub(crate) fn note_name(&self, what: &'static str, name: &str) {
+        self.gateway.note_access(&self.who, self.who.own_tenant(), what, About::Name(name.to_owned()));
+    }
+
+    /// Notes that they did something that is about nothing but them.
+    pub(crate) fn note_itself(&self, what: &'static str) {
+        self.gateway.note_access(&self.who, self.who.own_tenant(), what, About::Nothing);
+    }
+
+    /// The tenants to look at in the access log: the one that was named, or all that are reached.
+    pub(crate) fn with_access(&self, named: Option<&str>) -> Result<Vec<OfTenant>, Error> {
+        self.named_or(named, store::Store::with_access)
     }
 
     /// For those who may change something.
     fn changing(&self) -> Result<&Gateway, Error> {
         super::operation::CHANGE.check(&self.who)?;
         Ok(&self.gateway)
+    }
+}
+
+/// Where a page of a list ends, in callers' hands as `next`: tenant, key, episode.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "(Option<String>, String, u64)", into = "(Option<String>, String, u64)")]
+pub(crate) struct Stop {
+    tenant: Option<TenantId>,
+    key: SessionKey,
+    episode: u64,
+}
+
+impl Stop {
+    pub(crate) fn at(row: &SessionRow) -> Self {
+        Self { tenant: row.tenant.clone(), key: row.key.clone(), episode: row.episode }
+    }
+
+    /// As `next` has it.
+    pub(crate) fn text(&self) -> String {
+        serde_json::json!(self).to_string()
+    }
+}
+
+impl TryFrom<(Option<String>, String, u64)> for Stop {
+    type Error = String;
+
+    fn try_from((tenant, key, episode): (Option<String>, String, u64)) -> Result<Self, String> {
+        let tenant = tenant.map(TenantId::new).transpose().map_err(|error| error.to_string())?;
+        let key = SessionKey::parse(&key).map_err(|error| error.to_string())?;
+        Ok(Self { tenant, key, episode })
+    }
+}
+
+impl From<Stop> for (Option<String>, String, u64) {
+    fn from(stop: Stop) -> Self {
+        (stop.tenant.map(|tenant| tenant.to_string()), stop.key.to_string(), stop.episode)
     }
 }
 
@@ -200,6 +418,23 @@ impl OfTenant {
 
     pub(crate) fn note(&self, what: &'static str, key: Option<&SessionKey>) {
         self.reached.note(what, self.id(), key);
+    }
+
+    pub(crate) fn note_look(&self, what: &'static str, key: Option<&SessionKey>) {
+        self.reached.note_look(what, self.id(), key);
+    }
+
+    pub(crate) async fn take(&self, key: &SessionKey, from_others: bool) -> Result<Taken, Error> {
+        Ok(self.reached.changing()?.take(self.id(), key, &self.reached.who.name, from_others).await?)
+    }
+
+    pub(crate) async fn say(&self, key: &SessionKey, words: PersonsWords) -> Result<Said, Error> {
+        let said = self.reached.changing()?.say(self.id(), key, &self.reached.who.name, words).await;
+        Ok(said?)
+    }
+
+    pub(crate) async fn hand_back(&self, key: &SessionKey) -> Result<(), Error> {
+        Ok(self.reached.changing()?.hand_back(self.id(), key).await?)
     }
 
     pub(crate) async fn archive(&self, key: &SessionKey) -> Result<bool, Error> {

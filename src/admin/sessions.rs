@@ -9,7 +9,8 @@ use super::error::Error;
 use super::json::{Erased, Hit, Line, Row, SetAside, WaitingMessage, WaitingReply};
 use super::operation::{CHANGE, Operation, Query, READ};
 use super::place::{Episode, Named};
-use super::reach::{OfTenant, Reached};
+use super::reach::{OfTenant, Reached, Stop};
+use super::taking::Taken;
 use super::{channel_type, cursor, lines, parsed};
 use crate::id::{AgentId, OpaqueId, SessionKey, TenantId};
 use crate::store::{self, Filter, Search, SearchCursor};
@@ -65,44 +66,26 @@ pub(crate) struct Sessions {
     pub(crate) next: Option<String>,
 }
 
-/// Where a page of a list ends: tenant, key, episode. Each page is of live or of archived ones.
-type ListCursor = (Option<String>, String, u64);
-
 pub(crate) async fn list(reached: Reached, Query(page): Query<Page>) -> Result<Sessions, Error> {
     let limit = page.limit.unwrap_or(MAX_ROWS).clamp(1, MAX_ROWS);
-    let after = page.after.as_deref().map(cursor::<ListCursor>).transpose()?;
-    let after = after.map(|(tenant, key, episode)| {
-        let tenant = tenant.map(TenantId::new).transpose();
-        Ok::<_, Error>((parsed("after", tenant)?, parsed("after", SessionKey::parse(&key))?, episode))
-    });
-    let after = after.transpose()?;
+    let after = page.after.as_deref().map(cursor::<Stop>).transpose()?;
     let filter = Filter {
         channel: page.channel.as_deref().map(channel_type).transpose()?,
         agent: page.agent.map(|name| parsed("agent", AgentId::new(name))).transpose()?,
+        limit,
         ..Filter::default()
     };
-    let mut rows: Vec<Row> = Vec::new();
-    for of in reached.tenants(page.tenant.as_deref())? {
-        let mut filter = Filter { limit: limit + 1 - rows.len(), ..filter.clone() };
-        match &after {
-            Some((at, ..)) if of.id() < at.as_ref() => continue,
-            Some((at, key, episode)) if of.id() == at.as_ref() => {
-                (filter.after, filter.after_episode) = (Some(key.clone()), Some(*episode));
-            }
-            _ => {}
-        }
-        if page.archived {
-            rows.extend(of.store().archived(&filter)?.iter().map(Row::archived));
-        } else {
-            rows.extend(of.store().sessions(&filter)?.iter().map(Row::of));
-        }
-        if rows.len() > limit {
-            break;
-        }
-    }
-    let has_more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = rows.last().filter(|_| has_more).map(|row| json!((&row.tenant, &row.key, row.episode)).to_string());
+    let tenant = page.tenant.as_deref();
+    let (rows, next) = if page.archived {
+        let (rows, has_more) = reached.walk(tenant, after.as_ref(), &filter, |store, filter| store.archived(filter))?;
+        let last = rows.last().filter(|_| has_more).map(|row| Stop::at(&row.session));
+        (rows.iter().map(Row::archived).collect(), last)
+    } else {
+        let (rows, has_more) = reached.walk(tenant, after.as_ref(), &filter, |store, filter| store.sessions(filter))?;
+        let last = rows.last().filter(|_| has_more).map(Stop::at);
+        (rows.iter().map(Row::of).collect(), last)
+    };
+    let next = next.map(|stop| stop.text());
     Ok(Sessions { sessions: rows, next })
 }
 
@@ -144,6 +127,8 @@ pub(crate) struct HowMany {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Session {
     pub(crate) session: Row,
+    /// Who answers instead of the worker; null: nobody.
+    pub(crate) taken: Option<Taken>,
     /// The last ones, oldest first.
     pub(crate) lines: Vec<Line>,
     /// What is archived under the same key, oldest first.
@@ -165,11 +150,12 @@ pub(crate) async fn show(
 ) -> Result<Session, Error> {
     let place = named.place(&reached)?;
     let episode = place.episode(named.episode)?;
-    place.of.note("show", Some(&place.key));
+    place.of.note_look("show", Some(&place.key));
     let n_lines = query.lines.unwrap_or(MAX_LINES).clamp(1, MAX_LINES);
     let kept = place.session.context(episode.row().episode);
     let mut shown = Session {
         session: Row::of(episode.row()),
+        taken: None,
         lines: episode.last_lines(n_lines)?.iter().map(Line::of).collect(),
         archives: place.session.archives()?.iter().map(Row::archived).collect(),
         waiting: Vec::new(),
@@ -181,6 +167,7 @@ pub(crate) async fn show(
     match &episode {
         Episode::Live(session, _) => {
             let undelivered = place.of.store().undelivered(Some(&place.key), None, MAX_LINES)?;
+            shown.taken = session.taken()?.as_ref().map(Taken::of);
             shown.waiting = session.waiting(MAX_LINES)?.iter().map(WaitingMessage::of).collect();
             shown.undelivered = undelivered.iter().map(WaitingReply::of).collect();
             shown.parked = session.parked(MAX_LINES)?.iter().map(SetAside::of).collect();
@@ -243,7 +230,7 @@ pub(crate) async fn search(reached: Reached, Query(query): Query<Words>) -> Resu
     let tenants: Vec<OfTenant> = tenants.filter(|of| of.id() >= at.as_ref()).collect();
     let (mut hits, mut next) = (Vec::new(), None);
     for (n, of) in tenants.iter().take(MAX_SEARCHED).enumerate() {
-        of.note("search", None);
+        of.note_look("search", None);
         let after = after.take().filter(|_| of.id() == at.as_ref());
         let search = Search { words: query.words.clone(), in_live, in_archived, after, limit };
         let store = of.store();

@@ -61,7 +61,7 @@ pub(crate) async fn show(
     for (tenant, entry) in reached.unresolved_entries()? {
         if of.channel.as_deref().is_none_or(|channel| channel == entry.as_str()) {
             if with.words {
-                tenant.note("unresolved", None);
+                tenant.note_look("unresolved", None);
             }
             for parked in tenant.store().entry(&entry).unresolved(MAX_SHOWN)? {
                 let text = match parked.what {

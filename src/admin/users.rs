@@ -272,14 +272,9 @@ fn accounts(reached: &Reached) -> Result<&Accounts, Error> {
     accounts.why_shut().map_or(Ok(accounts), |why| Err(Error::Unavailable(why)))
 }
 
-/// What was done is in the log, under the name of what it was done to.
+/// What was done is in the access log, under the name of what it was done to.
 pub(crate) fn note(reached: &Reached, what: &'static str, name: &str) {
-    tracing::info!(
-        access.who = reached.who().name,
-        access.what = what,
-        access.name = name,
-        "somebody changed an account"
-    );
+    reached.note_name(what, name);
 }
 
 fn reach(tenant: Option<String>) -> Result<Reach, Error> {

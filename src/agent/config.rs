@@ -4,16 +4,11 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::files::{BUILT_IN, FileError, Knowledge, MAX_SOUL_BYTES, known_path, own_soul, read_text};
 use super::tools::Toolset;
-use crate::document::{Section, Severity, read_at_most};
+use crate::document::{Section, Severity};
 use crate::id::AgentId;
 use crate::provider::Provider;
-
-/// The persona of an agent whose entry names no file.
-const DEFAULT_SOUL: &str = include_str!("SOUL.md");
-
-/// Longest persona, in bytes: every message pays for it.
-const MAX_SOUL_BYTES: usize = 64 * 1024;
 
 /// An `[[agents]]` entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,42 +21,108 @@ pub struct Config {
     pub soul: Arc<str>,
     /// The file it came from, as the entry names it.
     pub soul_file: Option<String>,
+    /// Does it have a persona of its own, and not the one of the program?
+    pub has_own_soul: bool,
+    /// What it knows besides.
+    pub knowledge: Knowledge,
     /// What it may use. None, unless the operator says so: small models without a template for tools fail on them.
     pub tools: Vec<Toolset>,
 }
 
 impl Config {
-    /// Takes an entry's keys and reads the persona's file, relative to `home`.
+    /// Takes an entry's keys and reads the persona's file, relative to `home`, and what it knows.
     pub fn read(section: &mut Section<'_>, home: &Path) -> Option<Self> {
         let name = section.take_parsed("name", |text: &str| AgentId::new(text));
         let provider = section.take_string("provider");
         let soul_file = section.take_string("soul");
-        let soul = match soul_file.clone().map(|path| (home.join(&path), path)) {
-            None => DEFAULT_SOUL.into(),
-            Some((file, path)) => match read_soul(&file) {
-                Ok(soul) => soul.into(),
+        let mut tools = section.take_parsed_list("tools", toolset);
+        tools.dedup();
+        if name.is_none() {
+            section.missing("name", "name = \"reception\"");
+        }
+        let soul = match (&soul_file, &name) {
+            (None, None) => None,
+            (None, Some(name)) => match read_own_soul(home, name) {
+                Ok(soul) => soul,
+                Err((path, reason)) => {
+                    let help = format!("mend {path} in the home, or remove it");
+                    section.problem(Severity::Error, "", format!("its persona {reason}"), Some(help));
+                    return None;
+                }
+            },
+            (Some(path), _) => match read_soul(&home.join(path)) {
+                Ok(soul) => Some(soul),
                 Err(reason) => {
+                    let file = home.join(path);
                     let help = format!("write the persona into {}, or leave `soul` out", file.display());
                     section.problem(Severity::Error, "soul", format!("{path:?} {reason}"), Some(help));
                     return None;
                 }
             },
         };
-        let mut tools = section.take_parsed_list("tools", toolset);
-        tools.dedup();
-        if name.is_none() {
-            section.missing("name", "name = \"reception\"");
+        let name = name?;
+        let knowledge = Knowledge::read(home, &name).unwrap_or_else(|error| {
+            section.problem(Severity::Warning, "", format!("what it knows cannot be read: {error}"), None);
+            Knowledge::default()
+        });
+        let unread =
+            knowledge.files.iter().filter_map(|file| Some(format!("{}: {}", file.name, file.problem.as_ref()?)));
+        for problem in knowledge.ignored.iter().cloned().chain(unread) {
+            let help = Some(format!("mend or remove it in agents/{name}/knowledge"));
+            section.problem(Severity::Warning, "", format!("of what it knows, a file is not told: {problem}"), help);
         }
-        Some(Self { name: name?, provider, soul, soul_file, tools })
+        let has_own_soul = soul.is_some();
+        let soul = soul.unwrap_or_else(|| BUILT_IN.to_owned()).into();
+        Some(Self { name, provider, soul, soul_file, has_own_soul, knowledge, tools })
     }
 
     /// The agent of a gateway that configures none.
     #[must_use]
     #[expect(clippy::expect_used, reason = "a constant")]
     pub fn embedded() -> Self {
-        let name = AgentId::new("default").expect("a name");
-        Self { name, provider: None, soul: DEFAULT_SOUL.into(), soul_file: None, tools: Vec::new() }
+        Self {
+            name: AgentId::new("default").expect("a name"),
+            provider: None,
+            soul: BUILT_IN.into(),
+            soul_file: None,
+            has_own_soul: false,
+            knowledge: Knowledge::default(),
+            tools: Vec::new(),
+        }
     }
+
+    /// The same, with the persona and the knowledge that it has in this home. A persona that cannot be read is not
+    /// stood in for by another one.
+    ///
+    /// # Errors
+    /// Says which file cannot be used, and why.
+    pub fn embedded_in(home: &Path) -> Result<Self, String> {
+        let embedded = Self::embedded();
+        let soul = read_own_soul(home, &embedded.name).map_err(|(path, reason)| format!("{path} {reason}"))?;
+        let knowledge = Knowledge::read(home, &embedded.name).map_err(|error| error.to_string())?;
+        let has_own_soul = soul.is_some();
+        Ok(Self { soul: soul.map_or(embedded.soul, Into::into), has_own_soul, knowledge, ..embedded })
+    }
+
+    /// Everything that is told to its model before a conversation: its persona and what it knows.
+    #[must_use]
+    pub fn instructions(&self) -> String {
+        self.knowledge.behind(&self.soul)
+    }
+
+    /// All files that this was read from, as the entry names them or relative to the home.
+    #[must_use]
+    pub fn paths(&self) -> Vec<String> {
+        let soul = if self.has_own_soul { self.soul_file.clone().or_else(|| own_soul(&self.name)) } else { None };
+        let known = self.knowledge.files.iter().map(|file| known_path(&self.name, &file.name));
+        soul.into_iter().chain(known).collect()
+    }
+}
+
+/// The persona of an agent whose entry names none; `None`: it has no file.
+fn read_own_soul(home: &Path, agent: &AgentId) -> Result<Option<String>, (String, String)> {
+    let Some(path) = own_soul(agent).filter(|path| home.join(path).exists()) else { return Ok(None) };
+    read_soul(&home.join(&path)).map(Some).map_err(|reason| (path, reason))
 }
 
 fn toolset(word: &str) -> Result<Toolset, String> {
@@ -71,11 +132,11 @@ fn toolset(word: &str) -> Result<Toolset, String> {
 }
 
 fn read_soul(file: &Path) -> Result<String, String> {
-    let bytes = read_at_most(file, MAX_SOUL_BYTES + 1).map_err(|error| format!("cannot be read: {error}"))?;
-    if bytes.len() > MAX_SOUL_BYTES {
-        return Err(format!("is longer than {MAX_SOUL_BYTES} bytes, and it is sent with every message"));
-    }
-    String::from_utf8(bytes).map_err(|error| format!("cannot be read: {}", error.utf8_error()))
+    read_text(file, MAX_SOUL_BYTES).map_err(|error| match error {
+        FileError::Disk { source, .. } => format!("cannot be read: {source}"),
+        FileError::TooLong(max) => format!("is longer than {max} bytes, and it is sent with every message"),
+        error => format!("cannot be read: {error}"),
+    })
 }
 
 /// An agent that can answer.
@@ -83,7 +144,7 @@ fn read_soul(file: &Path) -> Result<String, String> {
 pub struct Agent {
     /// Its name.
     pub name: AgentId,
-    /// Its persona.
+    /// Its persona and what it knows: [`Config::instructions`].
     pub soul: Arc<str>,
     /// What it may use.
     pub tools: Vec<Toolset>,
@@ -112,7 +173,8 @@ mod tests {
         check("Grüezi\n".as_bytes(), Ok("Grüezi\n"));
         check(&[b'a'; MAX_SOUL_BYTES], Ok(&"a".repeat(MAX_SOUL_BYTES)));
         check(&[b'a'; MAX_SOUL_BYTES + 1], Err("is longer than 65536 bytes, and it is sent with every message"));
-        check(b"a\xff", Err("cannot be read: invalid utf-8 sequence of 1 bytes from index 1"));
+        let shown = home.path().join("SOUL.md");
+        check(b"a\xff", Err(&format!("cannot be read: {} is not a text in UTF-8", shown.display())));
     }
 
     #[test]

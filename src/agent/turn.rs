@@ -137,6 +137,7 @@ fn following<'p>(
 ) -> impl FnMut(Progress<'_>) + Send + 'p {
     let mut is_first = !said.is_empty();
     move |progress| match progress {
+        Progress::Attempted { .. } => on_progress(progress),
         Progress::Text(text) => {
             if std::mem::take(&mut is_first) {
                 on_progress(Progress::Text("\n\n"));

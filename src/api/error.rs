@@ -27,6 +27,8 @@ pub(super) enum ApiError {
     Forbidden(&'static str),
     /// Not 409: the official clients would send the same request again.
     KeyReused,
+    /// Not 409 either.
+    Taken,
     Unavailable {
         retry_after: Option<Duration>,
     },
@@ -91,6 +93,12 @@ impl ApiError {
                 "idempotency_key_reused",
                 "a request with this Idempotency-Key was taken before".into(),
             ),
+            Self::Taken => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid_request_error",
+                "conversation_taken",
+                "a person has taken this conversation over; no agent answers until it is handed back".into(),
+            ),
             Self::Unavailable { .. } => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "server_error",
@@ -135,6 +143,7 @@ impl From<AskError> for ApiError {
             AskError::OutOfReach => Self::Forbidden("this API key may not use that session"),
             AskError::Unavailable { retry_after } => Self::Unavailable { retry_after: Some(retry_after) },
             AskError::Duplicate => Self::KeyReused,
+            AskError::Taken => Self::Taken,
         }
     }
 }

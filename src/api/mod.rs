@@ -84,6 +84,8 @@ pub enum AskError {
     },
     /// The same `Idempotency-Key` was used before.
     Duplicate,
+    /// A person has taken the conversation over.
+    Taken,
 }
 
 /// Which conversation a question belongs to.

@@ -84,12 +84,23 @@ impl Destination {
     /// # Errors
     /// When it cannot be looked at.
     pub fn list(&self) -> Result<Vec<Name>, Error> {
+        Ok(self.list_sized()?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// The same with their bytes.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub fn list_sized(&self) -> Result<Vec<(Name, u64)>, Error> {
         match self {
             Self::Directory(directory) => {
                 let error = |source| disk(directory, source);
                 let mut names = Vec::new();
                 for entry in fs::read_dir(directory).map_err(error)? {
-                    names.extend(entry.map_err(error)?.file_name().to_str().and_then(Name::parse));
+                    let entry = entry.map_err(error)?;
+                    let name = entry.file_name().to_str().and_then(Name::parse);
+                    // One that goes meanwhile has no size any more.
+                    names.extend(name.map(|name| (name, entry.metadata().map_or(0, |data| data.len()))));
                 }
                 Ok(names)
             }

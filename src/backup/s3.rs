@@ -95,8 +95,9 @@ impl Bucket {
         Ok(Download { response, runtime: self.client.runtime.clone(), piece: Bytes::new() })
     }
 
-    pub(super) fn list(&self) -> Result<Vec<Name>, Error> {
-        Ok(self.names("frontdesk-")?.iter().filter_map(|name| Name::parse(name)).collect())
+    pub(super) fn list(&self) -> Result<Vec<(Name, u64)>, Error> {
+        let names = self.names("frontdesk-")?.into_iter();
+        Ok(names.filter_map(|(name, n_bytes)| Some((Name::parse(&name)?, n_bytes))).collect())
     }
 
     pub(super) fn remove(&self, name: &str) -> Result<(), Error> {
@@ -109,10 +110,10 @@ impl Bucket {
         format!("s3://{}/{}", self.bucket.name(), self.key(name))
     }
 
-    /// The names that begin so, without the prefix.
-    fn names(&self, beginning: &str) -> Result<Vec<String>, Error> {
+    /// The names that begin so, without the prefix, and how many bytes each has.
+    fn names(&self, beginning: &str) -> Result<Vec<(String, u64)>, Error> {
         let (beginning, cut) = (self.key(beginning), self.key("").len());
-        let (mut names, mut token): (Vec<String>, Option<String>) = (Vec::new(), None);
+        let (mut names, mut token): (Vec<(String, u64)>, Option<String>) = (Vec::new(), None);
         loop {
             let url = || {
                 let mut action = self.bucket.list_objects_v2(Some(&self.credentials));
@@ -125,7 +126,10 @@ impl Bucket {
             let text = self.text(self.send(&Method::GET, url, Vec::new())?)?;
             let listed =
                 ListObjectsV2::parse_response(&text).map_err(|_error| self.error("it lists nothing readable"))?;
-            names.extend(listed.contents.iter().filter_map(|object| Some(object.key.get(cut..)?.to_owned())));
+            let objects = listed.contents.iter();
+            names.extend(
+                objects.filter_map(|object| Some((object.key.get(cut..)?.to_owned(), object.size.unwrap_or_default()))),
+            );
             token = listed.next_continuation_token;
             if token.is_none() {
                 return Ok(names);

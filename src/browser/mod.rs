@@ -8,4 +8,4 @@ mod origin;
 
 pub use asset::Asset;
 pub use language::Language;
-pub use origin::{Error as OriginError, Origin, Proof, is_ours, is_secure};
+pub use origin::{Error as OriginError, Origin, Proof, Scheme, is_ours, is_secure};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 
 /// `https://host[:port]`, in lower case, without a default port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,10 +11,21 @@ pub struct Origin {
     authority: Box<str>,
 }
 
+/// How something is reached. A request that came over TLS of our own has it among its extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scheme {
+pub enum Scheme {
+    /// In clear.
     Http,
+    /// Over TLS.
     Https,
+}
+
+impl Scheme {
+    /// That of the connection which the request came by. In front of a proxy it may be another.
+    #[must_use]
+    pub fn of_connection(extensions: &Extensions) -> Self {
+        extensions.get().copied().unwrap_or(Self::Http)
+    }
 }
 
 /// Why a text is not an origin.
@@ -102,12 +113,16 @@ pub fn is_ours(headers: &HeaderMap, public: Option<&Origin>, proof: Proof) -> bo
     }
 }
 
-/// Does the cookie travel over TLS? True if the public address does and the request came by it.
+/// Does the cookie travel over TLS? True if the request came over TLS of our own, or the public address does and the
+/// request came by it.
 ///
 /// A box with a public address is also visited as `http://frontdesk.local`, where browsers would drop
 /// a `Secure` cookie. A proxy that ends TLS keeps the host, says so in `X-Forwarded-Proto`, or sits
 /// on this machine.
-pub fn is_secure(headers: &HeaderMap, public: Option<&Origin>) -> bool {
+pub fn is_secure(scheme: Scheme, headers: &HeaderMap, public: Option<&Origin>) -> bool {
+    if scheme == Scheme::Https {
+        return true;
+    }
     let Some(public) = public.filter(|origin| origin.is_https()) else { return false };
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let forwarded = text(header::HeaderName::from_static("x-forwarded-proto"));
@@ -179,7 +194,9 @@ mod tests {
     #[test]
     fn cookies_are_secure_where_the_visitor_came_over_tls() {
         let check = |public: &str, pairs: &[(&'static str, &str)], expected| {
-            assert_eq!(is_secure(&headers(pairs), Origin::parse(public).ok().as_ref()), expected, "{pairs:?}");
+            let public = Origin::parse(public).ok();
+            let is_secure = |scheme| is_secure(scheme, &headers(pairs), public.as_ref());
+            assert_eq!((is_secure(Scheme::Http), is_secure(Scheme::Https)), (expected, true), "{pairs:?}");
         };
         check("https://chat.example.com", &[("host", "chat.example.com")], true);
         check("https://chat.example.com", &[("host", "127.0.0.1:18789")], true);

@@ -10,6 +10,7 @@
 //!
 //! Called by `gateway/` only. Knows `message`, `id`, `clock`, `document` and an HTTP client.
 
+pub mod form;
 pub mod registry;
 mod slack;
 mod webchat;
@@ -323,6 +324,9 @@ pub trait Channel: Send + Sync + fmt::Debug {
 
     /// Sends one reply.
     async fn send(&self, reply: &Reply) -> Sent;
+
+    /// Tries whether it works, without a message to anybody: what the vendor says of our tokens, whether an address answers.
+    async fn test(&self) -> Vec<form::Probe>;
 
     /// Shows progress at a [`Reply::target`]; must not block.
     fn preview(&self, _target: &str, _preview: Preview) {}

@@ -1,5 +1,6 @@
 //! The channel types there are. A new one is one line in [`TYPES`].
 
+use super::form::Form;
 use super::{Channel, Descriptor, slack, webchat, webhook};
 use crate::document::Section;
 use crate::id::EntryId;
@@ -13,6 +14,8 @@ pub struct Type {
     pub descriptor: &'static Descriptor,
     /// Takes the type's own keys. `None`: a problem was noted.
     pub read: fn(&mut Section<'_>) -> Option<Box<dyn Settings>>,
+    /// How somebody adds one.
+    pub form: &'static Form,
 }
 
 /// What an adapter gets from the gateway besides its own settings.

@@ -81,6 +81,13 @@ fn greet(gateway: &gateway::Gateway) {
         line(&format!("web chat: http://{address}{page}"));
     }
     line(&format!("admin: http://{address}/admin/"));
+    if let (Some(name), Some(address)) = (gateway.local_name().name, gateway.address()) {
+        line(&format!("in the local network: http://{name}:{}/admin/", address.port()));
+    }
+    if let Some(certificate) = gateway.tls().device() {
+        line(&format!("admin over HTTPS: https://{address}/admin/"));
+        line(&format!("its certificate has the SHA-256 fingerprint {}", certificate.fingerprint));
+    }
     if let Some(code) = gateway.accounts().claim_code() {
         line(&format!("claim code: {}", code.expose()));
     }
@@ -134,6 +141,20 @@ fn status(context: &Context) -> Result<(), Failure> {
     }
     let number = |path: &str| status.pointer(path).and_then(Value::as_u64).unwrap_or(0);
     line(&format!("listening on :{}, {} active sessions", field(&status, "port"), number("/sessions/active")));
+    if let Some(name) = status.get("local_name").and_then(Value::as_str) {
+        line(&format!("in the local network: {name}"));
+    }
+    if let Some(https) = status.get("https").filter(|https| !https.is_null()) {
+        line(&format!("https: fingerprint {} (SHA-256), until {}", field(https, "fingerprint"), field(https, "ends")));
+    }
+    for domain in status.pointer("/https/acme/domains").and_then(Value::as_array).into_iter().flatten() {
+        let until = status.pointer("/https/acme/ends").and_then(Value::as_str);
+        line(&format!(
+            "https://{}: {}",
+            printable(domain.as_str().unwrap_or_default()),
+            until.map_or("no certificate yet".to_owned(), |until| format!("trusted, until {until}"))
+        ));
+    }
     match number("/sessions/archived") {
         0 => {}
         n => line(&format!("archived: {n} sessions")),
@@ -145,6 +166,10 @@ fn status(context: &Context) -> Result<(), Failure> {
         number("/queue/undelivered"),
         number("/queue/parked")
     ));
+    match number("/sessions/taken") {
+        0 => {}
+        n => line(&format!("in people's hands: {n} sessions, {} messages wait for them", number("/queue/for_people"))),
+    }
     let store = status.get("store").unwrap_or(&Value::Null);
     line(&format!("store: {} ({} KiB)", field(store, "path"), number("/store/bytes") / 1024));
     if let Some(text) = super::backup::sentence(status.get("backup").unwrap_or(&Value::Null)) {

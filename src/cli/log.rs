@@ -1,13 +1,18 @@
 //! Where the log goes and how much of it.
+//!
+//! Its last lines stay in memory (see [`crate::log`]). Besides, each goes to the journal of systemd with its fields, when the
+//! standard error of this process is the journal, and to standard error otherwise.
 
-use std::io::IsTerminal as _;
+use std::io::Write as _;
 use std::str::FromStr as _;
 
+use systemd_journal_logger::{JournalLog, connected_to_journal};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::{Context, Exit, Failure};
+use crate::log::{Keep, Line, Masked};
 
 /// Names of the environment variable that sets the filter; the first that is set counts.
 const VARIABLES: [&str; 2] = ["FRONTDESK_LOG", "OPENCLAW_LOG"];
@@ -24,13 +29,41 @@ pub(super) fn start(context: &Context) -> Result<(), Failure> {
             ))
         })?,
     };
-    // Under systemd the journal has the time of every line already.
-    let is_journal = context.environment.contains_key("JOURNAL_STREAM") && !std::io::stderr().is_terminal();
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     let registry = tracing_subscriber::registry().with(filter);
-    let started =
-        if is_journal { registry.with(layer.without_time()).try_init() } else { registry.with(layer).try_init() };
+    let journal = if connected_to_journal() { JournalLog::new().ok() } else { None };
+    let started = match journal {
+        Some(journal) => {
+            let journal = journal.with_syslog_identifier("frontdesk".to_owned());
+            registry.with(Keep::and(move |line| tell(&journal, line))).try_init()
+        }
+        None => {
+            let shown = tracing_subscriber::fmt::layer().with_writer(|| Masked(std::io::stderr())).with_ansi(false);
+            registry.with(Keep::alone()).with(shown).try_init()
+        }
+    };
     started.map_err(|error| Exit::Internal.because(error))
+}
+
+/// Hands a line to the journal. Its logger is one for the facade `log`, so the line becomes a record of that. The journal has
+/// the time of it.
+fn tell(journal: &JournalLog, line: &Line) {
+    let level = match line.level {
+        tracing::Level::ERROR => ::log::Level::Error,
+        tracing::Level::WARN => ::log::Level::Warn,
+        tracing::Level::INFO => ::log::Level::Info,
+        tracing::Level::DEBUG => ::log::Level::Debug,
+        tracing::Level::TRACE => ::log::Level::Trace,
+    };
+    let fields: Vec<(&str, &str)> = line.fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let args = format_args!("{}", line.message);
+    // A record lives no longer than its text.
+    let sent = journal.journal_send(
+        &::log::Record::builder().level(level).target(&line.target).key_values(&fields).args(args).build(),
+    );
+    if sent.is_err() {
+        // The journal is being started anew, or its queue is full. Standard error leads to it as well, later.
+        drop(writeln!(std::io::stderr(), "{line}"));
+    }
 }
 
 fn own(level: LevelFilter) -> Targets {

@@ -3,7 +3,9 @@
 //!
 //! Exit codes, after sysexits: 0 ok, 64 usage, 70 internal, 75 try again, 78 bad configuration.
 
+mod access;
 mod backup;
+mod channels;
 mod client;
 mod config;
 mod context;
@@ -13,14 +15,17 @@ mod gateway;
 mod import;
 mod keys;
 mod log;
+mod logs;
 mod output;
 mod pairing;
 mod route;
+mod secrets;
 mod sessions;
 mod store;
 mod tenants;
 mod unresolved;
 mod update;
+mod usage;
 mod users;
 
 use std::collections::BTreeMap;
@@ -66,6 +71,9 @@ enum Command {
     /// Look at what was not delivered or not answered, and decide on it
     #[command(subcommand)]
     Deliveries(deliveries::Deliveries),
+    /// Look at channels, and try whether they work
+    #[command(subcommand)]
+    Channels(channels::Channels),
     /// Let strangers write, or not
     #[command(subcommand)]
     Pairing(pairing::Pairing),
@@ -75,6 +83,9 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Config),
+    /// Keep the values that the configuration calls ${NAME}
+    #[command(subcommand)]
+    Secrets(secrets::Secrets),
     /// Look after the file that everything is kept in
     #[command(subcommand)]
     Store(store::Store),
@@ -93,6 +104,10 @@ enum Command {
     /// Look after the key that everything kept here is sealed with
     #[command(subcommand)]
     Keys(keys::Keys),
+    Usage(usage::Usage),
+    Logs(logs::Logs),
+    /// See who read or changed what
+    Access(access::Access),
     /// Say who may use the admin page
     #[command(subcommand)]
     Users(users::Users),
@@ -196,15 +211,20 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Sessions(command) => sessions::run(&context, command),
         Command::Tenants(command) => tenants::run(&context, command),
         Command::Deliveries(command) => deliveries::run(&context, command),
+        Command::Channels(command) => channels::run(&context, command),
         Command::Pairing(command) => pairing::run(&context, command),
         Command::Route(command) => route::run(&context, command),
         Command::Config(command) => config::run(&context, command),
+        Command::Secrets(command) => secrets::run(&context, command),
         Command::Store(command) => store::run(&context, &command),
         Command::Backup(command) => backup::run(&context, command),
         Command::Doctor => doctor::run(&context),
         Command::Import(command) => import::run(&context, command),
         Command::Update(command) => update::run(&context, &command),
         Command::Keys(command) => keys::run(&context, command),
+        Command::Usage(command) => usage::run(&context, &command),
+        Command::Logs(command) => logs::run(&context, &command),
+        Command::Access(command) => access::run(&context, &command),
         Command::Users(command) => users::run(&context, command),
         Command::Tokens(command) => users::run_tokens(&context, command),
     }

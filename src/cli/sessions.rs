@@ -1,6 +1,7 @@
 //! `sessions …`: conversations, and what support does to them.
 
 mod change;
+mod hands;
 mod read;
 mod rekey;
 
@@ -31,6 +32,12 @@ pub(super) enum Sessions {
     Export(read::Export),
     /// Print the last lines of a conversation, and those that come
     Tail(read::Tail),
+    /// Take a conversation over: the worker does not answer until it is handed back
+    Take(hands::Take),
+    /// Say something in a conversation that was taken over
+    Say(hands::Say),
+    /// Have the worker answer a conversation again
+    HandBack(Which),
     /// End a conversation; its next message begins another
     Archive(Which),
     /// Take an archived conversation up again
@@ -132,6 +139,9 @@ pub(super) fn run(context: &Context, command: Sessions) -> Result<(), Failure> {
         Sessions::Search(search) => read::search(context, &search)?,
         Sessions::Export(export) => read::export(context, &export)?,
         Sessions::Tail(tail) => read::tail(context, &tail)?,
+        Sessions::Take(take) => hands::take(context, &take)?,
+        Sessions::Say(say) => hands::say(context, &say)?,
+        Sessions::HandBack(which) => hands::hand_back(context, &which)?,
         Sessions::Archive(which) => change::archive(context, &which)?,
         Sessions::Restore(restore) => change::restore(context, &restore)?,
         Sessions::Erase(erase) => change::erase(context, &erase)?,
@@ -240,6 +250,10 @@ fn print_session(context: &Context, shown: &Value) {
         field(session, "channel"),
         field(session, "messages")
     ));
+    if let Some(taken) = shown.get("taken").filter(|taken| taken.is_object()) {
+        let [by, since] = ["by", "since"].map(|name| field(taken, name));
+        line(&format!("{by} answers here since {since}; the worker is silent"));
+    }
     for archived in list("archives").iter().filter(|archived| archived.get("episode") != session.get("episode")) {
         let [episode, at, messages] = ["episode", "archived", "messages"].map(|name| field(archived, name));
         line(&format!("--episode {episode}: {messages} messages, archived {at}"));

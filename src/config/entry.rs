@@ -99,7 +99,12 @@ fn read_type(section: &mut Section<'_>) -> Option<&'static Type> {
 }
 
 fn numbered(type_name: &str, others: &[Entry]) -> Option<EntryId> {
-    let is_free = |id: &EntryId| others.iter().all(|other| other.id != *id);
+    let is_free = |id: &str| others.iter().all(|other| other.id.as_str() != id);
+    EntryId::new(default_id(type_name, is_free)?).ok()
+}
+
+/// The id of an entry that names none: its type, numbered when it repeats.
+pub(super) fn default_id(type_name: &str, is_free: impl Fn(&str) -> bool) -> Option<String> {
     let names = (2..).map(|n| format!("{type_name}-{n}"));
-    std::iter::once(type_name.to_owned()).chain(names).filter_map(|name| EntryId::new(name).ok()).find(is_free)
+    std::iter::once(type_name.to_owned()).chain(names).find(|name| is_free(name))
 }

@@ -5,18 +5,25 @@
 //! Called by `gateway/`, `admin/` and `cli/`.
 
 mod check;
+pub mod edit;
 mod entry;
 mod file;
+mod hidden;
 mod revisions;
+mod secrets;
 mod settings;
 
+pub use edit::{Change, EditError, edit};
 pub use entry::Entry;
 pub use file::{Located, Syntax, locate};
+pub use hidden::{Hidden, MARK, RestoreError};
 pub use revisions::{Candidate, Revision, RevisionError, Revisions, digest};
+pub use secrets::{SecretError, Secrets};
 pub use settings::{ApiKey, Gateway, Salvaged, SessionScope, Settings, Tenant};
 
 use std::path::{Path, PathBuf};
 
+use crate::agent;
 use crate::document::{Problem, Secret, Severity, Variables};
 
 /// Why there are no settings.
@@ -50,17 +57,26 @@ pub struct Loaded {
     pub clear_secrets: Vec<String>,
     /// The text of the file. Hidden, as there may be secrets in it.
     pub text: Option<Secret>,
+    /// What it says that must not be shown.
+    pub secrets: Vec<Secret>,
 }
 
 impl Loaded {
-    fn embedded() -> Self {
+    /// Of a gateway without a file. Its agent has the files that the home has for it.
+    fn embedded(home: &Path) -> Self {
+        let mut settings = Settings::embedded();
+        match agent::Config::embedded_in(home) {
+            Ok(agent) => settings.agents = vec![agent],
+            Err(error) => tracing::error!(error, "the agent has the persona that comes with the program"),
+        }
         Self {
-            settings: Settings::embedded(),
+            settings,
             file: None,
             warnings: Vec::new(),
             redacted: Vec::new(),
             clear_secrets: Vec::new(),
             text: None,
+            secrets: Vec::new(),
         }
     }
 }
@@ -72,8 +88,14 @@ impl Loaded {
 pub fn load(home: &Path, variables: &dyn Variables) -> Result<Loaded, Error> {
     match locate(home)? {
         Some(located) => load_located(&located, home, variables),
-        None => Ok(Loaded::embedded()),
+        None => Ok(Loaded::embedded(home)),
     }
+}
+
+/// The embedded defaults, as [`load`] takes them where there is no file.
+#[must_use]
+pub fn embedded(home: &Path) -> Loaded {
+    Loaded::embedded(home)
 }
 
 /// Reads this file, whatever else lies beside it.
@@ -129,6 +151,7 @@ pub fn load_text(located: &Located, text: &str, home: &Path, variables: &dyn Var
             redacted: document.redacted(),
             clear_secrets: document.clear_secrets(),
             text: Some(Secret::new(text.to_owned())),
+            secrets: document.hidden(),
         }),
         _ => Err(Error::Invalid(problems)),
     }
@@ -142,6 +165,15 @@ pub fn redacted(located: &Located, home: &Path, variables: &dyn Variables) -> Re
     let document = located.parse(&located.read()?).map_err(Error::Invalid)?;
     let _settings = Settings::read(&document, home, variables);
     Ok(document.redacted())
+}
+
+/// Every `${NAME}` of the configuration of a home, with the paths where it stands. Nothing for a file that is not
+/// there or cannot be read.
+#[must_use]
+pub fn references(home: &Path) -> Vec<(String, String)> {
+    let located = locate(home).ok().flatten();
+    let document = located.and_then(|located| located.parse(&located.read().ok()?).ok());
+    document.map(|document| document.references()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <home>/revisions/0007.toml      was used: a start or a reload succeeded with it
+//! <home>/revisions/0007.by        who made it, where that is known
 //! <home>/revisions/0008.bad.yml   was in the file and never used, when something else took its place
 //! <home>/revisions/replaced       names of configurations that do not count beside another
 //! ```
@@ -27,6 +28,8 @@ use crate::document::{Document, Secret, Variables, read_at_most, sync_directory,
 const MAX_REVISIONS: usize = 10;
 /// Names that do not count beside another.
 const REPLACED: &str = "replaced";
+/// Longest name of somebody who made one.
+const MAX_NAME_BYTES: usize = 256;
 
 /// Why a revision cannot be kept, found or put in place. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +66,8 @@ pub struct Revision {
     pub kept_at: SystemTime,
     /// Length of the text.
     pub size_bytes: u64,
+    /// Who made it, where that is known.
+    pub by: Option<String>,
     path: PathBuf,
 }
 
@@ -77,7 +82,9 @@ impl Revision {
         let path = directory.join(name);
         let metadata = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file)?;
         let kept_at = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        Some(Self { number: number.parse().ok()?, is_good, syntax, kept_at, size_bytes: metadata.len(), path })
+        let by = read_at_most(&signature(directory, number), MAX_NAME_BYTES).ok();
+        let by = by.and_then(|by| String::from_utf8(by).ok()).filter(|by| !by.is_empty());
+        Some(Self { number: number.parse().ok()?, is_good, syntax, kept_at, size_bytes: metadata.len(), by, path })
     }
 
     fn name(number: u32, is_good: bool, syntax: Syntax) -> String {
@@ -105,6 +112,11 @@ impl Revision {
         let located = Located { path: self.path.clone(), syntax: self.syntax };
         super::redacted(&located, home, variables)
     }
+}
+
+/// Where it stands who made a revision.
+fn signature(directory: &Path, number: &str) -> PathBuf {
+    directory.join(format!("{number}.by"))
 }
 
 /// SHA-256 of a text, in hexadecimal digits: what an editor started from.
@@ -158,6 +170,17 @@ impl Revisions {
     /// When the disk refuses. The settings are as good as before.
     pub fn keep_used(&self, file: &Path, text: &Secret) -> Result<(), RevisionError> {
         self.keep(text.expose().as_bytes(), Located::at(file)?.syntax, true)
+    }
+
+    /// Notes who made the newest text that has this digest.
+    ///
+    /// # Errors
+    /// When the disk refuses; nothing depends on it.
+    pub fn sign(&self, digest: &str, by: &str) -> Result<(), RevisionError> {
+        let newest = self.list()?.into_iter().rfind(|revision| revision.digest().is_ok_and(|own| own == digest));
+        let Some(revision) = newest else { return Ok(()) };
+        let path = signature(&self.directory, &format!("{:04}", revision.number));
+        write_whole(&path, by.as_bytes(), 0o600).map_err(|source| RevisionError::Disk { path, source })
     }
 
     /// Ends what a power cut interrupted while a file with another name took the place of the configuration.
@@ -221,6 +244,7 @@ impl Revisions {
         for revision in old {
             fs::remove_file(&revision.path)
                 .map_err(|source| RevisionError::Disk { path: revision.path.clone(), source })?;
+            let _absent = fs::remove_file(signature(&self.directory, &format!("{:04}", revision.number)));
         }
         Ok(())
     }

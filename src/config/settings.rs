@@ -15,6 +15,7 @@ use crate::identity;
 use crate::provider;
 use crate::route::{Route, Router};
 use crate::session::{self, Resolver};
+use crate::tls::AcmeConfig;
 
 /// The `[gateway]` section.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub struct Gateway {
     pub bind: IpAddr,
     /// TCP port.
     pub port: u16,
+    /// What it is called in the local network, without `.local`; in lower case.
+    pub name: String,
+    /// From whom a certificate for its domains is asked. `None`: from nobody.
+    pub acme: Option<AcmeConfig>,
     /// Turns that run at the same time, over all conversations.
     pub max_turns: usize,
     /// Names, besides `*.local` and addresses, that the local page is opened by; in lower case.
@@ -108,6 +113,8 @@ impl Settings {
             gateway: Gateway {
                 bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 port: 18_789,
+                name: "frontdesk".to_owned(),
+                acme: None,
                 max_turns: 16,
                 page_hosts: Vec::new(),
                 tenant_per_minute: None,
@@ -194,7 +201,10 @@ impl Settings {
         }
 
         let agents: Vec<agent::Config> = match agents.is_empty() {
-            true => vec![agent::Config::embedded()],
+            true => vec![agent::Config::embedded_in(home).unwrap_or_else(|error| {
+                document.note(&root.place(""), Severity::Error, format!("the agent's persona: {error}"), None);
+                agent::Config::embedded()
+            })],
             false => agents.into_iter().map(|(agent, _)| agent).collect(),
         };
         let first = || agents.iter().find(|a| a.name.as_str() == "default").or(agents.first()).map(|a| a.name.clone());
@@ -292,6 +302,8 @@ impl Gateway {
         Self {
             bind: section.take_parsed("bind", address).unwrap_or(embedded.bind),
             port: section.take_integer("port", 0..=65_535).and_then(number).unwrap_or(embedded.port),
+            name: section.take_parsed("name", label).unwrap_or(embedded.name),
+            acme: section.take_section("acme").and_then(|mut section| AcmeConfig::read(&mut section)),
             max_turns: section
                 .take_integer("max_turns", 1..=1_024)
                 .and_then(|n| usize::try_from(n).ok())
@@ -306,6 +318,15 @@ fn host_name(text: &str) -> Result<String, String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
     if text.is_empty() || text.starts_with('.') || text.ends_with('.') || !text.chars().all(is_name) {
         return Err(format!("{text:?} is no host name; write it without scheme and port, as in \"desk.example.com\""));
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+fn label(text: &str) -> Result<String, String> {
+    let is_inside = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let is_label = (1..=63).contains(&text.len()) && text.chars().all(is_inside);
+    if !is_label || text.starts_with('-') || text.ends_with('-') {
+        return Err(format!("{text:?} is no name of a machine; write letters, digits and dashes, as in \"frontdesk\""));
     }
     Ok(text.to_ascii_lowercase())
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Finding, Severity, sentence};
 use crate::clock::Timestamp;
 use crate::gateway::{Offline, device_key};
+use crate::tls;
 
 /// With less it will be full some day soon, which the store says by itself.
 const LOW_BYTES: u64 = 200_000_000;
@@ -48,6 +49,9 @@ impl Disk {
             "admin.token",
             "accounts.json",
             "claim.code",
+            tls::FILE,
+            tls::ACCOUNT_FILE,
+            tls::ACME_FILE,
             "secrets",
             "revisions",
         ];

@@ -1,7 +1,7 @@
 use super::disk::FileFact;
 use super::*;
 use crate::document::{self, NoVariables};
-use crate::gateway::ChannelStatus;
+use crate::gateway::{ChannelStatus, HttpsStatus};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 const SAFE: &str = "[session]\ndm_scope = \"per-channel-peer\"\n";
@@ -117,6 +117,8 @@ fn a_device_key_without_a_passphrase_is_hinted_at() {
 
 fn status() -> Status {
     Status {
+        local_name: None,
+        https: HttpsStatus { certificate: None, acme: None },
         port: None,
         address: String::new(),
         uptime_ms: 0,

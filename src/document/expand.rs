@@ -91,9 +91,20 @@ pub(super) fn expand(written: &str, mut look_up: impl FnMut(&str) -> Option<Stri
 }
 
 /// `[A-Za-z_][A-Za-z0-9_]*`: never a path.
-pub(super) fn is_name(text: &str) -> bool {
+#[must_use]
+pub fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// The names of the variables in a text.
+pub(super) fn names(written: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let _refused = expand(written, |name| {
+        names.push(name.to_owned());
+        Some(String::new())
+    });
+    names
 }
 
 /// Is the text one `${NAME}` and nothing else?

@@ -27,11 +27,16 @@ use expand::Origins;
 use problem::Fault;
 use tree::{Position, Table};
 
+/// Longest value of a variable that comes from a file, in bytes.
+pub const MAX_SECRET_BYTES: usize = 64 * 1024;
+
+pub use expand::is_name as is_variable_name;
 pub use file::{read_at_most, sync_directory, write_first, write_whole};
 pub use problem::{Problem, Severity};
 pub use section::{Place, Section};
+pub use spelling::same_key;
 pub use tree::MAX_BYTES;
-pub use variables::{Absence, NoVariables, SystemVariables, Variables};
+pub use variables::{Absence, NoVariables, Source, SystemVariables, Variables};
 
 /// A text that must not be shown: tokens, keys, passwords.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,6 +71,8 @@ pub struct Document {
     /// Where values stand that a component read as anything else.
     shown: RefCell<BTreeSet<Position>>,
     origins: RefCell<Origins>,
+    /// What was read as secrets.
+    hidden: RefCell<Vec<Secret>>,
 }
 
 impl Document {
@@ -98,8 +105,8 @@ impl Document {
         };
         match table {
             Ok(table) => {
-                let (problems, secrets, shown, origins) = Default::default();
-                Ok(Self { file: file.to_owned(), table, problems, secrets, shown, origins })
+                let (problems, secrets, shown, origins, hidden) = Default::default();
+                Ok(Self { file: file.to_owned(), table, problems, secrets, shown, origins, hidden })
             }
             Err(faults) => {
                 let mut problems: Vec<_> = faults.into_iter().map(|fault| Problem::syntax(file, fault)).collect();
@@ -132,13 +139,9 @@ impl Document {
     /// and so is what no component asked for or could use: it could be anything.
     #[must_use]
     pub fn redacted(&self) -> Vec<String> {
-        let (shown, problems) = (self.shown.borrow(), self.problems.borrow());
-        let is_faulty = |at: Position| {
-            let mut errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
-            errors.any(|problem| (problem.line, problem.column) == (at.line, at.column))
-        };
+        let shown = self.shown.borrow();
         let mut lines = Vec::new();
-        shown::table(&self.table, "", &|at| shown.contains(&at) && !is_faulty(at), &mut lines);
+        shown::table(&self.table, "", &|at| shown.contains(&at) && !self.is_faulty(at), &mut lines);
         lines
     }
 
@@ -148,6 +151,40 @@ impl Document {
         let mut paths = Vec::new();
         shown::clear(&self.table, "", &self.secrets.borrow(), &mut paths);
         paths
+    }
+
+    /// Where values stand that nobody may see: see [`Document::redacted`]. In the order of the file.
+    #[must_use]
+    pub fn hidden_places(&self) -> Vec<Place> {
+        let shown = self.shown.borrow();
+        let mut places = Vec::new();
+        shown::hidden(&self.table, "", &|at| shown.contains(&at) && !self.is_faulty(at), &mut places);
+        places.sort_by_key(|place| place.position);
+        places
+    }
+
+    /// Every `${NAME}` that the file has, and the path of the value that it stands in.
+    #[must_use]
+    pub fn references(&self) -> Vec<(String, String)> {
+        let mut references = Vec::new();
+        shown::references(&self.table, "", &mut references);
+        references
+    }
+
+    fn is_faulty(&self, at: Position) -> bool {
+        let problems = self.problems.borrow();
+        let mut errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+        errors.any(|problem| (problem.line, problem.column) == (at.line, at.column))
+    }
+
+    /// What components read as secrets, so that nobody shows it by mistake.
+    #[must_use]
+    pub fn hidden(&self) -> Vec<Secret> {
+        self.hidden.borrow().clone()
+    }
+
+    fn hide_value(&self, text: &str) {
+        self.hidden.borrow_mut().push(Secret::new(text));
     }
 
     fn hide(&self, position: Position) {

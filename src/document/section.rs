@@ -33,6 +33,20 @@ pub struct Place {
     pub(super) path: String,
 }
 
+impl Place {
+    /// As in `channels[1].botToken`; empty for the whole file.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Line and column, both from 1; the column in Unicode scalar values.
+    #[must_use]
+    pub fn line_and_column(&self) -> (usize, usize) {
+        (self.position.line, self.position.column)
+    }
+}
+
 /// How many unknown keys of one table are compared with the known ones: more is another file by mistake.
 const MAX_UNKNOWN_KEYS: usize = 100;
 

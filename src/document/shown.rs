@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::expand::is_reference;
+use super::Place;
+use super::expand::{is_reference, names};
 use super::problem::quoted;
 use super::tree::{Node, Position, Table, Value};
 
@@ -22,6 +23,25 @@ pub(super) fn table(table: &Table, path: &str, may_show: &dyn Fn(Position) -> bo
             _ => "\"…\"".to_owned(),
         };
         lines.push(format!("{path} = {value}"));
+    });
+}
+
+/// Places of values that [`table`] does not show.
+pub(super) fn hidden(table: &Table, path: &str, may_show: &dyn Fn(Position) -> bool, places: &mut Vec<Place>) {
+    walk(table, path, &mut |path, node| match &node.value {
+        Value::Null => {}
+        Value::Text(text) if is_reference(text) => {}
+        _ if may_show(node.position) => {}
+        _ => places.push(Place { position: node.position, path: path.to_owned() }),
+    });
+}
+
+/// Names of variables, with the paths of the texts that they stand in.
+pub(super) fn references(table: &Table, path: &str, references: &mut Vec<(String, String)>) {
+    walk(table, path, &mut |path, node| {
+        if let Value::Text(text) = &node.value {
+            references.extend(names(text).into_iter().map(|name| (name, path.to_owned())));
+        }
     });
 }
 

@@ -119,6 +119,9 @@ impl<'d> Slot<'d> {
             self.error(reading, message, Some("write a value, or remove the key".to_owned()));
             return None;
         }
+        if matches!(echo, Echo::Hidden) {
+            reading.document.hide_value(text.as_str());
+        }
         Some(text)
     }
 

@@ -24,6 +24,12 @@ pub(super) fn snake_case(key: &str) -> String {
     snake
 }
 
+/// Are these two spellings of one key?
+#[must_use]
+pub fn same_key(one: &str, other: &str) -> bool {
+    snake_case(one) == snake_case(other)
+}
+
 /// Longest text that is compared: a typing error is shorter.
 const MAX_COMPARED_BYTES: usize = 64;
 

@@ -14,10 +14,26 @@ pub trait Variables {
     /// The value of `NAME`, or `None` if there is none.
     fn get(&self, name: &str) -> Option<String>;
 
+    /// Where the value of `NAME` comes from; `None`: there is none.
+    fn source(&self, name: &str) -> Option<Source> {
+        self.get(name).map(|_value| Source::Environment)
+    }
+
     /// Why [`Variables::get`] has nothing for `name`.
     fn absence(&self, name: &str) -> Absence {
         Absence { reason: format!("${{{name}}} is not set"), help: format!("set the environment variable {name}") }
     }
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The environment of the process.
+    Environment,
+    /// What systemd keeps for it.
+    Credentials,
+    /// `<home>/secrets/NAME`.
+    Secrets,
 }
 
 /// No variables at all.
@@ -52,7 +68,7 @@ pub struct SystemVariables {
 }
 
 /// Largest file that is taken for a value.
-const MAX_VALUE_BYTES: u64 = 64 * 1024;
+const MAX_VALUE_BYTES: u64 = super::MAX_SECRET_BYTES as u64;
 
 impl SystemVariables {
     /// `environment` is a snapshot: what the process changes later does not count.
@@ -62,7 +78,7 @@ impl SystemVariables {
         Self { environment, credentials, secrets: home.join("secrets") }
     }
 
-    fn find(&self, name: &str) -> Result<String, Absence> {
+    fn find(&self, name: &str) -> Result<(String, Source), Absence> {
         if !is_name(name) {
             return Err(Absence {
                 reason: format!("{name:?} is not the name of a variable"),
@@ -70,15 +86,16 @@ impl SystemVariables {
             });
         }
         if let Some(value) = self.environment.get(name).filter(|value| !value.is_empty()) {
-            return Ok(value.clone());
+            return Ok((value.clone(), Source::Environment));
         }
         if let Some(directory) = &self.credentials
             && let Some(value) = read(&directory.join(name), name, Access::Any)?
         {
-            return Ok(value);
+            return Ok((value, Source::Credentials));
         }
         let path = self.secrets.join(name);
-        read(&path, name, Access::OwnerOnly)?.ok_or_else(|| self.not_found(name, &path))
+        let value = read(&path, name, Access::OwnerOnly)?.ok_or_else(|| self.not_found(name, &path))?;
+        Ok((value, Source::Secrets))
     }
 
     fn not_found(&self, name: &str, path: &Path) -> Absence {
@@ -98,7 +115,11 @@ impl SystemVariables {
 
 impl Variables for SystemVariables {
     fn get(&self, name: &str) -> Option<String> {
-        self.find(name).ok()
+        self.find(name).ok().map(|(value, _)| value)
+    }
+
+    fn source(&self, name: &str) -> Option<Source> {
+        self.find(name).ok().map(|(_, source)| source)
     }
 
     fn absence(&self, name: &str) -> Absence {

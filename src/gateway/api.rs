@@ -11,14 +11,14 @@ use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::Gateway;
-use super::live::Live;
+use super::live::{Live, Model};
 use crate::api::{AskError, Caller, Conversation, Desk, Part, Question};
 use crate::channel::{Admitted, Descriptor, Sender};
 use crate::clock::Timestamp;
 use crate::config::{ApiKey, SessionScope};
 use crate::id::{API_ENTRY, AgentId, ChannelType, EntryId, OpaqueId, SessionKey, TenantId};
 use crate::message::{Author, ChatKind, Identity, Inbound, ReplyAddress};
-use crate::provider::{self, Answer, Request};
+use crate::provider::{self, Answer, Chunk, Request, Usage};
 use crate::route::Reach;
 use crate::session::{Address, Body, Field};
 
@@ -110,11 +110,30 @@ impl Caller for Bound {
             kind: provider::ErrorKind::Transient { after: Some(RETRY_AFTER) },
             message: "the gateway stops".to_owned(),
         })?;
-        Ok(self.pass_on(agent.provider.stream(&request).await?, turn))
+        let model = self.live.models.get(&agent.name).cloned();
+        let (gateway, tenant) = (self.gateway.clone(), self.key.tenant.clone());
+        let asked = Asked { at: gateway.now(), gateway, tenant, model };
+        asked.gateway.0.usage.message(asked.tenant.as_ref(), asked.at);
+        match agent.provider.stream(&request).await {
+            Ok(answer) => Ok(self.pass_on(answer, turn, asked)),
+            Err(error) => {
+                asked.count(Usage::default(), Ended::Failed);
+                Err(error)
+            }
+        }
     }
 
     async fn ask(&self, question: Question) -> Result<mpsc::Receiver<Part>, AskError> {
         let (identity, session_key) = self.place_of(question.conversation)?;
+        let session = self.gateway.0.store.tenant(self.key.tenant.as_ref()).session(&session_key);
+        match session.taken() {
+            Ok(None) => {}
+            Ok(Some(_)) => return Err(AskError::Taken),
+            Err(error) => {
+                tracing::error!(%error, "a conversation cannot be read");
+                return Err(AskError::Unavailable { retry_after: RETRY_AFTER });
+            }
+        }
         let agent = question.agent.or_else(|| self.key.agent.clone());
         let entry = identity.entry.clone();
         let target = crate::id::random().ok_or(AskError::Unavailable { retry_after: RETRY_AFTER })?;
@@ -148,6 +167,35 @@ impl Caller for Bound {
     }
 }
 
+/// A model that was asked for a program, to be counted.
+struct Asked {
+    gateway: Gateway,
+    tenant: Option<TenantId>,
+    model: Option<Model>,
+    at: Timestamp,
+}
+
+/// How that ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Answered,
+    Failed,
+    /// The program went away before the end.
+    Left,
+}
+
+impl Asked {
+    fn count(&self, spent: Usage, ended: Ended) {
+        let (counted, now) = (&self.gateway.0.usage, self.gateway.now());
+        if let Some(model) = &self.model {
+            counted.asked(self.tenant.as_ref(), now, model, spent, ended == Ended::Failed);
+        }
+        if ended == Ended::Answered {
+            counted.answer(self.tenant.as_ref(), now, self.gateway.age_ms(self.at));
+        }
+    }
+}
+
 impl Bound {
     /// A key with an agent asks that one, a key without a tenant asks all. Any other key asks the agents that
     /// answer its tenant, and those that are nobody's in particular: not those that only other tenants name.
@@ -176,19 +224,29 @@ impl Bound {
 
     /// Reads the answer as fast as the model writes it: a client that does not read must not keep the turn.
     /// It ends when the client goes, or leaves too much unread.
-    fn pass_on(&self, mut answer: Answer, turn: OwnedSemaphorePermit) -> Answer {
+    fn pass_on(&self, mut answer: Answer, turn: OwnedSemaphorePermit, asked: Asked) -> Answer {
         let (sender, receiver) = mpsc::channel(MAX_UNREAD);
         self.gateway.spawn(async move {
+            let (mut usage, mut ended) = (Usage::default(), Ended::Left);
             loop {
                 let chunk = tokio::select! {
                     () = sender.closed() => break,
                     chunk = answer.next() => chunk,
                 };
+                match &chunk {
+                    Some(Ok(Chunk::Usage(so_far))) => usage = *so_far,
+                    Some(Ok(Chunk::Stop(_))) => ended = Ended::Answered,
+                    Some(Ok(Chunk::Text(_) | Chunk::ToolUse { .. })) => {}
+                    Some(Err(_)) => ended = Ended::Failed,
+                    None if ended == Ended::Left => ended = Ended::Failed,
+                    None => {}
+                }
                 let Some(chunk) = chunk else { break };
                 if sender.try_send(chunk).is_err() {
                     break;
                 }
             }
+            asked.count(usage, ended);
             drop((answer, turn));
         });
         stream::unfold(receiver, |mut chunks| async move { Some((chunks.recv().await?, chunks)) }).boxed()

@@ -3,6 +3,8 @@
 //! A backup reads a snapshot of the store, so it stops nothing and nobody waits for it. It counts when it has been read
 //! back; only then older ones go, and those only where the clock puts them. How the last one went is kept in the home.
 
+mod kept;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -16,6 +18,8 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+
+pub use kept::{BackupKey, Checked, KeptBackup};
 
 use super::Gateway;
 use super::home;
@@ -54,6 +58,12 @@ pub enum BackupError {
     /// The order cannot be obeyed.
     #[error("{0}")]
     Order(&'static str),
+    /// Whoever tries passphrases waits.
+    #[error("too many passphrases were tried; try again in {} seconds", .retry_after.as_secs().max(1))]
+    TooMany {
+        /// When the next one may be tried.
+        retry_after: Duration,
+    },
     /// It was not made.
     #[error(transparent)]
     Backup(#[from] Error),
@@ -106,6 +116,12 @@ pub struct BackupStatus {
     pub failed: Option<Failed>,
     /// Do they lie on the disk that they should replace?
     pub is_beside_store: bool,
+    /// Of the one that is being made: rows that were looked at, bytes that were written.
+    pub progress: Option<(u64, u64)>,
+    /// Is one being read to the end?
+    pub is_checking: bool,
+    /// What they are sealed with.
+    pub key: BackupKey,
 }
 
 impl BackupStatus {
@@ -158,6 +174,8 @@ struct State {
     last: Option<Last>,
     failed: Option<Failed>,
     base: Option<Base>,
+    #[serde(default)]
+    looks: kept::Looks,
 }
 
 /// The full one that an incremental one would complete.
@@ -175,6 +193,9 @@ struct Base {
 pub(super) struct Backups {
     home: PathBuf,
     is_running: Arc<AtomicBool>,
+    is_checking: Arc<AtomicBool>,
+    /// Of the one that is being made.
+    progress: Mutex<Option<Arc<Progress>>>,
     /// Erasures since the start.
     n_erased: AtomicU64,
     state: Mutex<State>,
@@ -188,9 +209,15 @@ impl Backups {
         Self {
             home: home.to_owned(),
             is_running: Arc::default(),
+            is_checking: Arc::default(),
+            progress: Mutex::default(),
             n_erased: AtomicU64::new(0),
             state: Mutex::new(state),
         }
+    }
+
+    fn watch(&self, progress: Option<Arc<Progress>>) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
     }
 
     fn state(&self) -> State {
@@ -280,6 +307,7 @@ impl Gateway {
         let running = Running::begin(&self.0.backups.is_running).ok_or(BackupError::Running)?;
         let job = self.job(order, wanted)?;
         let progress = Arc::new(Progress::default());
+        self.0.backups.watch(Some(progress.clone()));
         let (done, outcome) = oneshot::channel();
         let (gateway, watched) = (self.clone(), progress.clone());
         self.spawn(async move {
@@ -298,6 +326,7 @@ impl Gateway {
                 }
             };
             let made = made.unwrap_or(Err(Error::Stopped)).map_err(BackupError::from);
+            gateway.0.backups.watch(None);
             gateway.note_backup(at, is_regular, &made);
             // Whoever ordered it may be gone.
             drop(done.send(made));
@@ -309,7 +338,9 @@ impl Gateway {
     #[must_use]
     pub fn backup_status(&self) -> BackupStatus {
         let config = self.0.live.load().settings.backup.clone();
-        let State { last, failed, .. } = self.0.backups.state();
+        let State { last, failed, looks, .. } = self.0.backups.state();
+        let progress = self.0.backups.progress.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let said = |n: &AtomicU64| n.load(Ordering::Relaxed);
         let past = Past {
             last_good: last.as_ref().map(|last| Timestamp(last.at_ms)),
             failed: failed.as_ref().map(|failed| Timestamp(failed.at_ms)),
@@ -327,6 +358,9 @@ impl Gateway {
             last,
             failed,
             is_beside_store: beside.is_some_and(|(one, other)| one == other),
+            progress: progress.map(|progress| (said(&progress.n_rows), said(&progress.n_bytes))),
+            is_checking: self.is_checking_backup(),
+            key: self.backup_key(&looks),
         }
     }
 
@@ -394,15 +428,20 @@ impl Gateway {
         };
         let destination = destination.ok_or(BackupError::Order("where it should go is not known; set backup.to"))?;
         let storage_path = home::storage_path(&live.settings.session).map(str::to_owned);
-        let named = live.settings.agents.iter().filter_map(|agent| agent.soul_file.clone()).collect();
+        let named = live.settings.agents.iter().flat_map(|agent| agent.paths()).collect();
         Ok(Job { destination, regular, name, key, wanted, config, storage_path, named, at: self.now() })
+    }
+
+    /// What the backups of this box have in their names.
+    fn backup_device(&self) -> String {
+        self.0.home.key_for("backups").iter().take(4).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Waits for disks and buckets, so it runs where waiting is allowed.
     fn make_backup(&self, job: Job, progress: &Progress, _running: Running) -> Result<BackedUp, Error> {
         let Job { destination, regular, name, key, wanted, config, storage_path, named, at } = job;
         let home = self.home();
-        let device: String = self.0.home.key_for("backups").iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let device = self.backup_device();
         destination.remove_unfinished(&device)?;
         let index_key = self.0.home.key_for("index of a backup");
         let base = match (wanted, &regular) {
@@ -476,6 +515,7 @@ impl Gateway {
         backups.change(|state| {
             state.failed = None;
             let is_incremental = last.is_incremental;
+            state.looks.note_made(&last.name, Timestamp(last.at_ms));
             state.last = Some(last);
             if is_incremental {
                 state.base.iter_mut().for_each(|base| base.n_since += 1);

@@ -61,7 +61,7 @@ impl Bound {
         let addressed = session.lines_with(&address, after_seq, limit)?;
         for line in addressed.lines {
             let (from_agent, message_id) = match line.speaker {
-                Speaker::Agent(_) => (true, None),
+                Speaker::Agent(_) | Speaker::Person(_) => (true, None),
                 Speaker::Peer { message_id, .. } => (false, Some(message_id.to_string())),
             };
             shown.push(HistoryLine { seq: Some(line.seq), from_agent, message_id, at: line.at, text: line.text });

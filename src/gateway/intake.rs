@@ -84,7 +84,7 @@ impl Gateway {
     }
 
     /// What the store knows that the policy may ask.
-    fn known(
+    pub(super) fn known(
         &self,
         entry: &LiveEntry,
         policy: &Policy,
@@ -186,6 +186,7 @@ impl Gateway {
         match self.0.store.tenant(tenant.as_ref()).file(&session_key, &inbound, life).await {
             Ok(Filed::New) => {
                 self.note_store(None);
+                self.0.usage.message(tenant.as_ref(), self.now());
                 self.warn_of_main(&session_key, &inbound.identity);
                 let accepted = Admitted::Accepted { session_key: session_key.to_string() };
                 self.wake((tenant, session_key));

@@ -254,9 +254,12 @@ impl Gateway {
         let (gateway, erased) = (self.clone(), lane.clone());
         let erasing = async move {
             let session = gateway.0.store.tenant(erased.0.as_ref()).session(&erased.1);
+            // Digests take the places of its key in the access log: in all records, so none may come later.
+            gateway.access_is_written().await;
             let outcome = session.erase(episode).await;
             // Replies that waited are passed over when their turn comes: they are not in the store any more.
             if episode.is_none() {
+                gateway.forget_looks(erased.0.as_ref(), &erased.1);
                 gateway.interrupt(erased);
             }
             gateway.note_said();
@@ -280,6 +283,7 @@ impl Gateway {
         let erasing = async move {
             let begun = || {
                 gateway.0.lanes.interrupt_tenant(tenant.as_ref());
+                gateway.0.usage.forget(tenant.as_ref());
                 gateway.0.backups.forget_index();
             };
             let erased = gateway.0.store.erase_tenant(tenant.as_ref(), begun).await;
@@ -309,7 +313,7 @@ impl Gateway {
     }
 
     /// Ends the turn that runs in this conversation, if one does, and has its worker look again.
-    fn interrupt(&self, lane: LaneId) {
+    pub(super) fn interrupt(&self, lane: LaneId) {
         self.0.lanes.interrupt(&lane);
         self.wake(lane);
     }

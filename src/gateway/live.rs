@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::rates::Rates;
 use super::{Home, Reloaded};
-use crate::agent::{self, Agent};
+use crate::agent::Agent;
 use crate::channel::registry::Setup;
 use crate::channel::{Channel, Descriptor};
 use crate::clock::Timestamp;
@@ -20,8 +20,10 @@ use crate::config::{self, Entry, Loaded, Settings};
 use crate::document::{Problem, Secret};
 use crate::id::{AgentId, ChannelType, EntryId, OpaqueId, TenantId};
 use crate::identity::Policy;
+use crate::log;
 use crate::route::Router;
 use crate::session::Resolver;
+use crate::usage::Price;
 
 /// Swapped whole; whoever works keeps the one it began with.
 pub(super) struct Live {
@@ -31,6 +33,8 @@ pub(super) struct Live {
     pub(super) api_resolver: Resolver,
     pub(super) router: Router,
     pub(super) agents: BTreeMap<AgentId, Agent>,
+    /// What each of them thinks with.
+    pub(super) models: BTreeMap<AgentId, Model>,
     pub(super) entries: BTreeMap<EntryId, Arc<LiveEntry>>,
     /// What the businesses are called, whole and word by word.
     pub(super) names: Vec<String>,
@@ -40,6 +44,14 @@ pub(super) struct Live {
     pub(super) warnings: Vec<Problem>,
     /// Why nothing but status and reload works.
     pub(super) safe_mode: Option<String>,
+}
+
+/// What an agent thinks with, for whoever counts.
+#[derive(Debug, Clone)]
+pub(super) struct Model {
+    /// Name of the provider.
+    pub(super) provider: Arc<str>,
+    pub(super) price: Option<Price>,
 }
 
 /// A channel entry in use. Survives a reload that changes no more than its policy.
@@ -203,7 +215,9 @@ impl LiveEntry {
 impl Live {
     /// Opens what the settings name. Entries that `old` has with the same settings are taken over, and get their policies.
     pub(super) fn new(loaded: Loaded, old: Option<&Self>, home: &Home, http: &reqwest::Client) -> Self {
-        let Loaded { mut settings, file, warnings, text, .. } = loaded;
+        let Loaded { mut settings, file, warnings, text, secrets, .. } = loaded;
+        // Before anything can go wrong with one of them.
+        log::hide(&secrets);
         let (resolver, names) = (settings.resolver(), names(&settings));
         let entries = std::mem::take(&mut settings.channels).into_iter().map(|entry| {
             let kept = old
@@ -235,16 +249,23 @@ impl Live {
         let agents = settings.agents.iter().filter_map(|agent| {
             let named = |name: &String| providers.iter().find(|(provider, _)| provider == name);
             let (_, provider) = agent.provider.as_ref().map_or(providers.first(), named)?;
-            let agent::Config { name, soul, tools, .. } = agent.clone();
-            let agent = Agent { name, soul, tools, provider: provider.clone() };
+            let (name, tools) = (agent.name.clone(), agent.tools.clone());
+            let agent = Agent { name, soul: agent.instructions().into(), tools, provider: provider.clone() };
             Some((agent.name.clone(), agent))
         });
         let agents = agents.collect();
+        let models = settings.agents.iter().filter_map(|agent| {
+            let named = |name: &String| settings.providers.iter().find(|provider| provider.name == *name);
+            let provider = agent.provider.as_ref().map_or(settings.providers.first(), named)?;
+            Some((agent.name.clone(), Model { provider: (*provider.name).into(), price: provider.price }))
+        });
+        let models = models.collect();
         Self {
             resolver: settings.resolver(),
             api_resolver: Resolver::new(&crate::session::Config::embedded()),
             router: settings.router(),
             agents,
+            models,
             entries: BTreeMap::new(),
             names: Vec::new(),
             file: None,

@@ -8,26 +8,36 @@
 //! What always holds: a channel hears "accepted" only after the commit; an answer goes to the reply
 //! address of the message that caused it; a turn that began keeps the configuration it began with.
 
+mod access;
+mod acme;
+mod agents;
 mod api;
 mod backup;
+mod channels;
 mod deliveries;
 pub mod device_key;
+mod explain;
 mod home;
 mod host;
 mod import;
 mod intake;
 mod life;
 mod live;
+pub mod machine;
 mod offline;
 mod outbox;
 mod pairing;
 mod rates;
+mod reach;
 mod rekey;
 mod restore;
 mod revise;
 mod server;
 mod status;
+mod taking;
+mod tenants;
 mod turns;
+mod usage;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -49,17 +59,26 @@ use crate::document::{Problem, Secret, Variables};
 use crate::id::SessionKey;
 use crate::session::lane::Lanes;
 use crate::store::{self, Resume, Store};
+use crate::tls::Tls;
 
-pub use backup::{BackedUp, BackupError, BackupOrder, BackupStatus, RunningBackup};
+pub use acme::AcmeStatus;
+pub use agents::{AgentError, AgentFile, AgentRow, ModelState, tool_name};
+pub use backup::{BackedUp, BackupError, BackupKey, BackupOrder, BackupStatus, Checked, KeptBackup, RunningBackup};
+pub use channels::ChannelTestError;
 pub use deliveries::{DeliveryError, Repeat};
+pub use explain::{Admission, Bundle, ExplainError, Explained, Ground, Numbered};
 pub use home::{Error as HomeError, Home, find_store, socket, socket_elsewhere};
 pub use import::{Import, ImportError, check_scope};
 pub use offline::Offline;
 pub use pairing::PairingError;
+pub use reach::HttpsStatus;
 pub use rekey::{Apply, Becomes, RekeyCursor, RekeyRow, Rekeyed};
 pub use restore::{RestoreError, Restored, restore};
 pub use server::{Peer, short_path};
 pub use status::{ChannelStatus, Status};
+pub use taking::{Said, TakeError, Words as PersonsWords};
+pub use tenants::{ApiKeyRow, ConfiguredTenant};
+pub use usage::{KEPT_HOURS, Totals};
 
 use live::Live;
 use outbox::Outbox;
@@ -190,7 +209,13 @@ struct Inner {
     /// Counts changes of transcripts, for those who read along.
     said: watch::Sender<u64>,
     api: api::Waiters,
+    usage: usage::Usage,
     pages: fn(&Gateway) -> axum::Router,
+    tls: Arc<Tls>,
+    announced: Mutex<Option<reach::Announced>>,
+    /// Has a certificate for the domains looked at at once.
+    acme_now: Notify,
+    acme_refusal: Mutex<Option<acme::Refusal>>,
     server: Mutex<Option<Server>>,
     reloading: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
@@ -207,6 +232,9 @@ struct Inner {
     /// Why the text of the configuration in use could not be kept.
     revision_trouble: Mutex<Option<String>>,
     backups: backup::Backups,
+    access: access::AccessLog,
+    /// How the models of agents did.
+    models: agents::Models,
     /// How fast tenants write.
     tenant_rates: rates::Rates,
     /// How fast codes are tried.
@@ -266,11 +294,14 @@ impl Gateway {
                 Live::safe_mode(both.join("\n"), salvaged.unwrap_or_default(), &http)
             }
         };
+        crate::log::hide(accounts.claim_code().iter().chain([home.token()]));
         let is_usable = store.why_unusable().is_none();
         let max_turns = live.settings.gateway.max_turns;
         let address = SocketAddr::new(live.settings.gateway.bind, live.settings.gateway.port);
+        let tls = Arc::new(Tls::new(home.path()));
         let (started_at, started_elapsed_ms) = (clock.now(), clock.elapsed_ms());
         let backups = backup::Backups::of(home.path());
+        let (access, recorded) = access::AccessLog::new();
         let gateway = Self(Arc::new(Inner {
             home,
             accounts,
@@ -287,7 +318,12 @@ impl Gateway {
             sweep_now: Notify::new(),
             said: watch::Sender::new(0),
             api: api::Waiters::default(),
+            usage: usage::Usage::default(),
             pages,
+            tls,
+            announced: Mutex::new(None),
+            acme_now: Notify::new(),
+            acme_refusal: Mutex::new(None),
             server: Mutex::new(None),
             reloading: tokio::sync::Mutex::new(()),
             tasks: TaskTracker::new(),
@@ -299,6 +335,8 @@ impl Gateway {
             store_trouble: Mutex::new(None),
             revision_trouble: Mutex::new(None),
             backups,
+            access,
+            models: agents::Models::default(),
             tenant_rates: rates::Rates::default(),
             guesses: rates::Rates::default(),
             warned_of_main: Mutex::default(),
@@ -311,11 +349,17 @@ impl Gateway {
         // anything runs: when it cannot be read, nothing is left running.
         let left = if live.safe_mode.is_none() { gateway.0.store.resume()? } else { Resume::default() };
         gateway.0.accounts.set_words(live.names.clone());
+        gateway.keep_certificate().await;
+        gateway.renew_acme();
         let server = Server::listen(address, gateway.clone())?;
         gateway.keep_revision(&live);
         gateway.replace_server(server);
+        gateway.announce();
+        gateway.spawn(gateway.clone().keep_reachable());
+        gateway.spawn(gateway.clone().keep_certified());
         gateway.start_entries(&live);
         gateway.take_up(left);
+        gateway.spawn(gateway.clone().keep_access(recorded));
         if !is_usable {
             gateway.spawn(gateway.clone().await_store());
             return Ok(gateway);
@@ -331,6 +375,8 @@ impl Gateway {
     fn start_upkeep(&self) {
         self.spawn(prune_marks(self.clone()));
         self.spawn(self.clone().sweep());
+        self.spawn(self.clone().keep_usage());
+        self.spawn(self.clone().hand_back_forgotten());
         self.spawn(self.clone().back_up_by_the_clock());
     }
 
@@ -425,7 +471,9 @@ impl Gateway {
     /// Names that the local page may be opened by, besides those that only the local network gives.
     #[must_use]
     pub fn page_hosts(&self) -> Vec<String> {
-        self.0.live.load().settings.gateway.page_hosts.clone()
+        let gateway = &self.0.live.load().settings.gateway;
+        let domains = gateway.acme.iter().flat_map(|acme| &acme.domains);
+        gateway.page_hosts.iter().chain(domains).cloned().collect()
     }
 
     /// What the operator should know about the configuration.
@@ -455,10 +503,12 @@ impl Gateway {
         self.0.stop.cancel();
         self.0.live.load().stop_all();
         self.0.tasks.close();
+        self.say_goodbye().await;
         if tokio::time::timeout(DRAIN, self.0.tasks.wait()).await.is_err() {
             let n_tasks = self.0.tasks.len();
             tracing::info!(n_tasks, "some work was cut off; it is taken up at the next start");
         }
+        self.keep_last_counted().await;
         if let Some(socket) = self.0.socket.get() {
             // One that stays behind is replaced at the next start.
             drop(std::fs::remove_file(socket));
@@ -620,5 +670,6 @@ async fn prune_marks(gateway: Gateway) {
         gateway.sweep_rates();
         let (before, spare) = gateway.older_than(MARKS_KEPT_MS);
         while let Ok(true) = gateway.0.store.prune_marks(before, spare).await {}
+        gateway.prune_access().await;
     }
 }

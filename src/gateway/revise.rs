@@ -5,8 +5,8 @@ use std::sync::{Arc, PoisonError};
 
 use super::live::Live;
 use super::server::Server;
-use super::{Gateway, ReloadError, Reloaded, home};
-use crate::config::{self, Candidate, Loaded, Revisions, Syntax};
+use super::{Gateway, Rekeyed, ReloadError, Reloaded, home};
+use crate::config::{self, Candidate, Loaded, Located, Revisions, Syntax};
 use crate::document::Variables;
 
 /// Settings with everything that can fail behind them.
@@ -81,8 +81,49 @@ impl Gateway {
         Ok(self.swap(ready).await)
     }
 
+    /// What the file says now, and a digest of it for `base` of a change; `None`: there is no file.
+    ///
+    /// # Errors
+    /// When it cannot be read as a text.
+    pub fn config_text(&self) -> Result<Option<(Located, String, String)>, ReloadError> {
+        let located = config::locate(self.home()).map_err(config::Error::from)?;
+        let Some(located) = located else { return Ok(None) };
+        let text = located.read().map_err(config::Error::from)?;
+        let digest = config::digest(text.as_bytes());
+        Ok(Some((located, text, digest)))
+    }
+
+    /// Says what would be wrong with this text as the configuration, and changes nothing. That an address cannot be listened at
+    /// shows only when it is used.
+    ///
+    /// # Errors
+    /// [`ReloadError`], as [`Gateway::put_config`] would answer.
+    pub fn check_config(&self, text: String, syntax: Option<Syntax>) -> Result<Loaded, ReloadError> {
+        let loaded = Candidate::text(self.home(), text, syntax)?.check(self.home(), self.variables())?;
+        self.may_use(&loaded)?;
+        Ok(loaded)
+    }
+
+    /// Conversations that these settings would name differently than those in use; `None`: they name them alike.
+    pub async fn would_rekey(&self, loaded: &Loaded) -> Option<Rekeyed> {
+        let live = self.0.live.load_full();
+        if live.safe_mode.is_some() || loaded.settings.session.names_alike(&live.settings.session) {
+            return None;
+        }
+        self.count_rekeyed(&loaded.settings.session).await.ok().filter(|rekeyed| !rekeyed.is_nothing())
+    }
+
     /// Does everything that may fail, and changes nothing.
     pub(super) fn prepare(&self, loaded: Loaded) -> Result<Ready, ReloadError> {
+        let server = match self.may_use(&loaded)? {
+            Some(address) => Some(Server::listen(address, self.clone())?),
+            None => None,
+        };
+        Ok(Ready { loaded, server })
+    }
+
+    /// The address to move to, if these settings can be used while the process runs.
+    fn may_use(&self, loaded: &Loaded) -> Result<Option<SocketAddr>, ReloadError> {
         if let Some(why) = self.0.store.why_unusable() {
             return Err(ReloadError::StoreUnusable(why));
         }
@@ -98,8 +139,7 @@ impl Gateway {
         if is_moved && now.is_some_and(|now| now.port() == address.port()) {
             return Err(ReloadError::Rebound);
         }
-        let server = if is_moved { Some(Server::listen(address, self.clone())?) } else { None };
-        Ok(Ready { loaded, server })
+        Ok(is_moved.then_some(address))
     }
 
     /// Uses other settings from now on. Cannot fail.
@@ -113,12 +153,16 @@ impl Gateway {
         let new = Arc::new(new);
         self.0.live.store(new.clone());
         self.0.accounts.set_words(new.names.clone());
+        self.0.models.forget_all_but(&new.agents);
         old.stop_all_but(&new);
         self.start_entries(&new);
         self.keep_revision(&new);
         if let Some(server) = server {
             self.replace_server(server);
         }
+        self.announce();
+        self.keep_certificate().await;
+        self.renew_acme();
         if old.safe_mode.is_some() {
             match self.0.store.resume() {
                 Ok(left) => self.take_up(left),

@@ -1,4 +1,4 @@
-//! Listening: one TCP address for everybody, one socket in the home for the commands.
+//! Listening: one TCP address for everybody, over HTTP and HTTPS, one socket in the home for the commands.
 //!
 //! | path | who | what |
 //! |---|---|---|
@@ -8,6 +8,7 @@
 //! | `/chat/<entry id>[/…]` | visitors | the pages of page channels |
 //! | `/v1/…` | programs with an API key | see `api` |
 //! | `/admin/…`, `/api/v1/…` | people and programs with an account | see `page` and `admin`, which [`super::Options`] brings |
+//! | `/.well-known/acme-challenge/<token>` | a certificate authority | what it looks for, see `tls` |
 //! | `/` | anybody | leads to the web chat, if there is one, else to the local page |
 //!
 //! The local socket serves what it is given: `/api/v1/…` (see `admin`).
@@ -53,7 +54,7 @@ const MAX_CONNECTIONS: usize = 1_024;
 const BACKLOG: u32 = 1_024;
 /// Connections of commands at the same time.
 const MAX_LOCAL_CONNECTIONS: usize = 32;
-/// How long a client may take to send its headers, and the body of a hook.
+/// How long a client may take to begin, with its handshake; to send its headers; and the body of a hook.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why nobody can reach the gateway.
@@ -105,7 +106,8 @@ impl Server {
         let listener = bind(address).map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
         let listening = CancellationToken::new();
-        let connections = Connections::new(router(gateway.clone()), &gateway, MAX_CONNECTIONS);
+        let connections =
+            Connections::new(router(gateway.clone()), &gateway, MAX_CONNECTIONS, Some(gateway.0.tls.clone()));
         let until = listening.clone();
         gateway.spawn(async move {
             while let Some(slot) = connections.slot(&until).await {
@@ -149,7 +151,7 @@ pub(super) fn listen_local(path: &Path, app: Router, gateway: &Gateway) -> Resul
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(error)?;
     // Set once: nobody listens twice.
     drop(gateway.0.socket.set(path.to_owned()));
-    let connections = Connections::new(app, gateway, MAX_LOCAL_CONNECTIONS);
+    let connections = Connections::new(app, gateway, MAX_LOCAL_CONNECTIONS, None);
     let until = CancellationToken::new();
     gateway.spawn(async move {
         while let Some(slot) = connections.slot(&until).await {
@@ -187,6 +189,7 @@ fn router(gateway: Gateway) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(move |State(gateway)| ready(gateway, probe.clone())))
         .route("/", get(front))
+        .route("/.well-known/acme-challenge/{token}", get(acme_challenge))
         .route("/hooks/{entry}", any(move |state, entry, request| hook(state, entry, refusals.clone(), request)))
         .route("/chat/{entry}", any(page))
         .route("/chat/{entry}/", any(page))
@@ -194,7 +197,8 @@ fn router(gateway: Gateway) -> Router {
         .with_state(gateway.clone())
         .nest("/v1", crate::api::router(Arc::new(gateway.clone())))
         .merge((gateway.0.pages)(&gateway))
-        .layer(middleware::from_fn_with_state(gateway, only_with_a_store))
+        .layer(middleware::from_fn_with_state(gateway.clone(), only_with_a_store))
+        .layer(middleware::map_response_with_state(gateway, counted))
 }
 
 /// Nobody is told that something was taken, or is not there, while nothing can be looked up.
@@ -206,6 +210,11 @@ async fn only_with_a_store(State(gateway): State<Gateway>, request: Request, nex
     next.run(request).await
 }
 
+async fn counted(State(gateway): State<Gateway>, response: Response) -> Response {
+    gateway.0.usage.answered(response.status());
+    response
+}
+
 fn unavailable() -> Response {
     let body = "this gateway takes nothing until it is mended; come again later\n";
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "60")], body).into_response()
@@ -215,6 +224,14 @@ async fn ready(gateway: Gateway, probe: Arc<Probe>) -> Response {
     match gateway.readiness(&probe).await {
         Ok(()) => (StatusCode::OK, "ready\n").into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}
+
+/// For a certificate authority that looks whether the box is at its domain (RFC 8555 §8.3).
+async fn acme_challenge(State(gateway): State<Gateway>, UrlPath(token): UrlPath<String>) -> Response {
+    match gateway.tls().page(&token) {
+        Some(text) => ([(header::CONTENT_TYPE, "application/octet-stream")], text).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::Gateway;
 use super::backup::BackupStatus;
 use super::live::{Live, LiveEntry};
+use super::reach::HttpsStatus;
 use crate::account::Who;
 use crate::clock::Timestamp;
 use crate::id::{API_ENTRY, ChannelType, OpaqueId, SessionKey, TenantId};
@@ -27,6 +28,10 @@ pub struct Status {
     pub port: Option<u16>,
     /// `address:port`.
     pub address: String,
+    /// What it is called in the local network.
+    pub local_name: Option<String>,
+    /// The same address over TLS.
+    pub https: HttpsStatus,
     /// Milliseconds since it started.
     pub uptime_ms: u64,
     /// The configuration file; `None`: the embedded defaults.
@@ -148,11 +153,16 @@ impl Gateway {
                     .to_owned(),
             );
         }
+        let (local_name, https) = (self.local_name(), self.https_status());
+        let not_certified = https.acme.as_ref().and_then(|acme| acme.problem.clone());
+        warnings.extend([self.0.tls.problem(), local_name.problem, not_certified].into_iter().flatten());
         let backup = self.backup_status();
         warnings.extend(backup.warnings(now));
         Ok(Status {
             port: address.map(|address| address.port()),
             address: address.map(|address| address.to_string()).unwrap_or_default(),
+            local_name: local_name.name,
+            https,
             uptime_ms: self.now().since_ms(self.0.started_at),
             config: live.file.as_ref().map(|file| file.display().to_string()),
             safe_mode: live.safe_mode.clone(),

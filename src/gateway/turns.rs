@@ -13,7 +13,7 @@ use crate::agent::{self, Failure, Said};
 use crate::channel::{Descriptor, Preview};
 use crate::id::{AgentId, FileName, OpaqueId};
 use crate::message::{ChatKind, ReplyAddress};
-use crate::provider::retry;
+use crate::provider::{Usage, retry};
 use crate::session::lane::LaneId;
 use crate::session::{Address, Command};
 use crate::store::{
@@ -24,6 +24,8 @@ use crate::store::{
 const MAX_COLLECTED: usize = 20;
 /// Bytes of text that one turn answers at most, unless one message alone is longer.
 const MAX_COLLECTED_BYTES: usize = 16 * 1024;
+/// Messages among which those of programs are looked for when a person has the conversation.
+const MAX_LOOKED: usize = 1_000;
 /// Failed turns after which messages are set aside for the operator: at the waits below, about half an hour.
 const MAX_TRIES: u32 = 12;
 /// Failed turns after which messages that make the program panic are set aside.
@@ -115,6 +117,9 @@ impl Gateway {
         let interruption = self.0.lanes.begin_turn(lane);
         // Read first: whatever ends the conversation between the two reads makes the commit fail.
         let Some(row) = session.row()? else { return Ok(Next::Idle) };
+        if session.taken()?.is_some() {
+            return self.leave_to_person(&session).await;
+        }
         let Some(batch) = Batch::of(session.waiting(MAX_COLLECTED)?) else { return Ok(Next::Idle) };
         let last = batch.last();
         if self.age_ms(last.unparked_at.unwrap_or(last.inbound.received_at)) > MAX_AGE_MS {
@@ -138,7 +143,12 @@ impl Gateway {
         };
         target.preview(Preview::Typing);
         let context = session.context(row.episode);
-        let mut asking = pin!(self.ask(agent, &session, &context, &batch, &target));
+        let asked = |usage, failed| {
+            if let Some(model) = live.models.get(&agent.name) {
+                self.0.usage.asked(tenant.as_ref(), self.now(), model, usage, failed);
+            }
+        };
+        let mut asking = pin!(self.ask(agent, &session, &context, &batch, &target, &asked));
         let asking = async {
             tokio::select! {
                 biased;
@@ -167,7 +177,12 @@ impl Gateway {
                 let (episode, first_line, at) = (row.episode, row.first_line, self.now());
                 let turn = Turn { episode, first_line, answered, agent, text, deliveries, notes, files, at };
                 match self.commit(&session, turn).await? {
-                    Some(deliveries) => self.deliver_all(deliveries),
+                    Some(deliveries) => {
+                        let first = &batch.first;
+                        let since = first.unparked_at.unwrap_or(first.inbound.received_at);
+                        self.0.usage.answer(tenant.as_ref(), self.now(), self.age_ms(since));
+                        self.deliver_all(deliveries);
+                    }
                     None => {
                         let left = session.undelivered()?;
                         let is_answered = left.iter().any(|reply| batch.is_answered_by(&reply.content));
@@ -181,6 +196,25 @@ impl Gateway {
             }
             Err(failure) => self.fail(&session, &batch, failure, &target).await,
         }
+    }
+
+    /// A person answers here. Programs that wait for an answer are told that there will be none.
+    async fn leave_to_person(&self, session: &SessionStore) -> Result<Next, store::Error> {
+        let waiting = session.waiting(MAX_LOOKED)?.into_iter();
+        let of_programs: Vec<_> =
+            waiting.filter(|waiting| waiting.inbound.reply_to.entry().as_str() == crate::id::API_ENTRY).collect();
+        if of_programs.is_empty() {
+            return Ok(Next::Idle);
+        }
+        let seqs = of_programs.iter().map(|waiting| waiting.seq).collect();
+        let reason = "a person took the conversation over while a program waited for the answer".to_owned();
+        session.park_taken(seqs, reason, self.now()).await?;
+        let live = self.0.live.load_full();
+        for waiting in of_programs {
+            let target = Target::new(self, &live, &waiting.inbound.reply_to);
+            target.preview(Preview::Failed { retry_after: None });
+        }
+        Ok(Next::Again)
     }
 
     /// Obeys the one message of this batch: what was said so far is archived.
@@ -276,6 +310,7 @@ impl Gateway {
         kept: &ContextStore,
         batch: &Batch,
         target: &Target,
+        asked: &(dyn Fn(Usage, bool) + Sync),
     ) -> Result<Result<(String, agent::Changes), Failure>, store::Error> {
         let mut max_bytes = agent::HISTORY_BYTES;
         loop {
@@ -287,11 +322,19 @@ impl Gateway {
                 target.preview(match progress {
                     agent::Progress::Text(text) => Preview::Delta(text.to_owned()),
                     agent::Progress::Reset => Preview::Reset,
+                    agent::Progress::Attempted { usage, failed } => return asked(usage, failed),
                 });
             };
             // Anew for every try: what one changed before it failed is forgotten.
             let mut context = context(agent, kept)?;
+            let asked_at = tokio::time::Instant::now();
             let answer = agent::run(agent, request, &mut context, &retry::Policy::default(), &mut on_progress).await;
+            match &answer {
+                Ok(_) => self.0.models.answered(&agent.name, self.now(), asked_at.elapsed()),
+                Err(Failure::Later { reason, .. } | Failure::Park { reason } | Failure::TooLong { reason }) => {
+                    self.0.models.failed(&agent.name, self.now(), reason);
+                }
+            }
             match answer {
                 Err(Failure::TooLong { .. }) if !is_last_try => {
                     max_bytes = if max_bytes > 1024 { max_bytes / 4 } else { 0 }
@@ -489,7 +532,7 @@ fn said_before(Words { by_agent, user, name, text }: Words<'_>, is_group: bool) 
 }
 
 /// Cuts a text into pieces of at most `max_chars`, at the end of a paragraph, a line or a word if there is one.
-fn split(text: &str, max_chars: Option<usize>) -> Vec<String> {
+pub(super) fn split(text: &str, max_chars: Option<usize>) -> Vec<String> {
     let Some(max_chars) = max_chars else { return vec![text.to_owned()] };
     let mut pieces = Vec::new();
     let mut rest = text;

@@ -1,27 +1,26 @@
-//! One conversation: reading along, and what support does to it.
+//! One conversation: reading along, answering instead of the worker, and what support does to it.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
+use axum::Form;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::{Extension, Form};
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::answer::{self, Problem};
+use super::explain;
 use super::format::{number, time};
 use super::layout::{self, Place};
-use super::looked::Looked;
 use super::visit::Visit;
-use super::words::words;
+use super::words::{fill, words};
 use super::{CONVERSATION, CONVERSATIONS, ERASE, conversation_address, conversations, place_query};
 use crate::account::Role;
 use crate::admin::{Conversation, Episode, Named, Reached};
-use crate::gateway::Gateway;
-use crate::id::TenantId;
-use crate::store::{ArchivedRow, Line, SessionRow, Speaker, Waiting};
+use crate::gateway::{Gateway, PersonsWords};
+use crate::id::{self, TenantId};
+use crate::store::{ArchivedRow, Line, SessionRow, Speaker, Taken, Waiting};
 
 /// Lines of a page.
 const LINES: usize = 100;
@@ -43,58 +42,77 @@ pub(super) struct Shown {
 
 pub(super) async fn show(
     State(gateway): State<Gateway>,
-    Extension(looked): Extension<Arc<Looked>>,
     visit: Visit,
     Query(named): Query<Named>,
     Query(shown): Query<Shown>,
 ) -> Response {
     let reached = Reached::new(gateway, visit.who().clone());
-    match view(&reached, &visit, &looked, &named, &shown) {
-        Ok((title, content)) => {
-            answer::html(StatusCode::OK, layout::page(&visit, Place::Conversations, &title, &content))
-        }
-        Err(problem) => problem.respond(&visit),
+    let done = shown.done.as_deref().and_then(|done| done_words(ConversationWords::of(visit.words), done));
+    page(&reached, &visit, &named, shown.before, StatusCode::OK, done.map(|done| ("good", done.to_owned())), "")
+}
+
+/// `draft` is what somebody wanted to say.
+fn page(
+    reached: &Reached,
+    visit: &Visit,
+    named: &Named,
+    before: Option<u64>,
+    status: StatusCode,
+    notice: Option<(&str, String)>,
+    draft: &str,
+) -> Response {
+    match view(reached, visit, named, before, notice, draft) {
+        Ok((title, content)) => answer::html(status, layout::page(visit, Place::Conversations, &title, &content)),
+        Err(problem) => problem.respond(visit),
     }
 }
 
 fn view(
     reached: &Reached,
     visit: &Visit,
-    looked: &Looked,
     named: &Named,
-    shown: &Shown,
+    before: Option<u64>,
+    notice: Option<(&str, String)>,
+    draft: &str,
 ) -> Result<(String, Markup), Problem> {
     let words = ConversationWords::of(visit.words);
     let place = named.place(reached)?;
     let episode = place.episode(named.episode)?;
-    if looked.is_new(&visit.session.id, place.of.id(), &place.key) {
-        place.of.note("show", Some(&place.key));
-    }
+    place.of.note_look("show", Some(&place.key));
     let row = episode.row().clone();
-    let (lines, has_earlier) = lines(&episode, &row, shown.before)?;
-    // What waits belongs to the key and not to something that is over.
-    let waiting = match &episode {
-        Episode::Live(session, _) if shown.before.is_none() => session.waiting(WAITING)?,
-        _ => Vec::new(),
+    let (lines, has_earlier) = lines(&episode, &row, before)?;
+    // What waits, and who answers, belongs to the key and not to something that is over.
+    let (waiting, taken) = match &episode {
+        Episode::Live(session, _) if before.is_none() => (session.waiting(WAITING)?, session.taken()?),
+        Episode::Live(session, _) => (Vec::new(), session.taken()?),
+        Episode::Archived(_) => (Vec::new(), None),
     };
+    let is_theirs = taken.as_ref().is_some_and(|taken| taken.by == visit.who().name);
     let archives = place.session.archives()?;
     let is_live = matches!(episode, Episode::Live(..));
     let title = conversations::name(words, &row);
     let content = html! {
         p { a href=(CONVERSATIONS) { (words.back_to_list) } }
-        @if let Some(done) = shown.done.as_deref().and_then(|done| done_words(words, done)) { (layout::notice("good", done)) }
+        @if let Some((kind, text)) = &notice { (layout::notice(kind, text)) }
         section class="card" {
             div class="head" {
                 h1 dir="auto" { (title) }
                 p class="key" { (row.key) }
                 (facts(words, &row, is_live))
             }
-            div data-refresh=[(is_live && shown.before.is_none()).then_some("4")] {
+            div data-refresh=[(is_live && before.is_none()).then_some("4")] {
+                @if let Some(taken) = &taken { (in_hands(words, taken, is_theirs)) }
                 @if has_earlier {
                     @let before = lines.first().map_or(row.first_line, |line| line.seq);
                     p { a class="button" href=(with_before(&row, named.episode, before)) { (words.earlier) } }
                 }
-                (log(words, &lines, &waiting))
+                (log(words, &place_query(row.tenant.as_ref(), &row.key, named.episode), &lines, &waiting))
+                @if is_theirs && before.is_none() {
+                    (answers_to(words, &waiting))
+                }
+            }
+            @if visit.who().role == Role::Admin && is_live && before.is_none() {
+                (hands(visit, &row, taken.as_ref(), is_theirs, draft))
             }
             @if visit.who().role == Role::Admin { (actions(visit, &row, is_live)) }
             p { a class="button" download href=(export_address(&row, (!is_live).then_some(row.episode))) { (words.export) } }
@@ -134,6 +152,8 @@ fn done_words(words: &ConversationWords, done: &str) -> Option<&'static str> {
     match done {
         "archive" => Some(words.archive_done),
         "restore" => Some(words.restore_done),
+        "say" => Some(words.say_done),
+        "hand-back" => Some(words.hand_back_done),
         _ => None,
     }
 }
@@ -151,7 +171,70 @@ fn facts(words: &ConversationWords, row: &SessionRow, is_live: bool) -> Markup {
     }
 }
 
-fn log(words: &ConversationWords, lines: &[Line], waiting: &[Waiting]) -> Markup {
+/// Who answers instead of the worker.
+fn in_hands(words: &ConversationWords, taken: &Taken, is_theirs: bool) -> Markup {
+    html! {
+        p class="hands" {
+            @if is_theirs { (words.taken_by_you) } @else { bdi { (fill(words.taken_by, &[("name", &taken.by)])) } }
+            " " span class="muted small" {
+                (words.since) " " time datetime=(taken.since) { (time(words, taken.since)) }
+            }
+        }
+    }
+}
+
+/// Beside what is shown, as it changes with it: what an answer of theirs answers, and to whom it goes.
+fn answers_to(words: &ConversationWords, waiting: &[Waiting]) -> Markup {
+    let last = waiting.last().map(|last| &last.inbound);
+    let name =
+        last.and_then(|last| last.user_name.clone().or_else(|| last.identity.user.as_ref().map(ToString::to_string)));
+    html! {
+        input type="hidden" form="say" name="seen" value=(waiting.last().map_or(0, |last| last.seq));
+        p class="hint" id="answers-to" {
+            @match (last, name) {
+                (None, _) => (words.answers_nothing),
+                (Some(_), None) => (words.answers_last),
+                (Some(_), Some(name)) => bdi { (fill(words.answers_to, &[("name", &name)])) },
+            }
+        }
+    }
+}
+
+/// Taking it over, speaking in it, handing it back.
+fn hands(visit: &Visit, row: &SessionRow, taken: Option<&Taken>, is_theirs: bool, draft: &str) -> Markup {
+    let words = ConversationWords::of(visit.words);
+    let order = |action: &str, content: &Markup| {
+        html! {
+            form class="inline" method="post" action=(format!("{CONVERSATION}/{action}")) {
+                (layout::csrf(visit))
+                (place_fields(row, None))
+                (content)
+            }
+        }
+    };
+    html! {
+        @match taken {
+            None => (order("take", &html! { button { (words.take) } span class="hint" { (words.take_hint) } })),
+            Some(other) if !is_theirs => (order("take", &html! {
+                input type="hidden" name="from_others" value="yes";
+                button { bdi { (fill(words.take_from, &[("name", &other.by)])) } }
+            })),
+            Some(_) => {
+                form id="say" class="say" method="post" action=(format!("{CONVERSATION}/say")) {
+                    (layout::csrf(visit))
+                    (place_fields(row, None))
+                    input type="hidden" name="once" value=(id::random().unwrap_or_default());
+                    label for="text" { (words.say_label) }
+                    textarea id="text" name="text" rows="4" required maxlength="8000" dir="auto" aria-describedby="answers-to" { "\n" (draft) }
+                    div class="inline" { button class="primary" { (words.say_submit) } }
+                }
+                (order("hand-back", &html! { button { (words.hand_back) } span class="hint" { (words.hand_back_hint) } }))
+            }
+        }
+    }
+}
+
+fn log(words: &ConversationWords, place: &str, lines: &[Line], waiting: &[Waiting]) -> Markup {
     if lines.is_empty() && waiting.is_empty() {
         return html! { p class="muted" { (words.nothing_said) } };
     }
@@ -160,13 +243,19 @@ fn log(words: &ConversationWords, lines: &[Line], waiting: &[Waiting]) -> Markup
             @for line in lines {
                 @let (kind, name) = match &line.speaker {
                     Speaker::Agent(agent) => ("agent", agent.to_string()),
+                    Speaker::Person(name) => ("person", name.clone()),
                     Speaker::Peer { user, name, .. } => {
                         let id = || user.as_ref().map(|user| user.as_str().to_owned()).unwrap_or_default();
                         ("peer", name.clone().unwrap_or_else(id))
                     }
                 };
                 div class=(kind) {
-                    span class="meta" { bdi { (name) } " · " time datetime=(line.at) { (time(words, line.at)) } }
+                    span class="meta" {
+                        bdi { (name) }
+                        @if kind == "person" { " · " (words.person) }
+                        " · " time datetime=(line.at) { (time(words, line.at)) }
+                        @if kind == "peer" { " · " a href=(explain::address_of(place, line.seq)) { (words.why_this_worker) } }
+                    }
                     (bubble(words, &line.text))
                 }
             }
@@ -243,13 +332,19 @@ fn others(words: &ConversationWords, row: &SessionRow, archives: &[ArchivedRow],
     }
 }
 
-/// What a form about a conversation says.
-#[derive(Debug, Deserialize)]
+/// What a form about a conversation says. Not to be printed.
+#[derive(Deserialize)]
 pub(super) struct Order {
     csrf: String,
     key: String,
     tenant: String,
     episode: Option<u64>,
+    /// Take it also from somebody else.
+    from_others: Option<String>,
+    /// What to say, up to which waiting message it was read, and a mark that only this form has.
+    text: Option<String>,
+    seen: Option<u64>,
+    once: Option<String>,
 }
 
 pub(super) async fn change(
@@ -258,9 +353,17 @@ pub(super) async fn change(
     Path(action): Path<String>,
     Form(order): Form<Order>,
 ) -> Response {
-    match obey(&gateway, &visit, &action, order).await {
-        Ok(address) => answer::done(&address),
-        Err(problem) => problem.respond(&visit),
+    let draft = order.text.clone().unwrap_or_default();
+    let named = Named { key: order.key.clone(), tenant: Some(order.tenant.clone()), episode: None };
+    match (obey(&gateway, &visit, &action, order).await, &*action) {
+        (Ok(address), _) => answer::done(&address),
+        // Nobody loses what they have written, and whoever was too late sees who has it.
+        (Err(Problem::Refused(error)), "say" | "take" | "hand-back") => {
+            let (status, refused) = error.heard_by(visit.who()).told();
+            let reached = Reached::new(gateway, visit.who().clone());
+            page(&reached, &visit, &named, None, status, Some(("bad", refused.error)), &draft)
+        }
+        (Err(problem), _) => problem.respond(&visit),
     }
 }
 
@@ -285,9 +388,29 @@ async fn obey(gateway: &Gateway, visit: &Visit, action: &str, order: Order) -> R
             of.note("restore", Some(&key));
             Ok(shown("restore"))
         }
+        "take" => {
+            of.take(&key, order.from_others.is_some()).await?;
+            of.note("take", Some(&key));
+            Ok(format!("{}#text", conversation_address(of.id(), &key, None)))
+        }
+        "say" => {
+            // Browsers send lines as they would in a mail.
+            let text = order.text.unwrap_or_default().replace("\r\n", "\n");
+            let said = of.say(&key, PersonsWords { text, seen: order.seen, once: order.once }).await?;
+            if !said.is_repeat {
+                of.note("say", Some(&key));
+            }
+            Ok(shown("say"))
+        }
+        "hand-back" => {
+            of.hand_back(&key).await?;
+            of.note("hand back", Some(&key));
+            Ok(shown("hand-back"))
+        }
         "erase" => {
-            of.erase(&key, None).await?;
+            // Before: what comes later would keep the key.
             of.note("erase", Some(&key));
+            of.erase(&key, None).await?;
             Ok(format!("{CONVERSATIONS}?done=erase"))
         }
         _ => Err(Problem::NotFound),
@@ -337,6 +460,7 @@ words! {
     began: "Began", "Begonnen";
     back_to_list: "All conversations", "Alle Gespräche";
     transcript: "Conversation", "Gespräch";
+    why_this_worker: "Why this worker?", "Warum dieser Mitarbeiter?";
     earlier: "Earlier messages", "Frühere Nachrichten";
     waits_below: "Not answered yet", "Noch nicht beantwortet";
     archive: "Archive", "Archivieren";
@@ -352,6 +476,25 @@ words! {
     erase_submit: "Erase for good", "Endgültig löschen";
     cancel: "Cancel", "Abbrechen";
     earlier_conversations: "Earlier conversations", "Frühere Gespräche";
+    person: "Person", "Person";
+    taken_by_you: "You answer here. The worker stays silent until you hand the conversation back.",
+        "Hier antworten Sie. Der Mitarbeiter schweigt, bis Sie das Gespräch zurückgeben.";
+    taken_by: "{name} answers here. The worker stays silent until the conversation is handed back.",
+        "Hier antwortet {name}. Der Mitarbeiter schweigt, bis das Gespräch zurückgegeben wird.";
+    since: "Since", "Seit";
+    take: "Answer yourself", "Selbst antworten";
+    take_hint: "The worker stops at once and stays silent here.", "Der Mitarbeiter hört sofort auf und schweigt hier.";
+    take_from: "Take over from {name}", "Von {name} übernehmen";
+    say_label: "Your answer", "Ihre Antwort";
+    say_submit: "Send", "Senden";
+    say_done: "Sent.", "Gesendet.";
+    answers_to: "This answers what {name} wrote.", "Das beantwortet, was {name} geschrieben hat.";
+    answers_last: "This answers the last message.", "Das beantwortet die letzte Nachricht.";
+    answers_nothing: "No message waits. What you write goes to where the last one came from.",
+        "Keine Nachricht wartet. Was Sie schreiben, geht dorthin, woher die letzte kam.";
+    hand_back: "Hand back to the worker", "An den Mitarbeiter zurückgeben";
+    hand_back_hint: "It answers what nobody has answered.", "Er beantwortet, was niemand beantwortet hat.";
+    hand_back_done: "The worker answers again.", "Der Mitarbeiter antwortet wieder.";
     live_now: "Live", "Laufend";
     nothing_said: "Nothing was said yet.", "Noch wurde nichts gesagt.";
 }

@@ -1,5 +1,7 @@
 //! The list of conversations, and the search in them.
 
+use std::collections::BTreeMap;
+
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -10,9 +12,9 @@ use super::answer::{self, Problem};
 use super::format::{ago, number, time};
 use super::layout::{self, Place};
 use super::visit::Visit;
-use super::words::{Words, words};
+use super::words::{Words, fill, words};
 use super::{CONVERSATIONS, conversation_address, query};
-use crate::admin::{self, Named, Reached};
+use crate::admin::{self, Named, Reached, Stop};
 use crate::clock::Timestamp;
 use crate::gateway::Gateway;
 use crate::id::{SessionKey, TenantId};
@@ -38,11 +40,12 @@ pub(super) struct Wanted {
     done: Option<String>,
 }
 
-/// Where the next page begins: time, tenant, key; for archived ones tenant, key, episode.
+/// Where the next page begins.
 #[derive(Debug, Serialize, Deserialize)]
 enum Cursor {
+    /// Time, tenant, key.
     Live(u64, Option<String>, String),
-    Archived(Option<String>, String, u64),
+    Archived(Stop),
 }
 
 /// One line of the list.
@@ -99,34 +102,15 @@ fn live(reached: &Reached, wanted: &Wanted) -> Result<(Vec<Row>, Option<String>)
 
 fn archived(reached: &Reached, wanted: &Wanted) -> Result<(Vec<Row>, Option<String>), Problem> {
     let after = match cursor(wanted) {
-        Some(Cursor::Archived(tenant, key, episode)) => {
-            let key = SessionKey::parse(&key).map_err(|_not_ours| Problem::NotFound)?;
-            Some((tenant, key, episode))
-        }
+        Some(Cursor::Archived(stop)) => Some(stop),
         _ => None,
     };
-    let mut rows: Vec<Row> = Vec::new();
-    for of in reached.tenants(tenant(wanted))? {
-        let mut filter = Filter { limit: (ROWS + 1).saturating_sub(rows.len()), ..Filter::default() };
-        match &after {
-            Some((at, ..)) if of.name() < *at => continue,
-            Some((at, key, episode)) if of.name() == *at => {
-                (filter.after, filter.after_episode) = (Some(key.clone()), Some(*episode));
-            }
-            _ => {}
-        }
-        let row = |session| Row { session, is_archived: true, said: None };
-        rows.extend(of.store().archived(&filter)?.into_iter().map(|archived| row(archived.session)));
-        if rows.len() > ROWS {
-            break;
-        }
-    }
-    let has_more = rows.len() > ROWS;
-    rows.truncate(ROWS);
-    let next = rows.last().filter(|_| has_more).map(|row| {
-        let SessionRow { tenant, key, episode, .. } = &row.session;
-        Cursor::Archived(tenant.as_ref().map(ToString::to_string), key.to_string(), *episode)
-    });
+    let filter = Filter { limit: ROWS, ..Filter::default() };
+    let (rows, has_more) =
+        reached.walk(tenant(wanted), after.as_ref(), &filter, |store, filter| store.archived(filter))?;
+    let next = rows.last().filter(|_| has_more).map(|row| Cursor::Archived(Stop::at(&row.session)));
+    let row = |session| Row { session, is_archived: true, said: None };
+    let rows = rows.into_iter().map(|archived| row(archived.session)).collect();
     Ok((rows, next.and_then(|next| serde_json::to_string(&next).ok())))
 }
 
@@ -170,16 +154,13 @@ fn named(
     words: &str,
     in_archived: bool,
 ) -> Result<Vec<SessionRow>, admin::Error> {
-    let mut rows = Vec::new();
-    if in_archived {
-        for of in reached.tenants(tenant)? {
-            let limit = MAX_NAMES.saturating_sub(rows.len());
-            let archived = of.store().archived(&Filter { limit, ..Filter::default() })?;
-            rows.extend(archived.into_iter().map(|archived| archived.session));
-        }
+    let mut rows = if in_archived {
+        let filter = Filter { limit: MAX_NAMES, ..Filter::default() };
+        let (archived, _) = reached.walk(tenant, None, &filter, |store, filter| store.archived(filter))?;
+        archived.into_iter().map(|archived| archived.session).collect()
     } else {
-        rows = reached.recent(tenant, None, MAX_NAMES)?.rows;
-    }
+        reached.recent(tenant, None, MAX_NAMES)?.rows
+    };
     rows.retain(|session| is_named(session, words));
     rows.truncate(ROWS);
     Ok(rows)
@@ -207,6 +188,12 @@ fn tenant(wanted: &Wanted) -> Option<&str> {
 fn view(visit: &Visit, reached: &Reached, wanted: &Wanted, rows: &[Row], next: Option<&str>, now: Timestamp) -> Markup {
     let words = ListWords::of(visit.words);
     let is_searched = wanted.words.as_deref().is_some_and(|words| !words.trim().is_empty());
+    let taken: BTreeMap<_, _> =
+        reached.taken().unwrap_or_default().into_iter().map(|(tenant, key, taken)| ((tenant, key), taken.by)).collect();
+    let by = |row: &Row| {
+        let place = (row.session.tenant.clone(), row.session.key.clone());
+        if row.is_archived { None } else { taken.get(&place).map(String::as_str) }
+    };
     html! {
         h1 { (words.conversations) }
         @if wanted.done.as_deref() == Some("erase") { (layout::notice("good", words.erase_done)) }
@@ -217,7 +204,7 @@ fn view(visit: &Visit, reached: &Reached, wanted: &Wanted, rows: &[Row], next: O
                     (true, true) if next.is_some() => p class="muted" { (words.search_on_lead) },
                     (true, true) => (layout::empty(words.nothing_found, words.nothing_found_lead)),
                     (true, false) => (layout::empty(words.no_conversations, words.no_conversations_lead)),
-                    (false, _) => ul class="rows" { @for row in rows { li { (line(words, row, now)) } } },
+                    (false, _) => ul class="rows" { @for row in rows { li { (line(words, row, by(row), now)) } } },
                 }
             }
             @if next.is_some() || wanted.before.is_some() {
@@ -279,7 +266,7 @@ fn filter(words: &ListWords, reached: &Reached, wanted: &Wanted) -> Markup {
     }
 }
 
-fn line(words: &ListWords, row: &Row, now: Timestamp) -> Markup {
+fn line(words: &ListWords, row: &Row, by: Option<&str>, now: Timestamp) -> Markup {
     let session = &row.session;
     let episode = row.is_archived.then_some(session.episode);
     let at = session.last_active_at;
@@ -294,6 +281,7 @@ fn line(words: &ListWords, row: &Row, now: Timestamp) -> Markup {
                 @if let Some(agent) = &session.agent { " · " (agent) }
                 " · " (number(words, session.n_messages)) " " (words.messages)
                 @if row.is_archived { " · " (words.archived) }
+                @if let Some(by) = by { " · " bdi { (fill(words.taken_by, &[("name", by)])) } }
             }
         }
     }
@@ -330,5 +318,6 @@ words! {
         "Sobald jemand auf einem Ihrer Kanäle schreibt, erscheint es hier.";
     nothing_found: "Nothing found", "Nichts gefunden";
     nothing_found_lead: "Try fewer or other words.", "Versuchen Sie es mit weniger oder anderen Wörtern.";
+    taken_by: "{name} answers", "{name} antwortet";
     erase_done: "Erased.", "Gelöscht.";
 }

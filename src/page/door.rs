@@ -10,8 +10,9 @@ use serde::Deserialize;
 use super::visit::{self, From, Visit};
 use super::words::{Words, fill, words};
 use super::{CLAIM, HOME, LOGIN, answer, layout};
-use crate::account::{self, ClaimError, LoginError, Weakness};
-use crate::admin;
+use crate::account::{self, ClaimError, LoginError, Weakness, Who};
+use crate::admin::{self, Reached};
+use crate::browser::Scheme;
 use crate::document::Secret;
 use crate::gateway::Gateway;
 
@@ -110,8 +111,14 @@ pub(super) async fn login(
     let next = Next { next: form.next };
     let password = Secret::new(form.password);
     let (status, problem) = match gateway.accounts().log_in(&form.name, &password, from.address).await {
-        Ok(session) => return enter(&headers, &session.token, next.address()),
-        Err(LoginError::Wrong) => (StatusCode::UNAUTHORIZED, words.login_wrong.to_owned()),
+        Ok(session) => {
+            note(&gateway, from, session.session.who, "log in");
+            return enter(from.scheme, &session.token, next.address());
+        }
+        Err(LoginError::Wrong) => {
+            gateway.note_wrong_password(&form.name, from.address);
+            (StatusCode::UNAUTHORIZED, words.login_wrong.to_owned())
+        }
         Err(LoginError::TooMany { retry_after }) => {
             let seconds = retry_after.as_secs().max(1).to_string();
             (StatusCode::TOO_MANY_REQUESTS, fill(words.too_many, &[("n", &seconds)]))
@@ -121,10 +128,15 @@ pub(super) async fn login(
     answer::html(status, login_form(&gateway, words, from, &next, &form.name, Some(&problem)))
 }
 
+/// Notes in the access log that somebody came or went.
+fn note(gateway: &Gateway, from: From, who: Who, what: &'static str) {
+    Reached::new(gateway.clone(), who.at(Some(from.address))).note_itself(what);
+}
+
 /// Goes to a page with a session that has just begun.
-fn enter(headers: &HeaderMap, token: &Secret, address: &str) -> Response {
+fn enter(scheme: Scheme, token: &Secret, address: &str) -> Response {
     let mut response = answer::done(address);
-    response.headers_mut().insert(header::SET_COOKIE, visit::cookie(headers, Some(token)));
+    response.headers_mut().insert(header::SET_COOKIE, visit::cookie(scheme, Some(token)));
     response
 }
 
@@ -136,19 +148,21 @@ pub(super) struct Made {
 pub(super) async fn logout(
     State(gateway): State<Gateway>,
     visit: Visit,
+    from: From,
     headers: HeaderMap,
     Form(made): Form<Made>,
 ) -> Response {
     if !visit.session.is_csrf(&made.csrf) {
         return answer::Problem::Stale.respond(&visit);
     }
-    if let Some(token) = visit::token(&headers)
+    if let Some(token) = visit::token(from.scheme, &headers)
         && let Err(error) = gateway.accounts().log_out(token).await
     {
         return answer::Problem::from(error).respond(&visit);
     }
+    Reached::new(gateway, visit.who().clone()).note_itself("log out");
     let mut response = answer::done(LOGIN);
-    response.headers_mut().insert(header::SET_COOKIE, visit::cookie(&headers, None));
+    response.headers_mut().insert(header::SET_COOKIE, visit::cookie(from.scheme, None));
     response
 }
 
@@ -206,7 +220,10 @@ pub(super) async fn claim(
         false => Err(ClaimError::NotLocal),
     };
     let (status, problem) = match claimed {
-        Ok(session) => return enter(&headers, &session.token, HOME),
+        Ok(session) => {
+            note(&gateway, from, session.session.who, "claim");
+            return enter(from.scheme, &session.token, HOME);
+        }
         Err(ClaimError::Claimed) => return Redirect::to(LOGIN).into_response(),
         Err(ClaimError::NotLocal) => (StatusCode::FORBIDDEN, words.claim_elsewhere.to_owned()),
         Err(ClaimError::Wrong) => (StatusCode::UNAUTHORIZED, words.claim_wrong.to_owned()),

@@ -5,23 +5,24 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
 
-use super::answer;
 use super::format::{ago, bytes, duration, number, time};
 use super::layout::{self, Place};
-use super::machine::{self, Machine};
 use super::visit::Visit;
-use super::words::{fill, words};
+use super::words::{Words, fill, words};
+use super::{activity, answer, findings};
 use crate::admin::{self, Reached, Seen};
 use crate::clock::Timestamp;
 use crate::doctor::{self, Finding, Severity};
 use crate::gateway::device_key::Sources;
+use crate::gateway::machine::{self, Machine};
 use crate::gateway::{ChannelStatus, Gateway, Status};
 use crate::store::Counts;
 
 pub(super) async fn show(State(gateway): State<Gateway>, visit: Visit) -> Response {
     let reached = Reached::new(gateway.clone(), visit.who().clone());
     // It looks at files: not where messages are answered.
-    let seen = tokio::task::spawn_blocking(move || look(&gateway, &reached)).await;
+    let words = visit.words;
+    let seen = tokio::task::spawn_blocking(move || look(words, &gateway, &reached)).await;
     match seen.unwrap_or(Err(crate::store::Error::Closed.into())) {
         Ok(seen) => answer::html(
             StatusCode::OK,
@@ -43,19 +44,22 @@ struct Looked {
     /// What is wrong with the box, and how full it is: for whoever sees all of it.
     findings: Vec<Finding>,
     machine: Machine,
+    /// How much was asked and answered.
+    activity: Markup,
 }
 
-fn look(gateway: &Gateway, reached: &Reached) -> Result<Looked, admin::Error> {
+fn look(words: &Words, gateway: &Gateway, reached: &Reached) -> Result<Looked, admin::Error> {
     let seen = reached.status()?;
     let findings = match &seen {
-        Seen::Whole(status) => findings(gateway, status),
+        Seen::Whole(status) => examine(gateway, status),
         Seen::Share { .. } => Vec::new(),
     };
-    Ok(Looked { now: gateway.now(), seen, findings, machine: machine::look(gateway.home()) })
+    let activity = activity::last_day(words, reached)?;
+    Ok(Looked { now: gateway.now(), seen, findings, machine: machine::look(gateway.home()), activity })
 }
 
 fn view(words: &HomeWords, looked: &Looked) -> Markup {
-    let Looked { now, seen, findings, machine } = looked;
+    let Looked { now, seen, findings, machine, activity } = looked;
     let (channels, counts) = match seen {
         Seen::Whole(status) => (&status.channels, &status.counts),
         Seen::Share { channels, counts, .. } => (channels, counts),
@@ -64,15 +68,17 @@ fn view(words: &HomeWords, looked: &Looked) -> Markup {
         div data-refresh="15" {
             (verdict(words, findings, channels))
             (channel_cards(words, channels, *now))
+            (activity)
             div class="pair" {
                 (queue_card(words, counts))
                 @if let Seen::Whole(status) = seen { (machine_card(words, machine, status, *now)) }
             }
+            @if let Seen::Whole(status) = seen { (reach_card(words, status)) }
         }
     }
 }
 
-fn findings(gateway: &Gateway, status: &Status) -> Vec<Finding> {
+fn examine(gateway: &Gateway, status: &Status) -> Vec<Finding> {
     let in_use = gateway.config_digest();
     let running = doctor::Running { status, config_digest: in_use.as_deref() };
     doctor::examine(gateway.home(), gateway.variables(), Some(&running), &Sources::default(), gateway.now())
@@ -91,28 +97,13 @@ fn verdict(words: &HomeWords, findings: &[Finding], channels: &[ChannelStatus]) 
         section class={ "verdict " (kind) } {
             h1 { (title) }
             p { (lead) }
-            @if !now.is_empty() { ul class="findings" { @for finding in now { (finding_line(words, finding)) } } }
+            @if !now.is_empty() { (findings::list(words, &now)) }
         }
         @if !later.is_empty() {
             details class="card" {
                 summary { h2 { (words.worth_a_look) " (" (number(words, later.len() as u64)) ")" } }
-                ul class="findings" { @for finding in later { (finding_line(words, finding)) } }
+                (findings::list(words, &later))
             }
-        }
-    }
-}
-
-fn finding_line(words: &HomeWords, finding: &Finding) -> Markup {
-    let (kind, name) = match finding.severity {
-        Severity::Error => ("bad", words.severity_error),
-        Severity::Warning => ("warn", words.severity_warning),
-        Severity::Hint => ("", words.severity_hint),
-    };
-    html! {
-        li {
-            span class={ "tag " (kind) } { (name) }
-            p { (finding.what) }
-            p class="muted" { span class="unseen" { (words.to_do) ": " } (finding.fix) }
         }
     }
 }
@@ -159,7 +150,9 @@ fn channel_cards(words: &HomeWords, channels: &[ChannelStatus], now: Timestamp) 
 
 fn queue_card(words: &HomeWords, counts: &Counts) -> Markup {
     let rows = [
-        (words.waiting_messages, counts.waiting),
+        (words.waiting_messages, counts.waiting.saturating_sub(counts.for_people)),
+        (words.in_hands, counts.taken),
+        (words.for_people, counts.for_people),
         (words.undelivered, counts.undelivered),
         (words.set_aside, counts.parked),
         (words.active, counts.sessions),
@@ -202,6 +195,36 @@ fn machine_card(words: &HomeWords, machine: &Machine, status: &Status, now: Time
     }
 }
 
+/// Where it is, and what somebody compares before they tell their browser to trust it.
+fn reach_card(words: &HomeWords, status: &Status) -> Markup {
+    let port = status.port.unwrap_or_default();
+    html! {
+        @if let Some(certificate) = &status.https.certificate {
+            section class="card" {
+                h2 { (words.https) }
+                p class="muted" { (words.https_lead) }
+                dl class="facts" {
+                    @if let Some(name) = &status.local_name {
+                        div { dt { (words.local_name) } dd { code { "https://" (name) ":" (port) } } }
+                    }
+                    @if let Some(acme) = &status.https.acme {
+                        div { dt { (words.domain) } dd {
+                            @for domain in &acme.domains { code { "https://" (domain) } " " }
+                            @match &acme.certificate {
+                                Some(certificate) => span class="tag good" { (fill(words.trusted, &[("until", &time(words, certificate.ends))])) },
+                                None => span class="tag warn" { (words.not_trusted_yet) },
+                            }
+                        } }
+                    }
+                    div { dt { (words.fingerprint) } dd { code { (certificate.fingerprint) } } }
+                    div { dt { (words.names) } dd { (certificate.names.join(", ")) } }
+                    div { dt { (words.renewed_by) } dd { (time(words, certificate.ends)) } }
+                }
+            }
+        }
+    }
+}
+
 words! {
     /// What the first page says.
     HomeWords;
@@ -210,10 +233,6 @@ words! {
     something_wrong: "Something needs you", "Hier werden Sie gebraucht";
     something_wrong_lead: "The worst comes first, each with what to do.", "Das Dringendste zuerst, jeweils mit dem, was zu tun ist.";
     worth_a_look: "Worth a look", "Einen Blick wert";
-    to_do: "What to do", "Was zu tun ist";
-    severity_error: "Error", "Fehler";
-    severity_warning: "Warning", "Warnung";
-    severity_hint: "Hint", "Hinweis";
     channels: "Channels", "Kanäle";
     channel: "Channel", "Kanal";
     last_in: "Last message in", "Letzte Nachricht";
@@ -224,6 +243,8 @@ words! {
     no_channels: "No channel is set up yet.", "Noch ist kein Kanal eingerichtet.";
     queue: "Waiting", "In Arbeit";
     waiting_messages: "Messages that wait for an answer", "Nachrichten, die auf Antwort warten";
+    in_hands: "Conversations that people answer", "Gespräche, die Personen beantworten";
+    for_people: "Messages that wait for these people", "Nachrichten, die auf diese Personen warten";
     undelivered: "Answers on their way", "Antworten unterwegs";
     set_aside: "Set aside for you", "Für Sie zurückgelegt";
     active: "Conversations", "Gespräche";
@@ -237,5 +258,17 @@ words! {
     version: "Version", "Version";
     backup: "Backup", "Sicherung";
     backup_never: "Never", "Noch nie";
+    https: "Secure connection", "Sichere Verbindung";
+    https_lead: "This page also opens at an address that begins with https://. The first time, the browser warns, because nobody \
+        else vouches for this box. Look at the certificate there: with the same fingerprint, it is this box.",
+        "Diese Seite öffnet sich auch unter einer Adresse, die mit https:// beginnt. Beim ersten Mal warnt der Browser, weil \
+        niemand sonst für diese Box bürgt. Sehen Sie sich dort das Zertifikat an: Mit demselben Fingerabdruck ist es diese Box.";
+    fingerprint: "Fingerprint (SHA-256)", "Fingerabdruck (SHA-256)";
+    domain: "In the internet", "Im Internet";
+    trusted: "Trusted by browsers until {until}", "Von Browsern anerkannt bis {until}";
+    not_trusted_yet: "No certificate yet", "Noch kein Zertifikat";
+    local_name: "In the local network", "Im lokalen Netz";
+    names: "Made for", "Ausgestellt für";
+    renewed_by: "Renewed before", "Wird erneuert vor";
     backup_failed: "The last one failed: {why}", "Die letzte ist fehlgeschlagen: {why}";
 }

@@ -4,25 +4,41 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::visit::Visit;
 use super::words::{Words, fill};
-use super::{CONVERSATIONS, HOME, PEOPLE};
+use super::{ACCESS, ACTIVITY, BACKUPS, CHANNELS, CONVERSATIONS, HOME, LOGS, PEOPLE, SETTINGS, WORKERS};
+use crate::account::{Reach, Role, Who};
 
 /// A place in the menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Home,
     Conversations,
+    Activity,
+    Logs,
+    Workers,
+    Channels,
     People,
+    Backups,
+    Access,
+    Settings,
     Elsewhere,
 }
 
-/// Where the menu leads, in its order.
-fn menu(words: &Words) -> impl Iterator<Item = (Place, &'static str, &'static str)> {
-    [
-        (Place::Home, HOME, words.home),
-        (Place::Conversations, CONVERSATIONS, words.conversations),
-        (Place::People, PEOPLE, words.people),
-    ]
-    .into_iter()
+/// Where the menu leads, in its order. What somebody may never see is not in theirs.
+fn menu(words: &Words, who: &Who) -> impl Iterator<Item = (Place, &'static str, &'static str)> {
+    let (is_admin, is_whole) = (who.role == Role::Admin, who.reach == Reach::All);
+    let all = [
+        (Place::Home, HOME, words.home, true),
+        (Place::Conversations, CONVERSATIONS, words.conversations, true),
+        (Place::Activity, ACTIVITY, words.activity, true),
+        (Place::Workers, WORKERS, words.workers, true),
+        (Place::Channels, CHANNELS, words.channels, true),
+        (Place::Backups, BACKUPS, words.backups, is_admin && is_whole),
+        (Place::People, PEOPLE, words.people, true),
+        (Place::Access, ACCESS, words.access, is_admin),
+        (Place::Settings, SETTINGS, words.settings, is_admin && is_whole),
+        (Place::Logs, LOGS, words.logs, is_admin && is_whole),
+    ];
+    all.into_iter().filter_map(|(place, address, name, is_shown)| is_shown.then_some((place, address, name)))
 }
 
 /// A page for somebody who is logged in.
@@ -39,7 +55,7 @@ pub(super) fn page(visit: &Visit, place: Place, title: &str, content: &Markup) -
         }
         nav class="menu" aria-label=(words.menu) {
             ul {
-                @for (at, address, name) in menu(words) {
+                @for (at, address, name) in menu(words, visit.who()) {
                     li { a href=(address) aria-current=[(at == place).then_some("page")] { (name) } }
                 }
             }

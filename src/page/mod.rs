@@ -8,7 +8,16 @@
 //! | `/admin/conversations?words&tenant&which&before` | the same | the list, and the search |
 //! | `/admin/conversation?key&tenant&episode&before` | the same | one of them, as it goes on |
 //! | `/admin/erase?key&tenant`, `POST /admin/conversation/{archive,restore,erase}` | admins | what support does |
+//! | `/admin/activity?range&tenant` | the same | charts of what was asked, answered and paid |
+//! | `/admin/logs?level&words` | admins of the whole gateway | the last lines of the log |
+//! | `POST /admin/conversation/{take,say,hand-back}` | admins | answering instead of the worker |
+//! | `/admin/access?tenant&who&what&key&after` | admins | who read or changed what |
+//! | `/admin/workers`, `/admin/explain?address` or `?key&tenant&episode&line` | the same | who answers, and why |
+//! | `/admin/worker?name`, `/admin/worker/file?name&file`, `POST /admin/worker/{save,remove}` | who sees all of it | one worker |
+//! | `/admin/settings`, `/admin/settings/revision?number` | admins of the whole gateway | what owners change, the file, what it was, secrets |
+//! | `/admin/channels`, `/admin/channels/new?type`, `/admin/channels/entry?id` | who is logged in; to change, admins of the whole gateway | channels, and who may write |
 //! | `/admin/people` | who is logged in | accounts, own sessions, own password |
+//! | `/admin/backups`, `POST /admin/backups/{now,check,passphrase}` | admins of everything | backups |
 //! | `/admin/page.css`, `/admin/page.js`, `/admin/mark.svg` | anybody | what pages need |
 //!
 //! Pages are made here, whole, in the language of the browser; they work without their script, and ask no other host for
@@ -17,26 +26,36 @@
 //! What always holds: a request is heard only under a name of ours ([`visit::guard`]); what changes something is a POST by
 //! a page of the same session; whatever people or models wrote stays text.
 
+mod access;
+mod activity;
 mod answer;
+mod backups;
+mod channels;
+mod chart;
 mod conversation;
 mod conversations;
 mod door;
+mod explain;
+mod findings;
 mod format;
 mod home;
 mod layout;
-mod looked;
-mod machine;
+mod logs;
 mod people;
+mod settings;
 mod visit;
 mod words;
+mod worker;
+mod workers;
 
 use std::sync::Arc;
 
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::{get, post};
-use axum::{Extension, Router};
 
 use crate::admin;
 use crate::browser::Asset;
@@ -48,11 +67,26 @@ const LOGIN: &str = "/admin/login";
 const CLAIM: &str = "/admin/claim";
 const CONVERSATIONS: &str = "/admin/conversations";
 const CONVERSATION: &str = "/admin/conversation";
+const ACTIVITY: &str = "/admin/activity";
+const LOGS: &str = "/admin/logs";
 const PEOPLE: &str = "/admin/people";
+const SETTINGS: &str = "/admin/settings";
+const CHANNELS: &str = "/admin/channels";
+const WORKERS: &str = "/admin/workers";
+const WORKER: &str = "/admin/worker";
+const EXPLAIN: &str = "/admin/explain";
+const ACCESS: &str = "/admin/access";
+const BACKUPS: &str = "/admin/backups";
 const ERASE: &str = "/admin/erase";
 
 /// How pages look: what all have, then what one of them has.
-const STYLE: &str = concat!(include_str!("page.css"), include_str!("conversation.css"));
+const STYLE: &str = concat!(
+    include_str!("page.css"),
+    include_str!("conversation.css"),
+    include_str!("activity.css"),
+    include_str!("workers.css"),
+    include_str!("settings.css"),
+);
 
 /// Serves the pages, and the admin API to programs with a token and to those who are logged in.
 pub fn router(gateway: &Gateway) -> Router {
@@ -67,11 +101,28 @@ pub fn router(gateway: &Gateway) -> Router {
         .route(CONVERSATION, get(conversation::show))
         .route(ERASE, get(conversation::ask_to_erase))
         .route("/admin/conversation/{action}", post(conversation::change))
+        .route(ACTIVITY, get(activity::show))
+        .route(LOGS, get(logs::show))
+        .route(WORKERS, get(workers::list))
+        .route(EXPLAIN, get(explain::show))
+        .route(WORKER, get(worker::show))
+        .route("/admin/worker/file", get(worker::file))
+        // A text in a form may be three times as long as it is.
+        .route("/admin/worker/{action}", post(worker::change).layer(DefaultBodyLimit::max(1024 * 1024)))
+        .route(SETTINGS, get(settings::show))
+        .route("/admin/settings/revision", get(settings::revision))
+        .route("/admin/settings/{action}", post(settings::change).layer(DefaultBodyLimit::max(visit::MAX_TEXT_BYTES)))
+        .route(CHANNELS, get(channels::show))
+        .route("/admin/channels/new", get(channels::new))
+        .route("/admin/channels/entry", get(channels::entry))
+        .route("/admin/channels/{action}", post(channels::change))
         .route(PEOPLE, get(people::show))
+        .route(ACCESS, get(access::show))
+        .route(BACKUPS, get(backups::show))
+        .route("/admin/backups/{action}", post(backups::change))
         .route("/admin/people/{action}", post(people::change))
         .merge(files())
         .route("/admin/{*elsewhere}", get(nothing))
-        .layer(Extension(Arc::new(looked::Looked::default())))
         .with_state(gateway.clone())
         .merge(admin::router(gateway, door))
         .layer(middleware::from_fn_with_state(gateway.clone(), visit::guard))

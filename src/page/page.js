@@ -41,3 +41,16 @@ for (const part of document.querySelectorAll('[data-refresh]')) {
   };
   setTimeout(again, part.dataset.refresh * 1000);
 }
+
+// A text may be taken from a file instead of being typed: `data-upload="TEXT NAME"` names the fields to fill.
+for (const part of document.querySelectorAll('[data-upload]')) {
+  const [text, name] = part.dataset.upload.split(' ').map((id) => document.getElementById(id));
+  part.hidden = false;
+  part.querySelector('input').addEventListener('change', async (event) => {
+    const [file] = event.target.files;
+    if (!file) return;
+    text.value = await file.text();
+    if (!name.value) name.value = file.name;
+    text.focus();
+  });
+}

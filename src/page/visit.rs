@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 
@@ -13,14 +13,19 @@ use super::answer;
 use super::words::Words;
 use crate::account::{SESSION_MS, Session, Who, is_local};
 use crate::admin::{self, AdminToken, Authenticate};
-use crate::browser::{self, Language, Proof};
+use crate::browser::{self, Language, Proof, Scheme};
 use crate::document::Secret;
 use crate::gateway::{Gateway, Peer};
 
 /// Name of the cookie that a session is shown with.
 const COOKIE: &str = "frontdesk_session";
+/// The same over TLS. Another name, because a browser that has a `Secure` cookie takes none of that name over HTTP; and with
+/// this prefix (RFC 6265bis §4.1.3.2) nothing but this host, over TLS, can have set it.
+const SECURE_COOKIE: &str = "__Host-frontdesk_session";
 /// Longest body of a form, in bytes.
 const MAX_FORM_BYTES: usize = 64 * 1024;
+/// Longest one with the text of the configuration in it, as a form sends it.
+pub(super) const MAX_TEXT_BYTES: usize = 2 * 1024 * 1024;
 /// How long a form may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -42,11 +47,15 @@ impl FromRequestParts<Gateway> for Visit {
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, Response> {
         let words = words(&parts.headers);
-        let session = match token(&parts.headers) {
+        let session = match token(scheme(parts), &parts.headers) {
             Some(token) => gateway.accounts().session(token).await,
             None => None,
         };
-        session.map(|session| Self { session, words }).ok_or_else(|| to_the_door(&parts.uri, &parts.method))
+        let from = parts.extensions.get::<Peer>().map(|peer| peer.0.to_canonical());
+        let at = |session: Session| Session { who: session.who.at(from), ..session };
+        session
+            .map(|session| Self { session: at(session), words })
+            .ok_or_else(|| to_the_door(&parts.uri, &parts.method))
     }
 }
 
@@ -65,24 +74,54 @@ pub(super) fn words(headers: &HeaderMap) -> &'static Words {
 }
 
 /// What the browser proves a session with.
-pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn token(scheme: Scheme, headers: &HeaderMap) -> Option<&str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == COOKIE).map(|(_, token)| token)
+    pairs.find(|(name, _)| *name == cookie_name(scheme)).map(|(_, token)| token)
 }
 
 /// What makes a browser show the session from now on; `None`: not any more.
-pub(super) fn cookie(headers: &HeaderMap, token: Option<&Secret>) -> HeaderValue {
-    let secure = if is_https(headers) { "; Secure" } else { "" };
+pub(super) fn cookie(scheme: Scheme, token: Option<&Secret>) -> HeaderValue {
+    let name = cookie_name(scheme);
+    let secure = if scheme == Scheme::Https { "; Secure" } else { "" };
     let (token, seconds) = token.map_or(("", 0), |token| (token.expose(), SESSION_MS / 1000));
-    let cookie = format!("{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
+    let cookie = format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
     // A token has no character that a header could not hold.
     HeaderValue::try_from(cookie).unwrap_or(HeaderValue::from_static("frontdesk_session=; Path=/; Max-Age=0"))
 }
 
-/// Only a proxy on this machine, which ends TLS, says so.
-fn is_https(headers: &HeaderMap) -> bool {
-    headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https")
+fn cookie_name(scheme: Scheme) -> &'static str {
+    match scheme {
+        Scheme::Http => COOKIE,
+        Scheme::Https => SECURE_COOKIE,
+    }
+}
+
+/// How the browser reached the page. A proxy that ends TLS says so; whoever else says it has a cookie that only TLS brings
+/// back.
+pub(super) fn scheme(parts: &Parts) -> Scheme {
+    scheme_of(&parts.headers, &parts.extensions)
+}
+
+fn scheme_of(headers: &HeaderMap, extensions: &Extensions) -> Scheme {
+    match headers.get("x-forwarded-proto") {
+        Some(proto) if proto == "https" => Scheme::Https,
+        _ => Scheme::of_connection(extensions),
+    }
+}
+
+/// The same page over TLS, if it was asked for in clear under a name that browsers trust the box at. Not behind a proxy, which
+/// may have ended TLS without saying so; not with a port, which may lead to HTTP alone.
+fn trusted_address(host: &str, trusted: &[String], request: &Request) -> Option<String> {
+    let is_plain =
+        scheme_of(request.headers(), request.extensions()) == Scheme::Http && !is_forwarded(request.headers());
+    let name = trusted.iter().find(|name| name.eq_ignore_ascii_case(host.trim_end_matches('.')));
+    let name = name.filter(|_| is_plain && request.method().is_safe())?;
+    Some(format!("https://{name}{}", request.uri().path_and_query()?))
+}
+
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    FORWARDED.iter().any(|name| headers.contains_key(*name))
 }
 
 /// Says who asks for the admin API: a program by its token, a browser by its session.
@@ -100,7 +139,7 @@ impl Door {
 
 impl Authenticate for Door {
     async fn who(&self, head: &Parts) -> Option<Who> {
-        match (admin::bearer(head), token(&head.headers)) {
+        match (admin::bearer(head), token(scheme(head), &head.headers)) {
             (Some(token), _) => match self.admin_token.shown_in(head) {
                 Some(console) => Some(console),
                 None => self.gateway.accounts().token(token).await,
@@ -134,15 +173,17 @@ pub(super) struct From {
     pub(super) address: IpAddr,
     /// Behind a proxy nobody knows who is near.
     pub(super) is_near: bool,
+    pub(super) scheme: Scheme,
 }
 
 impl<S: Sync> FromRequestParts<S> for From {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Response> {
-        let is_forwarded = FORWARDED.iter().any(|name| parts.headers.contains_key(*name));
+        let is_forwarded = is_forwarded(&parts.headers);
         let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.to_canonical());
-        let from = peer.map(|address| Self { address, is_near: !is_forwarded && is_local(address) });
+        let (is_near, scheme) = (|address| !is_forwarded && is_local(address), scheme(parts));
+        let from = peer.map(|address| Self { address, is_near: is_near(address), scheme });
         from.ok_or_else(|| StatusCode::INTERNAL_SERVER_ERROR.into_response())
     }
 }
@@ -155,6 +196,11 @@ pub(super) async fn guard(State(gateway): State<Gateway>, request: Request, next
     // Programs prove themselves with each request; see [`Door`].
     let is_page = !request.uri().path().starts_with("/api/");
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let trusted = gateway.tls().public().map(|certificate| certificate.names);
+    let trusted = trusted.as_deref().and_then(|trusted| trusted_address(host, trusted, &request));
+    if let Some(address) = trusted.filter(|_| is_page) {
+        return Redirect::temporary(&address).into_response();
+    }
     // A name that somebody else's server gave our address is how other sites reach into a local network.
     let mut response = if !is_own_host(host, &gateway) {
         match is_page {
@@ -187,7 +233,9 @@ async fn whole(request: Request) -> Result<Request, StatusCode> {
         return Ok(request);
     }
     let (head, body) = request.into_parts();
-    let body = tokio::time::timeout(READ_TIMEOUT, axum::body::to_bytes(body, MAX_FORM_BYTES)).await;
+    let has_text = head.uri.path().starts_with("/admin/settings/") && head.headers.contains_key(header::COOKIE);
+    let max = if has_text { MAX_TEXT_BYTES } else { MAX_FORM_BYTES };
+    let body = tokio::time::timeout(READ_TIMEOUT, axum::body::to_bytes(body, max)).await;
     let body = body.map_err(|_elapsed| StatusCode::REQUEST_TIMEOUT)?.map_err(|_error| StatusCode::PAYLOAD_TOO_LARGE)?;
     Ok(Request::from_parts(head, body.into()))
 }
@@ -246,25 +294,58 @@ mod tests {
 
     #[test]
     fn a_session_is_found_among_other_cookies() {
-        let check = |text: &str, expected: Option<&str>| {
+        let check = |text: &str, expected: [Option<&str>; 2]| {
             let headers = HeaderMap::from_iter([(header::COOKIE, text.parse().unwrap())]);
-            assert_eq!(token(&headers), expected, "{text}");
+            assert_eq!([Scheme::Http, Scheme::Https].map(|scheme| token(scheme, &headers)), expected, "{text}");
         };
-        check("frontdesk_session=abc", Some("abc"));
-        check("a=b; frontdesk_session=abc; c=d", Some("abc"));
-        check("xfrontdesk_session=abc", None);
-        check("", None);
+        check("frontdesk_session=abc", [Some("abc"), None]);
+        check("a=b; frontdesk_session=abc; c=d", [Some("abc"), None]);
+        check("frontdesk_session=abc; __Host-frontdesk_session=def", [Some("abc"), Some("def")]);
+        check("xfrontdesk_session=abc", [None, None]);
+        check("", [None, None]);
     }
 
     #[test]
     fn a_cookie_is_kept_from_scripts_and_other_sites() {
         let token = Secret::new("t0ken".to_owned());
-        let plain = HeaderMap::new();
-        let text = |headers, token| cookie(headers, token).to_str().unwrap().to_owned();
+        let text = |scheme, token| cookie(scheme, token).to_str().unwrap().to_owned();
         let expected = "frontdesk_session=t0ken; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000";
-        assert_eq!(text(&plain, Some(&token)), expected);
-        let proxied = HeaderMap::from_iter([("x-forwarded-proto".parse().unwrap(), "https".parse().unwrap())]);
-        assert_eq!(text(&proxied, Some(&token)), format!("{expected}; Secure"));
-        assert!(text(&plain, None).contains("Max-Age=0"));
+        assert_eq!(text(Scheme::Http, Some(&token)), expected);
+        assert_eq!(text(Scheme::Https, Some(&token)), format!("__Host-{expected}; Secure"));
+        assert!(text(Scheme::Http, None).contains("Max-Age=0"));
+    }
+
+    #[test]
+    fn who_comes_in_clear_to_a_trusted_name_is_led_to_tls() {
+        let check = |method: Method, host: &str, header: Option<&'static str>, own: Scheme, expected: Option<&str>| {
+            let mut request = Request::builder().method(method).uri("/admin/people?a=b");
+            request = header.iter().fold(request, |request, name| request.header(*name, "x"));
+            let request = request.extension(own).body(axum::body::Body::empty()).unwrap();
+            let trusted = ["desk.example.com".to_owned()];
+            assert_eq!(trusted_address(host, &trusted, &request).as_deref(), expected, "{host}");
+        };
+        let address = Some("https://desk.example.com/admin/people?a=b");
+        check(Method::GET, "desk.example.com", None, Scheme::Http, address);
+        check(Method::GET, "Desk.Example.com.", None, Scheme::Http, address);
+        check(Method::GET, "desk.example.com", None, Scheme::Https, None);
+        check(Method::GET, "desk.example.com", Some("x-forwarded-for"), Scheme::Http, None);
+        check(Method::GET, "desk.example.com:8080", None, Scheme::Http, None);
+        check(Method::POST, "desk.example.com", None, Scheme::Http, None);
+        check(Method::GET, "frontdesk.local", None, Scheme::Http, None);
+    }
+
+    #[test]
+    fn tls_of_our_own_or_of_a_proxy_is_https() {
+        let check = |own: Option<Scheme>, proxy: Option<&str>, expected| {
+            let mut parts = Request::new(()).into_parts().0;
+            own.map(|scheme| parts.extensions.insert(scheme));
+            proxy.map(|proto| parts.headers.insert("x-forwarded-proto", proto.parse().unwrap()));
+            assert_eq!(scheme(&parts), expected);
+        };
+        check(None, None, Scheme::Http);
+        check(Some(Scheme::Https), None, Scheme::Https);
+        check(Some(Scheme::Https), Some("http"), Scheme::Https);
+        check(Some(Scheme::Http), Some("https"), Scheme::Https);
+        check(Some(Scheme::Http), Some("http"), Scheme::Http);
     }
 }

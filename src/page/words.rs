@@ -58,7 +58,14 @@ words! {
     menu: "Menu", "Menü";
     home: "Home", "Übersicht";
     conversations: "Conversations", "Gespräche";
+    activity: "Activity", "Aktivität";
+    logs: "Log", "Protokoll";
+    workers: "Workers", "Mitarbeiter";
+    channels: "Channels", "Kanäle";
+    settings: "Settings", "Einstellungen";
     people: "People", "Personen";
+    backups: "Backups", "Sicherungen";
+    access: "Access log", "Zugriffe";
     log_out: "Log out", "Abmelden";
     logged_in_as: "Logged in as {name}", "Angemeldet als {name}";
     name: "Name", "Name";

@@ -14,6 +14,7 @@ use super::refusal::Vocabulary;
 use super::transport::Endpoint;
 use super::{Demo, Provider};
 use crate::document::{Secret, Section, Severity};
+use crate::usage::{Currency, Price};
 
 /// Longest silence on the wire unless the operator says otherwise. A small machine reads a long prompt for minutes.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
@@ -25,6 +26,8 @@ const TIMEOUT_SECONDS: std::ops::RangeInclusive<u64> = 1..=300;
 pub struct Config {
     /// How agents refer to it.
     pub name: String,
+    /// What its tokens cost, if the operator says so.
+    pub price: Option<Price>,
     dialect: Dialect,
 }
 
@@ -59,7 +62,7 @@ impl Config {
     /// The demo worker, for a gateway without any provider.
     #[must_use]
     pub fn demo() -> Self {
-        Self { name: "demo".into(), dialect: Dialect::Demo }
+        Self { name: "demo".into(), price: None, dialect: Dialect::Demo }
     }
 
     /// Takes the keys of one entry. `None`: a problem was noted.
@@ -80,6 +83,7 @@ impl Config {
             Some(Kind::OpenAi | Kind::Demo) | None => "https://api.openai.com/v1",
         };
         let api = Api::read(section, base_url);
+        let price = read_price(section);
         if matches!(kind, Some(Kind::OpenAi | Kind::Anthropic)) {
             section.missing("model", "write the model's name as the provider knows it");
         }
@@ -88,7 +92,7 @@ impl Config {
             Kind::Anthropic => Dialect::Anthropic(api?, version.unwrap_or_default()),
             Kind::Demo => Dialect::Demo,
         };
-        Some(Self { name: name?, dialect })
+        Some(Self { name: name?, price, dialect })
     }
 
     /// The model that it asks; `None` for the demo worker.
@@ -112,6 +116,25 @@ impl Config {
             Dialect::Demo => Arc::new(Demo),
         }
     }
+}
+
+/// Highest price of a million tokens.
+const MAX_PRICE: f64 = 1_000_000.0;
+
+/// All three keys, or none of them.
+fn read_price(section: &mut Section<'_>) -> Option<Price> {
+    let keys = ["input_price", "output_price", "currency"];
+    if !keys.map(|key| section.has(key)).contains(&true) {
+        return None;
+    }
+    let [input, output] = ["input_price", "output_price"].map(|key| section.take_number(key, 0.0..=MAX_PRICE));
+    let currency = section.take_parsed("currency", Currency::from_str);
+    section.missing("input_price", "write what a million tokens cost that the model reads, like input_price = 2.5");
+    section.missing("output_price", "write what a million tokens cost that the model writes, like output_price = 10");
+    section.missing("currency", "write the money of these prices, like currency = \"EUR\"");
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 10¹², and whole")]
+    let micros = |price: f64| (price * 1_000_000.0).round() as u64;
+    Some(Price { currency: currency?, input_micros: micros(input?), output_micros: micros(output?) })
 }
 
 impl Api {
@@ -269,7 +292,7 @@ mod tests {
     }
 
     fn check(toml: &str, expected: Dialect) {
-        assert_eq!(read(toml, &[]), Some(Config { name: "a".into(), dialect: expected }), "{toml}");
+        assert_eq!(read(toml, &[]), Some(Config { name: "a".into(), price: None, dialect: expected }), "{toml}");
     }
 
     fn openai(model: &str) -> Api {
@@ -313,6 +336,17 @@ mod tests {
         check("name = 'a'\nkind = 'openai'\nmodel = ''", &["the text is empty"]);
         let key = "the key holds a line end or another control character";
         check("name = 'a'\nkind = 'openai'\nmodel = 'm'\napi_key = \"a\\nb\"", &[key]);
+    }
+
+    #[test]
+    fn a_price_is_whole_or_not_there() {
+        let toml = |keys: &str| format!("name = 'a'\nkind = 'demo'\n{keys}");
+        let price = Price { currency: "EUR".parse().unwrap(), input_micros: 37_500, output_micros: 10_000_000 };
+        let whole = read(&toml("input_price = 0.0375\noutput_price = 10\ncurrency = 'EUR'"), &[]);
+        assert_eq!(whole.unwrap().price, Some(price));
+        read(&toml("input_price = 2.5"), &[r#""output_price" is missing"#, r#""currency" is missing"#]);
+        let wrong = "input_price = 1\noutput_price = 1\ncurrency = 'euro'";
+        read(&toml(wrong), &["a currency is three capital letters, like \"EUR\""]);
     }
 
     #[test]
@@ -382,7 +416,8 @@ mod tests {
     #[test]
     fn the_key_stays_out_of_debug_output() {
         let api = Api { key: Some(Secret::new("sk-secret")), ..Api::new("https://a.example".parse().unwrap()) };
-        let config = Config { name: "a".into(), dialect: Dialect::Anthropic(api, ApiVersion::default()) };
+        let dialect = Dialect::Anthropic(api, ApiVersion::default());
+        let config = Config { name: "a".into(), price: None, dialect };
         let provider = config.open(reqwest::Client::new());
         let printed = format!("{config:?} {provider:?}");
         assert!(!printed.contains("sk-secret"), "{printed}");

@@ -60,6 +60,13 @@ pub enum Progress<'p> {
     Text(&'p str),
     /// Forget the words so far: the attempt failed.
     Reset,
+    /// An attempt is over.
+    Attempted {
+        /// What it cost, as far as the provider told.
+        usage: Usage,
+        /// Is there no answer of it?
+        failed: bool,
+    },
 }
 
 /// Asks `provider` until it has answered, its error is final, or `policy` has had enough.
@@ -84,6 +91,7 @@ pub async fn complete(
         let mut attempt = Attempt { idle: policy.idle, deadline, content: Vec::new(), usage: Usage::default() };
         let result = attempt.run(provider, request, on_progress).await;
         spent = spent.plus(attempt.usage);
+        on_progress(Progress::Attempted { usage: attempt.usage, failed: result.is_err() });
         let error = match result {
             Ok(stop) => return Ok(Completion { content: attempt.content, stop, usage: spent }),
             Err(error) => error,
@@ -259,6 +267,7 @@ mod tests {
         let mut on_progress = |news: Progress<'_>| match news {
             Progress::Text(text) => progress.push_str(text),
             Progress::Reset => progress.push('!'),
+            Progress::Attempted { .. } => {}
         };
         let result = complete(&provider, &Request::default(), &Policy::default(), &mut on_progress).await;
         assert!(provider.0.lock().unwrap().is_empty(), "fewer attempts than scripted");

@@ -100,6 +100,7 @@ async fn trace(provider: &dyn Provider, n_retries: u32) -> String {
         match progress {
             Progress::Text(text) => writeln!(trace, "text {text:?}"),
             Progress::Reset => writeln!(trace, "reset"),
+            Progress::Attempted { .. } => Ok(()),
         }
         .unwrap();
     };

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use crate::id::{AgentId, TenantId};
+use crate::id::{AgentId, ChannelType, TenantId};
 use crate::session::{Address, as_typed};
 
 /// A checked route.
@@ -82,6 +82,18 @@ impl Route {
     #[must_use]
     pub fn agent(&self) -> &AgentId {
         &self.agent
+    }
+
+    /// What messages it takes, as the operator wrote it.
+    #[must_use]
+    pub fn pattern(&self) -> &str {
+        self.text.rsplit_once("->").map_or("", |(pattern, _)| pattern.trim())
+    }
+
+    /// Is it for the tenant of `address` and for nobody else?
+    #[must_use]
+    pub fn is_only_for_tenant_of(&self, address: &Address) -> bool {
+        matches!(&self.tenants, Tenants::One(prefix) if **prefix == *address.tenant_prefix())
     }
 
     /// Could it take a message of the tenant of `address`, wherever that was written?
@@ -210,16 +222,35 @@ impl Router {
     pub fn route(&self, address: &Address, tenant: Option<&TenantId>) -> Routed<'_> {
         match self.matching(address).next() {
             Some(route) => Routed { agent: &route.agent, route: Some(route) },
-            None => {
-                let agent = tenant.and_then(|tenant| self.tenants.get(tenant)).unwrap_or(&self.default_agent);
-                Routed { agent, route: None }
-            }
+            None => Routed { agent: self.default_of(tenant), route: None },
         }
+    }
+
+    /// Who answers what no route takes.
+    #[must_use]
+    pub fn default_of(&self, tenant: Option<&TenantId>) -> &AgentId {
+        tenant.and_then(|tenant| self.tenants.get(tenant)).unwrap_or(&self.default_agent)
+    }
+
+    /// Could `agent` answer what comes in by this channel of a tenant?
+    #[must_use]
+    pub fn may_answer(&self, agent: &AgentId, tenant: &TenantId, channel: &ChannelType) -> bool {
+        let front = Address::front(Some(tenant), channel);
+        self.default_of(Some(tenant)) == agent
+            || self.routes.iter().any(|route| route.agent == *agent && route.is_open_to(&front))
     }
 
     /// All routes that match, the winner first.
     pub fn matching<'r, 'a>(&'r self, address: &'a Address) -> impl Iterator<Item = &'r Route> + use<'r, 'a> {
-        self.routes.iter().filter(|route| route.matches(address))
+        self.matching_by_number(address).map(|(_, route)| route)
+    }
+
+    /// The same, each with its place among all routes, from 0.
+    pub fn matching_by_number<'r, 'a>(
+        &'r self,
+        address: &'a Address,
+    ) -> impl Iterator<Item = (usize, &'r Route)> + use<'r, 'a> {
+        self.routes.iter().enumerate().filter(|(_, route)| route.matches(address))
     }
 }
 
@@ -252,7 +283,6 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::ChannelType;
 
     fn check(pattern: &str, address: &str, expected: bool) {
         let route = Route::parse(&format!("{pattern} -> a")).unwrap();

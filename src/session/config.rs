@@ -59,6 +59,8 @@ pub struct Config {
     pub ttl_days: u64,
     /// Is a peer told, once, that their last conversation was archived?
     pub says_new: bool,
+    /// Hours without a word of the person who has taken a conversation, until the worker answers it again; 0: never.
+    pub take_over_hours: u64,
     /// What the file calls the store.
     pub storage: Storage,
     /// Where the file wants the store; used as it is only with `storage = "redb"`.
@@ -80,6 +82,7 @@ impl Config {
             key_format: KeyFormat::default(),
             ttl_days: 30,
             says_new: true,
+            take_over_hours: 12,
             storage: Storage::Redb,
             storage_path: None,
             storage_cache_mb: 4,
@@ -115,6 +118,7 @@ impl Config {
             key_format: section.take_parsed("key_format", KeyFormat::parse).unwrap_or_default(),
             ttl_days: section.take_integer("ttl_days", 0..=36_500).unwrap_or(absent.ttl_days),
             says_new: section.take_bool("says_new").unwrap_or(absent.says_new),
+            take_over_hours: section.take_integer("take_over_hours", 0..=8_760).unwrap_or(absent.take_over_hours),
             storage: section
                 .take_choice("storage", &[("redb", Storage::Redb), ("sqlite", Storage::Sqlite)])
                 .unwrap_or(absent.storage),

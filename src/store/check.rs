@@ -11,7 +11,7 @@ use super::salvage::{Damaged, Problems, Reach, Row, caught};
 use super::scope::Scope;
 use super::seal::Keyring;
 use super::tables::{
-    self, ACTIVITY, ARCHIVE, FILES, FORMAT, INBOX, MARKS, MARKS_BY_TIME, NOTES, OUTBOX, PARKED, PEERS, SESSIONS,
+    self, ACTIVITY, ARCHIVE, FILES, FORMAT, INBOX, MARKS, MARKS_BY_TIME, NOTES, OUTBOX, PARKED, PEERS, SESSIONS, TAKEN,
     TRANSCRIPT, Tables, USERS, Visitor, hour,
 };
 use super::values::{PlainTable, RowKey, ValueTable, Values};
@@ -113,7 +113,15 @@ impl Rows<'_> {
         let reach = match &self.transaction {
             Some(transaction) => {
                 let mut reach = Reach::default();
-                for row in transaction.open_table(table)?.iter()? {
+                let rows = match transaction.open_table(table) {
+                    // Of before it was thought of; whoever opens the store to write makes it.
+                    Err(redb::TableError::TableDoesNotExist(_)) => {
+                        self.found.push((table.name().to_owned(), reach));
+                        return Ok(());
+                    }
+                    rows => rows?,
+                };
+                for row in rows.iter()? {
                     let (key, value) = row?;
                     let (key, value) = (key.value(), value.value());
                     reach.note(judge(K::as_bytes(&key).as_ref(), V::as_bytes(&value).as_ref(), Doubt::None));
@@ -177,6 +185,12 @@ fn sessions(from: &ReadTransaction, keyring: &Keyring, problems: &mut Problems) 
             || last(transcript.keys((tenant, key, 0)..=(tenant, key, u64::MAX))?.next_back())? > session.n_lines
         {
             problems.note("a conversation has something behind the last position of its row");
+        }
+    }
+    for id in Values::new(from.open_table(TAKEN.definition)?, &TAKEN, keyring).keys::<(&str, &str)>(..)? {
+        let id = id?;
+        if !sessions.has(id.value())? {
+            problems.note("somebody has taken a conversation that does not live");
         }
     }
     for row in archive.range::<(&str, &str, u64)>(..)? {
@@ -277,6 +291,7 @@ pub(super) fn each_key(
         INBOX: (&str, &str, u64),
         PARKED: (&str, &str, u64),
         OUTBOX: (&str, &str, u128),
+        TAKEN: (&str, &str),
         NOTES: (&str, &str, u64, u64),
         FILES: (&str, &str, u64, &str),
     );

@@ -22,7 +22,7 @@ use super::log;
 use super::place::{Place, Room};
 use super::rewrite;
 use super::seal::Keyring;
-use super::tables::{ERASING, FORMAT, KEYS, META, NUMBERS, Number, Tables};
+use super::tables::{self, ERASING, FORMAT, KEYS, META, NUMBERS, Number, Tables};
 use super::values::{Bytes, PlainTable, RowKey, ValueTable, Values};
 use super::versioned::Versioned;
 
@@ -423,7 +423,8 @@ impl Database {
         let opened = Journal::open(file, expected, n_bytes);
         let (journal, batches) = opened.map_err(|source| cannot_open(&self.place.name(), source))?;
         self.keyring.load(Vec::new(), BTreeSet::new())?;
-        if !batches.is_empty() {
+        // A store of before a table was thought of has everything else.
+        if !batches.is_empty() || tables::is_one_missing(&database.begin_read()?)? {
             let mut transaction = database.begin_write()?;
             {
                 let mut tables = Tables::open(&transaction, &self.keyring)?;

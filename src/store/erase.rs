@@ -8,7 +8,7 @@ use super::record::Erased;
 use super::scope::Scope;
 use super::tables::{self, Change, Changes, Number, Tables};
 use super::writer::Operation;
-use super::{Error, disk, episodes, life};
+use super::{Error, access, disk, episodes, life, taking};
 
 /// See `SessionStore::erase`.
 #[derive(Debug)]
@@ -44,17 +44,23 @@ impl Operation for Erase {
             found.episode(live)?;
             found.changes.push(Change::Session { from: Some(live.last_active_at), to: None });
         }
+        if episode.is_none() || is_last {
+            found.changes.extend(taking::end(tables, &scope)?);
+        }
         if is_last {
             found.rest()?;
         } else if !gone.is_empty() {
             found.forget_silent_peers()?;
         }
         let Found { erased, changes, .. } = found;
-        if changes.is_empty() {
+        // Also of one of which nothing was left before: somebody may have looked at it while it went.
+        let forgotten = if is_last { access::forget_key(tables, &scope)? } else { None };
+        if changes.is_empty() && forgotten.is_none() {
             return Ok((erased, Changes::None));
         }
         let n_erasures = episodes::number(tables, Number::Erasures)?;
         let mut all = vec![Changes::Session(scope, changes), Changes::Number(Number::Erasures, n_erasures + 1)];
+        all.extend(forgotten);
         // Whatever worked on the erased must never take what comes next under this key for it.
         if let Some(last) = last.filter(|_| is_last || live.is_none()) {
             all.extend(episodes::used(tables, &last)?);

@@ -8,7 +8,7 @@ use super::record::Expired;
 use super::scope::Scope;
 use super::tables::{Change, Changes, Number, Tables, around, hour};
 use super::writer::Operation;
-use super::{Error, episodes};
+use super::{Error, episodes, taking};
 
 /// Conversations that one step archives.
 const MAX_ARCHIVED: u64 = 200;
@@ -65,7 +65,7 @@ impl Operation for Expire {
             let Some(session) = session else { continue };
             let at = Timestamp(session.last_active_at);
             let is_spared = spare.is_some_and(|(first, last)| (first..=last).contains(&at));
-            if at >= before || is_spared || episodes::waits(tables, &scope)? {
+            if at >= before || is_spared || episodes::waits(tables, &scope)? || taking::is_taken(tables, &scope)? {
                 continue;
             }
             let from = Some(session.last_active_at);

@@ -10,7 +10,7 @@ use super::scope::Scope;
 use super::tables::{Change, Changes, OwnedMark, Tables, around};
 use super::versioned::Versioned;
 use super::writer::Operation;
-use super::{Error, disk, episodes};
+use super::{Error, disk, episodes, taking};
 
 /// Marks that one call forgets.
 const MAX_PRUNED: usize = 1000;
@@ -71,7 +71,9 @@ pub(super) fn put(
     let live = episodes::live(tables, scope)?;
     let was_active_at = live.as_ref().map(|session| session.last_active_at);
     let mut session = match live {
-        Some(session) if life.is_over(&session, at) && !episodes::waits(tables, scope)? => {
+        Some(session)
+            if life.is_over(&session, at) && !episodes::waits(tables, scope)? && !taking::is_taken(tables, scope)? =>
+        {
             let next = begin().following(&session);
             changes.push(episodes::archive(session, at, true));
             disk::Session { is_news: life.says_new, ..next }

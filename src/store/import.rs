@@ -111,6 +111,7 @@ impl Operation for Import {
         for ImportedLine { at, speaker, text } in lines {
             let speaker = match speaker {
                 Speaker::Agent(agent) => disk::Speaker::Agent(agent.to_string()),
+                Speaker::Person(name) => disk::Speaker::Person(name),
                 Speaker::Peer { user, name, message_id } => {
                     let user = user.map(|user| user.to_string());
                     users.extend(user.clone());

@@ -8,7 +8,7 @@ use super::scope::Scope;
 use super::tables::{self, Change, Changes, Tables};
 use super::versioned::Versioned;
 use super::writer::Operation;
-use super::{Error, disk, episodes, turn};
+use super::{Error, disk, episodes, taking, turn};
 
 /// See `SessionStore::archive`.
 #[derive(Debug)]
@@ -31,7 +31,9 @@ impl Operation for Archive {
         let from = Some(session.last_active_at);
         // What waits keeps its place; it is the beginning of the next one.
         let to = waits.then(|| disk::Session { last_active_at: session.last_active_at, ..session.next(at) });
-        let changes = vec![episodes::archive(session, at, false), Change::Session { from, to }];
+        let mut changes = vec![episodes::archive(session, at, false), Change::Session { from, to }];
+        // What comes next is another conversation, which nobody has taken.
+        changes.extend(taking::end(tables, &scope)?);
         Ok((true, Changes::Session(scope, changes)))
     }
 }
@@ -52,6 +54,7 @@ impl Operation for BeginAnew {
     fn plan(self, tables: &Tables<'_>) -> Result<(Vec<Delivery>, Changes), Error> {
         let Self { scope, seq, rest, reply, at } = self;
         let mut session = turn::session(tables, &scope)?;
+        taking::check_worker(tables, &scope)?;
         let was_active_at = session.last_active_at;
         let mut changes = Vec::new();
         for (seq, mut waiting) in turn::waiting(tables, &scope, vec![seq])? {

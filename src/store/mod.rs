@@ -9,8 +9,9 @@
 //! `journal`, one sync, then redb. A write returns when it is on the disk; what need not be there yet says so. Values carry
 //! a version, and old versions stay readable (`versioned`); each is sealed with the key of its tenant (`seal`).
 //!
-//! Called by `gateway/`, and by `cli/` for what is done without one. Knows `id`, `clock` and `message`.
+//! Called by `gateway/`, and by `cli/` for what is done without one. Knows `id`, `clock`, `message` and `usage`.
 
+mod access;
 mod check;
 mod context;
 mod database;
@@ -48,12 +49,14 @@ mod search;
 mod session;
 mod snapshot;
 mod tables;
+mod taking;
 mod tenant;
 #[cfg(feature = "testing")]
 mod testing;
 mod turn;
 mod unpark;
 mod unresolved;
+mod usage;
 mod values;
 mod versioned;
 mod writer;
@@ -70,10 +73,11 @@ pub use glance::{Glance, glance, room};
 pub use import::{Imported, ImportedLine, ImportedSession};
 pub use place::Room;
 pub use record::{
-    Addressed, Approval, ArchivedRow, Conversations, Counts, Delivery, DeliveryName, Erased, Expired, FileChange,
-    FileRow, Filed, Filter, Found, Hit, KeptTenant, Life, Line, Moved, NewDelivery, Note, NoteChange, Offer, Offered,
-    Parked, ParkedItem, Pending, Recent, RecentCursor, Restored, Resume, Rewritten, Search, SearchCursor, SessionRow,
-    Speaker, Turn, Unparked, Waiting, Words,
+    About, Access, AccessFilter, Addressed, Approval, ArchivedRow, Conversations, Counts, Delivery, DeliveryName,
+    Erased, Expired, FileChange, FileRow, Filed, Filter, Found, Hit, KeptTenant, Life, Line, Moved, NewAccess,
+    NewDelivery, Note, NoteChange, Offer, Offered, Parked, ParkedItem, Pending, Recent, RecentCursor, Restored, Resume,
+    Rewritten, Search, SearchCursor, SessionRow, Speaker, Speech, Spoken, Taken, Taking, Turn, Unparked, Waiting,
+    Words,
 };
 pub use repair::{Repaired, repair};
 pub use session::SessionStore;
@@ -83,6 +87,7 @@ pub use tenant::TenantStore;
 pub use testing::Sealing;
 #[cfg(feature = "testing")]
 pub use tests::compare_with_maps;
+pub use usage::Counted;
 
 use std::ops::Bound;
 use std::path::Path;
@@ -101,7 +106,7 @@ use place::InDirectory;
 use redate::Redate;
 use scope::{Scope, restore_tenant};
 use seal::Keyring;
-use tables::{ARCHIVE, ERASING, INBOX, KEYS, NUMBERS, Number, OUTBOX, PARKED, SESSIONS};
+use tables::{ARCHIVE, ERASING, INBOX, KEYS, NUMBERS, Number, OUTBOX, PARKED, SESSIONS, TAKEN};
 use writer::Writer;
 
 /// The open store file. Clones share it; dropping the last clone, and the last handle made from one,
@@ -256,7 +261,24 @@ impl Store {
             waiting: view.values(&INBOX)?.len()?,
             undelivered: view.values(&OUTBOX)?.len()?,
             parked: view.values(&PARKED)?.len()?,
+            taken: view.values(&TAKEN)?.len()?,
+            for_people: self.tenants_in_hands(&view)?,
         })
+    }
+
+    /// Messages that wait for people.
+    fn tenants_in_hands(&self, view: &View<'_>) -> Result<u64, Error> {
+        let (taken, inbox) = (view.values(&TAKEN)?, view.values(&INBOX)?);
+        let mut n_waiting = 0;
+        for id in taken.keys::<(&str, &str)>(..)? {
+            let id = id?;
+            let (tenant, key) = id.value();
+            for waiting in inbox.keys((tenant, key, 0)..=(tenant, key, u64::MAX))? {
+                waiting?;
+                n_waiting += 1;
+            }
+        }
+        Ok(n_waiting)
     }
 
     /// All that is kept as it is now. It may be held while the store is written to.
@@ -416,7 +438,10 @@ impl Store {
     }
 
     /// The tenants that are being erased.
-    fn erasing(&self) -> Result<Vec<Option<TenantId>>, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Value`].
+    pub fn erasing(&self) -> Result<Vec<Option<TenantId>>, Error> {
         let view = self.shared.database.read()?;
         view.rows(&ERASING)?.iter()?.map(|row| restore_tenant(row?.0.value())).collect()
     }

@@ -11,7 +11,7 @@ use super::scope::Scope;
 use super::tables::{self, Change, Changes, Tables};
 use super::versioned::Versioned;
 use super::writer::Operation;
-use super::{Error, disk, episodes, life};
+use super::{Error, disk, episodes, life, taking};
 
 /// See `TenantStore::move_session`.
 #[derive(Debug)]
@@ -71,6 +71,16 @@ impl Operation for MoveSession {
         }
         if live.is_some() || was_active_at.is_some() {
             mover.into.push(Change::Session { from: was_active_at, to: live });
+        }
+        // Whoever has the one that stays live keeps it.
+        if !stays {
+            mover.into.extend(taking::end(tables, &to)?);
+        }
+        if let Some(row) = tables.taken.get(from.parts())? {
+            mover.out.push(Change::Taken(None));
+            if !stays {
+                mover.into.push(Change::Taken(Some(row.encode()?)));
+            }
         }
         mover.peers()?;
         let Mover { out, into, .. } = mover;

@@ -111,6 +111,23 @@ impl PortableKey for &'static str {
     }
 }
 
+impl PortableKey for u64 {
+    type Owned = u64;
+
+    fn write(key: &u64, out: &mut Vec<u8>) {
+        <u64 as Element>::write(key, out);
+    }
+
+    fn read(mut bytes: &[u8]) -> Option<u64> {
+        let number = <u64 as Element>::take(&mut bytes)?;
+        bytes.is_empty().then_some(number)
+    }
+
+    fn lend(owned: &u64) -> u64 {
+        *owned
+    }
+}
+
 macro_rules! tuple {
     ($($element:ident $place:tt),+) => {
         impl<$($element: Element),+> PortableKey for ($($element,)+) {

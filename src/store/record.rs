@@ -1,5 +1,8 @@
 //! What the store takes and gives: plain values, without a word about how they are kept.
 
+use std::borrow::Cow;
+use std::net::IpAddr;
+
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::clock::Timestamp;
@@ -269,6 +272,8 @@ pub enum Speaker {
     },
     /// The agent.
     Agent(AgentId),
+    /// A person of the business, by the name of their account.
+    Person(String),
 }
 
 /// One line of a transcript.
@@ -289,7 +294,7 @@ pub struct Line {
 /// What a line says, and who said it: borrowed, for a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Words<'l> {
-    /// The agent said it; otherwise a peer.
+    /// The business said it, by its agent or a person; otherwise a peer.
     pub by_agent: bool,
     /// The vendor's id of the peer.
     pub user: Option<&'l str>,
@@ -414,6 +419,106 @@ pub struct Turn {
     pub files: Vec<FileChange>,
     /// When.
     pub at: Timestamp,
+}
+
+/// A live conversation is in the hands of a person: the worker does not answer it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Name of the account.
+    pub by: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When they last took it or said something in it.
+    pub spoke_at: Timestamp,
+}
+
+/// What became of a wish to take a conversation over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taking {
+    /// It is theirs.
+    Theirs(Taken),
+    /// Somebody else has it, and keeps it.
+    Others(Taken),
+}
+
+/// What a person says in a conversation that they have taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Speech {
+    /// Name of the account.
+    pub by: String,
+    /// The messages that it answers, by [`Waiting::seq`]; none: nothing waits, or it is no answer.
+    pub answered: Vec<u64>,
+    /// Its line in the transcript.
+    pub text: String,
+    /// What to send: the text, split where the channel needs it. At least one.
+    pub deliveries: Vec<NewDelivery>,
+    /// The same twice is said once.
+    pub once: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What became of a [`Speech`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Spoken {
+    /// It is in the transcript and in the outbox.
+    New(Vec<Delivery>),
+    /// It was said before.
+    Repeat,
+    /// The conversation is not theirs; whose it is, if anybody's.
+    NotTheirs(Option<Taken>),
+}
+
+/// What somebody did, for the access log. Never what was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewAccess {
+    /// When.
+    pub at: Timestamp,
+    /// Name of the account or token, or `console`.
+    pub who: String,
+    /// From which address; `None`: from this machine, or by itself.
+    pub from: Option<IpAddr>,
+    /// In a word or two.
+    pub what: Cow<'static, str>,
+    /// To what.
+    pub about: About,
+}
+
+/// What something was done to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// Nothing with a name.
+    Nothing,
+    /// A conversation.
+    Key(SessionKey),
+    /// A conversation that was erased since: a digest stands for its key, see `TenantStore::erased_as`.
+    Erased(String),
+    /// An account, an entry, a file: what it is called.
+    Name(String),
+}
+
+/// A record of the access log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// Its number in the log of its tenant; later ones have greater ones.
+    pub position: u64,
+    /// What.
+    pub access: NewAccess,
+}
+
+/// Which records of the access log somebody wants; `None` is any.
+#[derive(Debug, Clone, Default)]
+pub struct AccessFilter {
+    /// Who did it.
+    pub who: Option<String>,
+    /// What was done.
+    pub what: Option<String>,
+    /// With which conversation, also after it was erased.
+    pub key: Option<SessionKey>,
+    /// Only those before this position.
+    pub before: Option<u64>,
+    /// At most this many.
+    pub limit: usize,
 }
 
 /// A new, other or removed note.
@@ -561,8 +666,12 @@ pub struct Counts {
     pub sessions: u64,
     /// Archived ones.
     pub archived: u64,
-    /// Messages that wait for a turn.
+    /// Messages that wait for a turn, or for the person who has taken their conversation.
     pub waiting: u64,
+    /// Live conversations that a person has taken.
+    pub taken: u64,
+    /// Of the messages that wait, those that wait for these people.
+    pub for_people: u64,
     /// Replies that are not yet delivered.
     pub undelivered: u64,
     /// Messages and replies set aside for the operator.

@@ -440,6 +440,10 @@ impl Mend<'_, '_> {
             (live, false) => live,
             (_, true) => made_again(tables, (tenant, key), archived.last().map(|last| &last.session))?,
         };
+        // Whoever had it has nothing any more.
+        if live.is_none() && tables.taken.has((tenant, key))? {
+            tables.taken.put(&mut tables.log, &(tenant, key), None)?;
+        }
         if live.is_none() && archived.is_empty() {
             mended.n_orphans = forget(tables, (tenant, key))?;
             return Ok(mended);

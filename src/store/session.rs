@@ -230,7 +230,17 @@ impl SessionStore {
         notice: Option<NewDelivery>,
         at: Timestamp,
     ) -> Result<Vec<Delivery>, Error> {
-        self.shared.writer.write(Park { scope: self.scope.clone(), seqs, reason, notice, at }).await
+        let (scope, even_taken) = (self.scope.clone(), false);
+        self.shared.writer.write(Park { scope, seqs, reason, notice, even_taken, at }).await
+    }
+
+    /// The same, without a notice, also while a person has the conversation: for what they cannot answer.
+    ///
+    /// # Errors
+    /// As [`Self::commit_turn`].
+    pub async fn park_taken(&self, seqs: Vec<u64>, reason: String, at: Timestamp) -> Result<(), Error> {
+        let (scope, notice, even_taken) = (self.scope.clone(), None, true);
+        self.shared.writer.write(Park { scope, seqs, reason, notice, even_taken, at }).await.map(drop)
     }
 
     /// What was set aside under this key, oldest first, at most `limit`.

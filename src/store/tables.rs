@@ -6,7 +6,7 @@
 
 use std::ops::{Range, RangeInclusive, RangeTo};
 
-use redb::{ReadableTable, TableDefinition, Value, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, Value, WriteTransaction};
 
 use super::entry::EntryScope;
 use super::log::{Log, LoggedRow};
@@ -35,6 +35,8 @@ pub(super) type PeerIn = (&'static str, &'static str, &'static str, &'static str
 pub(super) type NoteId = (&'static str, &'static str, u64, u64);
 /// Tenant, session key, episode, what stands for the name of a file: a model chooses it from what was said.
 pub(super) type FileId = (&'static str, &'static str, u64, &'static str);
+/// Tenant, hours since 1970.
+pub(super) type HourOf = (&'static str, u64);
 /// Hours since 1970, tenant, session key.
 pub(super) type ActiveIn = (u64, &'static str, &'static str);
 /// Tenant, channel entry, the vendor's message id.
@@ -45,6 +47,8 @@ pub(super) type MarkAt = (u64, &'static str, &'static str, &'static str);
 pub(super) type SubjectOf = (&'static str, &'static str, &'static str, &'static str);
 /// Tenant, channel entry, a position.
 pub(super) type PositionAt = (&'static str, &'static str, u64);
+/// Tenant, a position.
+pub(super) type AccessAt = (&'static str, u64);
 /// `"format"` → [`FORMAT`].
 pub(super) const META: TableDefinition<&str, u32> = TableDefinition::new("meta");
 
@@ -142,6 +146,12 @@ tables! {
         APPROVALS, approvals: SubjectOf => disk::Approval, 10;
         /// Messages without a session key, from 1 without gaps.
         UNRESOLVED, unresolved: PositionAt => disk::Parked, 11;
+        /// What was counted of a tenant in an hour.
+        USAGE, usage: HourOf => disk::Usage, 12;
+        /// Live conversations that a person answers.
+        TAKEN, taken: SessionId => disk::Taken, 13;
+        /// Who did what, from 1 without gaps.
+        ACCESS, access: AccessAt => disk::Access, 14;
     }
     plain {
         /// Numbers of the whole file by name, see [`Number`].
@@ -160,7 +170,40 @@ tables! {
         KEYS, keys: &'static str => &'static [u8], 38;
         /// Tenants whose rows are being removed.
         ERASING, erasing: &'static str => (), 39;
+        /// Hours since 1970 → bytes of memory that the process held at most.
+        MEMORY, memory: u64 => u64, 40;
     }
+}
+
+/// Is one of them not in the file yet?
+pub(super) fn is_one_missing(from: &ReadTransaction) -> Result<bool, Error> {
+    struct Look<'l>(&'l ReadTransaction, bool);
+
+    impl Look<'_> {
+        fn note<T>(&mut self, opened: Result<T, TableError>) -> Result<(), Error> {
+            match opened {
+                Err(TableError::TableDoesNotExist(_)) => self.1 = true,
+                opened => drop(opened?),
+            }
+            Ok(())
+        }
+    }
+
+    impl Visitor for Look<'_> {
+        type Error = Error;
+
+        fn values<K: RowKey, T: Versioned>(&mut self, table: &ValueTable<K, T>) -> Result<(), Error> {
+            self.note(self.0.open_table(table.definition))
+        }
+
+        fn rows<K: PortableKey, V: Value + 'static>(&mut self, table: &PlainTable<K, V>) -> Result<(), Error> {
+            self.note(self.0.open_table(table.definition))
+        }
+    }
+
+    let mut look = Look(from, false);
+    show(&mut look)?;
+    Ok(look.1)
 }
 
 /// What an operation wants written, decided before the first byte changes.
@@ -176,6 +219,12 @@ pub(super) enum Changes {
     Number(Number, u64),
     /// Of one channel entry.
     Entry(EntryScope, Vec<EntryChange>),
+    /// Of an hour of a tenant. `None` removes it.
+    Usage(String, u64, Option<Vec<u8>>),
+    /// Of an hour. `None` removes it.
+    Memory(u64, Option<u64>),
+    /// Of a tenant's access log. `None` removes.
+    Access(String, Vec<(u64, Option<Vec<u8>>)>),
     /// Marks that nobody needs any more.
     ForgetMarks(Vec<OwnedMark>),
     /// The first step of erasing a tenant: its data key goes.
@@ -200,6 +249,7 @@ pub(super) enum Change {
     Delivery(u128, Option<Vec<u8>>),
     Parked(u64, Option<Vec<u8>>),
     Note((u64, u64), Option<Vec<u8>>),
+    Taken(Option<Vec<u8>>),
     /// The episode, and the tag of its name.
     File((u64, String), Option<Vec<u8>>),
     User {
@@ -248,6 +298,11 @@ impl Tables<'_> {
                 changes.into_iter().try_for_each(|change| self.apply_in(&scope, change))
             }
             Changes::Entry(scope, changes) => changes.into_iter().try_for_each(|change| self.apply_at(&scope, change)),
+            Changes::Usage(tenant, hour, row) => self.usage.put(&mut self.log, &(&*tenant, hour), row.as_deref()),
+            Changes::Memory(hour, bytes) => self.memory.put(&mut self.log, &hour, bytes.as_ref()),
+            Changes::Access(tenant, rows) => rows
+                .iter()
+                .try_for_each(|(position, row)| self.access.put(&mut self.log, &(&*tenant, *position), row.as_deref())),
             Changes::ForgetMarks(marks) => marks.iter().try_for_each(|mark| self.forget(mark)),
             Changes::BeginErasing(tenant) => {
                 self.keyring.begin_erasing(&tenant);
@@ -289,8 +344,11 @@ impl Tables<'_> {
             Changes::All(all) => all.iter().try_for_each(|changes| self.admit(changes)),
             Changes::Session(scope, _) => self.keyring.admit(scope.parts().0),
             Changes::Entry(scope, _) => self.keyring.admit(scope.parts().0),
+            Changes::Usage(tenant, ..) => self.keyring.admit(tenant),
+            Changes::Access(tenant, _) => self.keyring.admit(tenant),
             Changes::None
             | Changes::Number(..)
+            | Changes::Memory(..)
             | Changes::ForgetMarks(_)
             | Changes::BeginErasing(_)
             | Changes::RemoveRows(_)
@@ -331,6 +389,7 @@ impl Tables<'_> {
             Change::Note((episode, number), note) => {
                 self.notes.put(log, &(tenant, key, episode, number), note.as_deref())
             }
+            Change::Taken(row) => self.taken.put(log, &(tenant, key), row.as_deref()),
             Change::File((episode, tag), file) => self.files.put(log, &(tenant, key, episode, &*tag), file.as_deref()),
             Change::User { channel, user, is_known } => {
                 let row = is_known.then_some(&());

@@ -66,7 +66,10 @@ impl TenantStore {
     pub fn counts(&self) -> Result<Counts, Error> {
         let view = self.shared.database.read()?;
         let (part, next) = (self.part(), tables::after(self.part()));
+        let (taken, for_people) = self.in_hands(&view)?;
         Ok(Counts {
+            taken,
+            for_people,
             waiting: count(view.values(&INBOX)?.keys((part, "", 0)..(&*next, "", 0))?),
             undelivered: count(view.values(&OUTBOX)?.keys((part, "", 0)..(&*next, "", 0))?),
             parked: count(view.values(&PARKED)?.keys((part, "", 0)..(&*next, "", 0))?),

@@ -7,7 +7,7 @@ use super::scope::Scope;
 use super::tables::{self, Change, Changes, Tables};
 use super::versioned::Versioned;
 use super::writer::Operation;
-use super::{Error, context, delivery_id, disk};
+use super::{Error, context, delivery_id, disk, taking};
 
 /// See `SessionStore::commit_turn`.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ impl Operation for CommitTurn {
     fn plan(self, tables: &Tables<'_>) -> Result<(Vec<Delivery>, Changes), Error> {
         let Self { scope, turn } = self;
         let mut session = session(tables, &scope)?;
+        taking::check_worker(tables, &scope)?;
         if (turn.episode, turn.first_line) != (session.episode, session.first_line) {
             return Err(Error::Gone { what: "conversation" });
         }
@@ -72,6 +73,7 @@ impl Operation for Postpone {
     fn plan(self, tables: &Tables<'_>) -> Result<(Vec<Delivery>, Changes), Error> {
         let Self { scope, seqs, notice, n_failed, at } = self;
         let session = session(tables, &scope)?;
+        taking::check_worker(tables, &scope)?;
         let mut changes = Vec::new();
         for (seq, mut waiting) in waiting(tables, &scope, seqs)? {
             waiting.n_tries = waiting.n_tries.saturating_add(n_failed);
@@ -90,6 +92,8 @@ pub(super) struct Park {
     pub(super) seqs: Vec<u64>,
     pub(super) reason: String,
     pub(super) notice: Option<NewDelivery>,
+    /// Also what waits for a person?
+    pub(super) even_taken: bool,
     pub(super) at: Timestamp,
 }
 
@@ -97,8 +101,11 @@ impl Operation for Park {
     type Outcome = Vec<Delivery>;
 
     fn plan(self, tables: &Tables<'_>) -> Result<(Vec<Delivery>, Changes), Error> {
-        let Self { scope, seqs, reason, notice, at } = self;
+        let Self { scope, seqs, reason, notice, even_taken, at } = self;
         let mut session = session(tables, &scope)?;
+        if !even_taken {
+            taking::check_worker(tables, &scope)?;
+        }
         let mut changes = Vec::new();
         for (seq, waiting) in waiting(tables, &scope, seqs)? {
             session.n_parked += 1;

@@ -47,6 +47,7 @@ macro_rules! row_keys {
 }
 
 row_keys! {
+    (&'static str, u64): 0;
     (&'static str, &'static str): "";
     (&'static str, &'static str, u64): "", 0;
     (&'static str, &'static str, u128): "", 0;

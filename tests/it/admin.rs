@@ -22,7 +22,7 @@ fn tenant(id: &str) -> TenantId {
 }
 
 fn somebody(name: &str, role: Role, reach: Reach) -> Who {
-    Who { name: name.to_owned(), role, reach }
+    Who { name: name.to_owned(), role, reach, from: None }
 }
 
 /// One of each kind besides the console; each one's name is their token.
@@ -80,15 +80,34 @@ async fn every_operation_is_for_those_of_its_rule_and_for_nobody_else() {
 #[test]
 fn what_changes_something_is_for_admins_and_what_is_about_the_gateway_for_its_operators() {
     let is_about_gateway = |path: &str| {
-        ["reload", "config", "backup", "import", "doctor", "tenants/erase", "sessions/rekey", "users", "tokens"]
-            .iter()
-            .any(|name| path.trim_start_matches("/api/v1/").starts_with(name))
+        [
+            "reload",
+            "config",
+            "backup",
+            "import",
+            "doctor",
+            "tenants/erase",
+            "sessions/rekey",
+            "users",
+            "tokens",
+            "secrets",
+            "agents",
+        ]
+        .iter()
+        .any(|name| path.trim_start_matches("/api/v1/").starts_with(name))
     };
+    // What is asked has no room in an address.
+    let is_question = |path: &str| path == "/api/v1/routes/explain";
     let is_secret = |path: &str| {
-        path == "/api/v1/pairing" || ["/config", "/backup", "/users", "/tokens"].iter().any(|name| path.contains(name))
+        path == "/api/v1/pairing"
+            || path == "/api/v1/access"
+            || ["/api_keys", "/config", "/backup", "/users", "/tokens", "/secrets"]
+                .iter()
+                .any(|name| path.contains(name))
     };
     for Listed { method, path, rule } in admin::table() {
-        assert_eq!(rule.role == Role::Admin, method != Method::GET || is_secret(path), "{method} {path}");
+        let is_change = method != Method::GET && !is_question(path);
+        assert_eq!(rule.role == Role::Admin, is_change || is_secret(path), "{method} {path}");
         assert_eq!(rule.scope == Scope::Gateway, is_about_gateway(path), "{method} {path}");
     }
 }
@@ -159,7 +178,9 @@ async fn two_tenants(hooks: &[Hook; 2], with_other: bool) -> TestGateway {
     let entry = |(hook, id): (&Hook, &str)| format!("{}tenant_id = \"{id}\"\ndm_policy = \"pairing\"\n", hook.entry());
     let tenants = if with_other { &["a", "b"][..] } else { &["a"] };
     let entries: String = hooks.iter().zip(tenants.iter().copied()).map(entry).collect();
-    let config = ["[session]\ndm_scope = \"per-channel-peer\"\n", &entries].concat();
+    let others = if with_other { ", \"tenant-b-* -> default\", \"tenant-b-webhook:u0 -> default\"" } else { "" };
+    let routing = format!("routing = [\"tenant-a-webhook:u0 -> default\"{others}, \"webhook:* -> default\"]\n");
+    let config = [&routing, "[session]\ndm_scope = \"per-channel-peer\"\n", &entries].concat();
     let gateway = TestGateway::start_at(&config, Arc::new(ManualClock::at(START))).await;
     for (n, id) in tenants.iter().enumerate() {
         fill(&gateway, id, n + 1).await;
@@ -255,14 +276,21 @@ fn attempts() -> Vec<(Method, String, Value)> {
         "deliveries?limit=1",
         "deliveries?tenant=b",
         "deliveries?key=webhook:p1",
+        "channels",
         "pairing",
         "pairing?channel=hook-b",
         "pairing?channel=webhook",
         "pairing/allowed",
         "pairing/allowed?channel=hook-b",
         "tenants",
+        "tenants/overview",
+        "tenants/overview?words=b",
+        "tenants/overview?after=a&limit=1",
+        "routes",
     ];
     let post = [
+        "channels/hook-b/test",
+        "channels/hook-a/test",
         "sessions/archive?key=webhook:w0&tenant=b",
         "sessions/restore?key=webhook:u0&tenant=b",
         "sessions/erase?key=webhook:w1",
@@ -287,10 +315,23 @@ fn attempts() -> Vec<(Method, String, Value)> {
         ("revoke", subject("hook-b")),
         ("revoke", subject("hook-a")),
     ];
+    let explained = [
+        json!({ "address": "webhook:u0" }),
+        json!({ "address": "tenant-b-webhook:u0" }),
+        json!({ "address": "tenant-nobody-webhook:u0" }),
+        json!({ "message": { "entry": "hook-b", "kind": "direct", "user_id": "u0" } }),
+        json!({ "message": { "entry": "hook-a", "kind": "direct", "user_id": "u0", "tenant_id": "b" } }),
+        json!({ "message": { "channel": "webhook", "kind": "direct", "user_id": "u0", "tenant_id": "b" } }),
+        json!({ "conversation": { "key": "webhook:w1", "line": 1 } }),
+        json!({ "conversation": { "key": "webhook:w0", "tenant": "b" } }),
+        json!({ "conversation": { "key": "webhook:w0" } }),
+        json!({ "address": "webhook:u0", "routing": ["* -> default"] }),
+    ];
     let path = |rest: &str| format!("/api/v1/{}", rest.replace('"', "%22").replace('[', "%5B").replace(']', "%5D"));
     let mut attempts: Vec<(Method, String, Value)> = Vec::new();
     attempts.extend(get.iter().map(|rest| (Method::GET, path(rest), Value::Null)));
     attempts.extend(post.iter().map(|rest| (Method::POST, path(rest), Value::Null)));
+    attempts.extend(explained.map(|body| (Method::POST, path("routes/explain"), body)));
     attempts.extend(pairing.map(|(rest, body)| (Method::POST, path(&format!("pairing/{rest}")), body)));
     attempts.push((Method::DELETE, path("sessions/unresolved?channel=hook-b"), Value::Null));
     attempts.push((Method::DELETE, path("sessions/unresolved"), Value::Null));
@@ -301,7 +342,12 @@ fn attempts() -> Vec<(Method, String, Value)> {
 fn every_operation_that_tenants_reach_is_among_the_attempts() {
     let tried: BTreeSet<(String, String)> = attempts()
         .into_iter()
-        .map(|(method, path, _)| (method.to_string(), path.split('?').next().unwrap().to_owned()))
+        .map(|(method, path, _)| {
+            (
+                method.to_string(),
+                path.split('?').next().unwrap().replace("/hook-a/", "/{name}/").replace("/hook-b/", "/{name}/"),
+            )
+        })
         .collect();
     let reached = admin::table().into_iter().filter(|listed| listed.rule.scope == Scope::Tenants);
     let reached: BTreeSet<(String, String)> =

@@ -12,13 +12,21 @@ const MODULES: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("browser", &[]),
     ("document", &[]),
+    // One for the process: its last lines, and what none of them may show.
+    ("log", &["clock", "document"]),
+    // Names in the local network; what is announced is the gateway's.
+    ("mdns", &[]),
+    // Certificates and handshakes; what listens is the gateway's.
+    ("tls", &["clock", "document"]),
     ("message", &["clock", "id"]),
-    ("store", &["clock", "id", "message"]),
+    // Figures of use, which the store keeps and providers price.
+    ("usage", &["clock"]),
+    ("store", &["clock", "id", "message", "usage"]),
     // Knows rows, not what they mean: a store gives them, a store takes them.
     ("backup", &["clock", "document", "id", "store"]),
     // Who may do what; knows of tenants that they have ids.
     ("account", &["clock", "document", "id"]),
-    ("provider", &["document"]),
+    ("provider", &["document", "usage"]),
     ("channel", &["browser", "clock", "document", "id", "message"]),
     ("session", &["document", "id", "message"]),
     ("identity", &["document", "id", "message", "session"]),
@@ -26,35 +34,41 @@ const MODULES: &[(&str, &[&str])] = &[
     ("agent", &["document", "id", "message", "provider"]),
     // The HTTP API is a door like a channel: it knows the shape of a model's answer, and nothing of the gateway.
     ("api", &["clock", "id", "provider"]),
-    // Assembles the sections that the components own. Of `api` it knows the one entry id that is taken.
-    ("config", &["agent", "backup", "channel", "document", "id", "identity", "provider", "route", "session"]),
     // What runs and what is put in place; knows no gateway.
     ("update", &["clock", "document"]),
+    // Assembles the sections that the components own. Of `api` it knows the one entry id that is taken.
+    ("config", &["agent", "backup", "channel", "document", "id", "identity", "provider", "route", "session", "tls"]),
     (
         "gateway",
         &[
-            "account", "agent", "api", "backup", "channel", "clock", "config", "document", "id", "identity", "message",
-            "provider", "route", "session", "store",
+            "account", "agent", "api", "backup", "browser", "channel", "clock", "config", "document", "id", "identity",
+            "log", "mdns", "message", "provider", "route", "session", "store", "tls", "usage",
         ],
     ),
     // Looks at what everything else has; nothing asks it but the doors of the operator.
-    ("doctor", &["clock", "config", "document", "gateway", "id", "identity", "message", "session"]),
+    ("doctor", &["clock", "config", "document", "gateway", "id", "identity", "message", "session", "tls"]),
     (
         "admin",
         &[
-            "account", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "message",
-            "session", "store",
+            "account", "agent", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "log",
+            "message", "session", "store", "tls", "usage",
         ],
     ),
     // What people see; what they may see and do is `admin`'s.
-    ("page", &["account", "admin", "browser", "clock", "doctor", "document", "gateway", "id", "message", "store"]),
+    (
+        "page",
+        &[
+            "account", "admin", "backup", "browser", "channel", "clock", "config", "doctor", "document", "gateway",
+            "id", "log", "message", "store", "usage",
+        ],
+    ),
     // Reads what another gateway kept; its tests load what it writes.
     ("import", &["channel", "clock", "config", "document", "id", "message", "route", "session"]),
     (
         "cli",
         &[
-            "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import",
-            "message", "page", "route", "session", "store", "update",
+            "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import", "log",
+            "message", "page", "session", "store", "update",
         ],
     ),
     // Anybody's tests may use it; the compiler keeps it out of everything else.
@@ -65,8 +79,8 @@ const MODULES: &[(&str, &[&str])] = &[
 const CHANNEL_NAMES: &[(&str, &str, &str)] = &[
     ("src/channel/mod.rs", "webhook", "the common noun, in the answer of a channel that has no push side"),
     ("src/channel/slack/mod.rs", "webhook", "the same"),
-    ("src/cli/route.rs", "slack", "an address in a help text"),
     ("src/config/entry.rs", "webchat", "the entry of a gateway without a configuration"),
+    ("src/gateway/explain.rs", "slack", "an address in an error, and a type"),
     ("src/import/key.rs", "webhook", "the common noun"),
     ("src/import/place.rs", "slack", "how OpenClaw writes its ids, and which of them it leaves out"),
     ("src/import/place.rs", "webchat", "where OpenClaw's main session is held when nothing says it"),

@@ -9,25 +9,25 @@ use serde_json::json;
 
 use crate::peers::{Hook, Model, TestGateway, direct, http};
 
-const PASSWORD: &str = "violet kettle harbour 17";
+pub(crate) const PASSWORD: &str = "violet kettle harbour 17";
 
 /// A gateway whose page somebody has claimed, and a browser.
-struct Desk {
-    gateway: TestGateway,
+pub(crate) struct Desk {
+    pub(crate) gateway: TestGateway,
     model: Model,
     hook: Hook,
 }
 
 /// What a browser keeps.
 #[derive(Clone)]
-struct Browser {
+pub(crate) struct Browser {
     http: reqwest::Client,
     origin: String,
     cookie: Option<String>,
 }
 
 impl Browser {
-    fn of(gateway: &TestGateway) -> Self {
+    pub(crate) fn of(gateway: &TestGateway) -> Self {
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Self { http, origin: gateway.url(""), cookie: None }
     }
@@ -40,19 +40,19 @@ impl Browser {
         }
     }
 
-    async fn get(&self, path: &str) -> (StatusCode, String) {
+    pub(crate) async fn get(&self, path: &str) -> (StatusCode, String) {
         let response = self.request(Method::GET, path).send().await.unwrap();
         (response.status(), response.text().await.unwrap())
     }
 
     /// A form of a page of ours.
-    async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Response {
+    pub(crate) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Response {
         let request = self.request(Method::POST, path).header(header::ORIGIN, &self.origin);
         form(request, fields).send().await.unwrap()
     }
 
     /// Logs in, and shows the session from then on.
-    async fn log_in(&mut self, name: &str, password: &str) -> StatusCode {
+    pub(crate) async fn log_in(&mut self, name: &str, password: &str) -> StatusCode {
         let response = self.post("/admin/login", &[("name", name), ("password", password)]).await;
         self.take_cookie(&response);
         response.status()
@@ -63,7 +63,7 @@ impl Browser {
         self.cookie = cookie.map(|cookie| cookie.split(';').next().unwrap().to_owned()).or(self.cookie.take());
     }
 
-    async fn csrf(&self) -> String {
+    pub(crate) async fn csrf(&self) -> String {
         let (_, page) = self.get("/admin/people").await;
         let (_, rest) = page.split_once("name=\"csrf\" value=\"").unwrap();
         rest.split('"').next().unwrap().to_owned()
@@ -77,7 +77,7 @@ fn form(request: RequestBuilder, fields: &[(&str, &str)]) -> RequestBuilder {
 }
 
 impl Desk {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let (model, hook) = (Model::start().await, Hook::start("hook").await);
         let tenant = "tenant_id = \"riverside\"\n";
         let config = format!(
@@ -92,7 +92,7 @@ impl Desk {
         Self { gateway, model, hook }
     }
 
-    async fn browser(&self) -> Browser {
+    pub(crate) async fn browser(&self) -> Browser {
         let mut browser = Browser::of(&self.gateway);
         assert_eq!(browser.log_in("Ada", PASSWORD).await, StatusCode::SEE_OTHER);
         browser

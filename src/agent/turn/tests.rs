@@ -55,6 +55,7 @@ async fn turn(sets: &[Toolset], answers: Vec<Vec<Chunk>>) -> Done {
     let mut on_progress = |progress: Progress<'_>| match progress {
         Progress::Text(text) => shown.push_str(text),
         Progress::Reset => shown.push('!'),
+        Progress::Attempted { .. } => {}
     };
     let request = Request { messages: vec![Message::text(Role::User, "Hi")], ..Request::default() };
     let result = run(&agent, request, &mut context, &Policy::default(), &mut on_progress).await;

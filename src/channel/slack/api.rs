@@ -30,7 +30,7 @@ pub(super) struct Api {
 }
 
 /// Why a call has no result. Says no secret and no text of a message.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum CallError {
     /// No connection was made, so Slack has seen nothing.
     #[error("Slack cannot be reached: {0}")]

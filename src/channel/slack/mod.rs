@@ -26,6 +26,7 @@ mod api;
 mod backoff;
 mod connection;
 mod event;
+mod form;
 #[cfg(test)]
 mod fixtures;
 mod settings;
@@ -51,6 +52,7 @@ use self::api::{Api, CallError};
 use self::event::{Me, Reading, Target};
 use self::settings::SlackSettings;
 use self::wire::Callback;
+use super::form::Probe;
 use super::registry::Setup;
 use super::{Channel, Descriptor, Event, Handled, HookRequest, HookResponse, Host, Reply, Sender, Sent};
 use crate::id::EntryId;
@@ -191,5 +193,18 @@ impl Channel for Slack {
         let outcome = self.api.post_message(&self.settings.bot_token, &target, &reply.text).await;
         self.note_refusal(&outcome);
         outcome.map_or_else(api::not_sent, |()| Sent::Delivered)
+    }
+
+    async fn test(&self) -> Vec<Probe> {
+        let me = self.api.auth_test(&self.settings.bot_token).await;
+        self.note_refusal(&me.as_ref().map(|_me| ()).map_err(Clone::clone));
+        let found = |me: Me| format!("Slack knows the bot as {}", me.user_id);
+        let mut probes = vec![Probe { what: "bot token", outcome: me.map(found).map_err(|error| error.to_string()) }];
+        if let Some(app_token) = &self.settings.app_token {
+            let opened = self.api.connections_open(app_token).await;
+            let outcome = opened.map(|_url| "Slack offers a connection".to_owned()).map_err(|error| error.to_string());
+            probes.push(Probe { what: "app token", outcome });
+        }
+        probes
     }
 }

@@ -10,7 +10,7 @@ use crate::channel::registry::{Settings, Setup, Type};
 use crate::document::{Secret, Section, Severity};
 
 /// The line in the registry.
-pub(in crate::channel) static TYPE: Type = Type { descriptor: &DESCRIPTOR, read };
+pub(in crate::channel) static TYPE: Type = Type { descriptor: &DESCRIPTOR, read, form: &super::form::FORM };
 
 /// Settings of one entry.
 #[derive(Debug, Clone)]

@@ -46,6 +46,7 @@
 
 mod assets;
 mod config;
+mod form;
 mod hub;
 mod intake;
 mod page;
@@ -69,6 +70,7 @@ use tokio_util::sync::CancellationToken;
 
 use config::Config;
 
+use super::form::Probe;
 use super::registry::{Settings, Setup, Type};
 use super::{Channel, Descriptor, Host, Preview, Reply, Sender, Sent};
 
@@ -86,12 +88,16 @@ static DESCRIPTOR: Descriptor = Descriptor {
     ids_are_global: true,
 };
 
+/// How long our own page may take from outside.
+const TEST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// For the registry.
-pub(super) static TYPE: Type = Type { descriptor: &DESCRIPTOR, read: config::read };
+pub(super) static TYPE: Type = Type { descriptor: &DESCRIPTOR, read: config::read, form: &form::FORM };
 
 impl Settings for Config {
     fn open(&self, setup: Setup) -> Arc<dyn Channel> {
-        Arc::new(WebChat { site: Arc::new(routes::Site::new(self, &setup)) })
+        let public = self.public_url.as_ref().map(|url| format!("{url}/chat/{}", setup.entry));
+        Arc::new(WebChat { site: Arc::new(routes::Site::new(self, &setup)), public, http: setup.http.clone() })
     }
 
     fn title(&self) -> Option<&str> {
@@ -103,6 +109,9 @@ impl Settings for Config {
 #[derive(Debug)]
 struct WebChat {
     site: Arc<routes::Site>,
+    /// Where visitors find the page from outside.
+    public: Option<String>,
+    http: reqwest::Client,
 }
 
 #[async_trait]
@@ -127,6 +136,19 @@ impl Channel for WebChat {
     async fn send(&self, reply: &Reply) -> Sent {
         self.site.hub.finish(&reply.target, &wire::ToPage::message(reply));
         Sent::Delivered
+    }
+
+    async fn test(&self) -> Vec<Probe> {
+        let mut probes = vec![Probe { what: "page", outcome: Ok("it is served here".to_owned()) }];
+        if let Some(url) = &self.public {
+            let outcome = match self.http.get(url).timeout(TEST_TIMEOUT).send().await {
+                Ok(answer) if answer.status().is_success() => Ok(format!("{url} answers")),
+                Ok(answer) => Err(format!("{url} answers {}; see that it leads here", answer.status().as_u16())),
+                Err(error) => Err(format!("{url} cannot be reached from here: {}", error.without_url())),
+            };
+            probes.push(Probe { what: "public_url", outcome });
+        }
+        probes
     }
 
     fn preview(&self, target: &str, preview: Preview) {

@@ -20,8 +20,7 @@ use super::theme::Theme;
 use super::visitor::{Cookies, Reach, Visitor};
 use super::wire::{Draft, MAX_FRAME_BYTES, Refusal, ToPage};
 use super::{socket, stream};
-use crate::browser::Language;
-use crate::browser::{self, Origin, Proof};
+use crate::browser::{self, Language, Origin, Proof, Scheme};
 use crate::channel::Host;
 use crate::channel::registry::Setup;
 
@@ -62,7 +61,7 @@ pub(super) async fn serve(site: &Arc<Site>, path: &str, request: Request, host: 
         "messages" if request.method() == Method::POST => post(site, request, &*host).await,
         "messages" => not_allowed("POST"),
         _ if !is_read => not_allowed("GET, HEAD"),
-        "" => page(site, request.headers()),
+        "" => page(site, Scheme::of_connection(request.extensions()), request.headers()),
         "widget.js" => {
             let language = Language::of(request.headers());
             let widget = site.page.widget(language).respond(request.headers());
@@ -95,11 +94,11 @@ fn to_other_sites(mut response: Response) -> Response {
 }
 
 /// The page. Only here does a visitor come into being.
-fn page(site: &Site, headers: &HeaderMap) -> Response {
+fn page(site: &Site, scheme: Scheme, headers: &HeaderMap) -> Response {
     let Some(visitor) = site.cookies.read(headers).or_else(Visitor::new) else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let is_secure = browser::is_secure(headers, site.public_url.as_ref());
+    let is_secure = browser::is_secure(scheme, headers, site.public_url.as_ref());
     let reach = if is_secure { Reach::AnySite } else { Reach::OwnPages };
     let mut response = vary_by_language(site.page.respond(Language::of(headers)));
     if let Some(cookie) = site.cookies.write(&visitor, reach) {

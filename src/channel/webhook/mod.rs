@@ -2,6 +2,7 @@
 //!
 //! Signatures both ways as the Standard Webhooks specification says (`signature`). Bodies are in `wire`.
 
+mod form;
 mod signature;
 mod wire;
 
@@ -12,6 +13,7 @@ use async_trait::async_trait;
 use http::StatusCode;
 use serde_json::json;
 
+use super::form::Probe;
 use super::registry::{Settings, Setup, Type};
 use super::{Admitted, Channel, Descriptor, Handled, HookRequest, HookResponse, Reply, Sender, Sent, retry_after};
 use crate::clock::{Clock, SystemClock};
@@ -19,7 +21,7 @@ use crate::document::{Section, Severity};
 use signature::Keys;
 
 /// The channel type, for the registry.
-pub(super) static TYPE: Type = Type { descriptor: &DESCRIPTOR, read };
+pub(super) static TYPE: Type = Type { descriptor: &DESCRIPTOR, read, form: &form::FORM };
 
 static DESCRIPTOR: Descriptor = Descriptor {
     type_name: "webhook",
@@ -32,6 +34,8 @@ static DESCRIPTOR: Descriptor = Descriptor {
     ids_are_global: false,
 };
 
+/// How long a peer may take to say that it is there.
+const TEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a peer may take to answer.
 const SEND_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -141,6 +145,17 @@ impl Channel for Webhook {
             // The same delivery id goes out again, so that the peer can tell a repeat.
             Err(error) => Sent::NotYet { retry_after: None, reason: error.without_url().to_string() },
         }
+    }
+
+    /// A `HEAD` without a signature: whatever is answered below 500 shows that somebody is there, and nobody takes it for a reply.
+    async fn test(&self) -> Vec<Probe> {
+        let answer = self.http.head(self.config.reply_url.clone()).timeout(TEST_TIMEOUT).send().await;
+        let outcome = match answer {
+            Ok(answer) if answer.status().is_server_error() => Err(format!("it answers {}", answer.status().as_u16())),
+            Ok(answer) => Ok(format!("somebody is there (it answers {} to HEAD)", answer.status().as_u16())),
+            Err(error) => Err(error.without_url().to_string()),
+        };
+        vec![Probe { what: "reply_url", outcome }]
     }
 }
 

@@ -1,15 +1,16 @@
 //! From the disk's shapes to domain types, which check what they are made of, and back.
 
 use crate::clock::Timestamp;
-use crate::id::{self, AgentId, ChannelType, EntryId, OpaqueId, TenantId};
+use crate::id::{self, AgentId, ChannelType, EntryId, OpaqueId, SessionKey, TenantId};
 use crate::message::{self, ChatKind};
 use crate::store::scope::Scope;
 use crate::store::versioned::Versioned as _;
 use crate::store::{Error, delivery_id, record};
+use crate::usage::{Amount, Currency, Figures, Latency};
 
 use super::{
-    Address, Archived, Attachment, Author, Delivery, Identity, Inbound, Kind, Line, Outgoing, Pairing, Parked,
-    ParkedItem, Session, Speaker, Waiting,
+    About, Access, Address, Archived, Attachment, Author, Delivery, Identity, Inbound, Kind, Line, Outgoing, Pairing,
+    Parked, ParkedItem, Session, Speaker, Taken, Usage, Waiting,
 };
 
 impl Session {
@@ -218,6 +219,7 @@ impl Line {
                 record::Speaker::Peer { user: opaque(user)?, name, message_id: OpaqueId::new(message_id)? }
             }
             Speaker::Agent(agent) => record::Speaker::Agent(AgentId::new(agent)?),
+            Speaker::Person(name) => record::Speaker::Person(name),
         };
         let address = self.address.restore()?;
         Ok(record::Line { seq, at: Timestamp(self.at), speaker, text: self.text, address })
@@ -233,7 +235,7 @@ impl<T: AsRef<str>> Line<T> {
                 let [user, name] = [user, name].map(|of| of.as_ref().map(AsRef::as_ref));
                 record::Words { by_agent: false, user, name, text }
             }
-            Speaker::Agent(_) => record::Words { by_agent: true, user: None, name: None, text },
+            Speaker::Agent(_) | Speaker::Person(_) => record::Words { by_agent: true, user: None, name: None, text },
         }
     }
 }
@@ -319,6 +321,40 @@ impl Parked {
     }
 }
 
+impl Taken {
+    pub(in crate::store) fn restore(self) -> record::Taken {
+        record::Taken { by: self.by, since: Timestamp(self.since), spoke_at: Timestamp(self.spoke_at) }
+    }
+}
+
+impl From<&record::NewAccess> for Access {
+    fn from(access: &record::NewAccess) -> Self {
+        let record::NewAccess { at, who, from, what, about } = access.clone();
+        let about = match about {
+            record::About::Nothing => About::Nothing,
+            record::About::Key(key) => About::Key(key.to_string()),
+            record::About::Erased(digest) => About::Erased(digest),
+            record::About::Name(name) => About::Name(name),
+        };
+        Self { at: at.0, who, from: from.map(|from| from.to_string()), what: what.into_owned(), about }
+    }
+}
+
+impl Access {
+    pub(in crate::store) fn restore(self, position: u64) -> Result<record::Access, Error> {
+        let about = match self.about {
+            About::Nothing => record::About::Nothing,
+            About::Key(key) => record::About::Key(SessionKey::parse(&key).or(Err(Error::Value { what: Self::WHAT }))?),
+            About::Erased(digest) => record::About::Erased(digest),
+            About::Name(name) => record::About::Name(name),
+        };
+        // Only addresses are written there.
+        let from = self.from.and_then(|from| from.parse().ok());
+        let access = record::NewAccess { at: Timestamp(self.at), who: self.who, from, what: self.what.into(), about };
+        Ok(record::Access { position, access })
+    }
+}
+
 impl From<ChatKind> for Kind {
     fn from(kind: ChatKind) -> Self {
         match kind {
@@ -379,4 +415,42 @@ fn text(id: Option<&OpaqueId>) -> Option<String> {
 
 fn opaque(text: Option<String>) -> Result<Option<OpaqueId>, id::Error> {
     text.map(OpaqueId::new).transpose()
+}
+
+impl From<&Figures> for Usage {
+    fn from(figures: &Figures) -> Self {
+        let Latency { buckets, sum_ms, max_ms } = &figures.latency;
+        let n_used = buckets.iter().rposition(|n| *n > 0).map_or(0, |last| last + 1);
+        Self {
+            messages: figures.messages,
+            answers: figures.answers,
+            latency: buckets.iter().copied().take(n_used).collect(),
+            latency_sum_ms: *sum_ms,
+            latency_max_ms: *max_ms,
+            input_tokens: figures.input_tokens,
+            output_tokens: figures.output_tokens,
+            model_errors: figures.model_errors,
+            costs: figures.costs.iter().map(|(currency, amount)| (currency.as_bytes(), amount.0)).collect(),
+        }
+    }
+}
+
+impl Usage {
+    pub(in crate::store) fn restore(self) -> Result<Figures, Error> {
+        let mut latency = Latency { sum_ms: self.latency_sum_ms, max_ms: self.latency_max_ms, ..Latency::default() };
+        latency.buckets.iter_mut().zip(self.latency).for_each(|(bucket, n)| *bucket = n);
+        let cost = |(letters, amount)| {
+            let currency = Currency::try_from(letters).or(Err(Error::Value { what: Self::WHAT }))?;
+            Ok((currency, Amount(amount)))
+        };
+        Ok(Figures {
+            messages: self.messages,
+            answers: self.answers,
+            latency,
+            input_tokens: self.input_tokens,
+            output_tokens: self.output_tokens,
+            model_errors: self.model_errors,
+            costs: self.costs.into_iter().map(cost).collect::<Result<_, Error>>()?,
+        })
+    }
 }

@@ -34,6 +34,9 @@ first_version! {
     Parked1: "item that was set aside",
     Pairing: "pairing code",
     Approval: "approval",
+    Usage: "figures of use",
+    Taken: "conversation that a person answers",
+    Access: "record of the access log",
 }
 
 impl Versioned for File {
@@ -315,6 +318,7 @@ pub(super) struct Line<T = String> {
 pub(super) enum Speaker<T = String> {
     Peer { user: Option<T>, name: Option<T>, message_id: T },
     Agent(T),
+    Person(T),
 }
 
 /// A reply in the outbox: what its line of the transcript says too is not written twice.
@@ -407,6 +411,36 @@ pub(super) struct Approval {
     pub(super) stamp: u64,
     pub(super) name: Option<String>,
     pub(super) at: u64,
+}
+
+/// A live conversation that a person answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Taken {
+    /// Name of the account.
+    pub(super) by: String,
+    pub(super) since: u64,
+    /// When they last took it or said something.
+    pub(super) spoke_at: u64,
+}
+
+/// What somebody did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Access {
+    pub(super) at: u64,
+    pub(super) who: String,
+    pub(super) from: Option<String>,
+    pub(super) what: String,
+    pub(super) about: About,
+}
+
+/// What it was done to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum About {
+    Nothing,
+    Key(String),
+    /// Stands for the key of a conversation that was erased.
+    Erased(String),
+    Name(String),
 }
 
 #[cfg(test)]
@@ -549,11 +583,23 @@ mod tests {
             b"\x01\xac\x02\x00\x00\x01\x01n\x01m\x02hi\x01e\x05\x01t",
         );
         check(line(Speaker::Agent(text("a"))), b"\x01\xac\x02\x01\x01a\x02hi\x01e\x05\x01t");
+        check(line(Speaker::Person(text("p"))), b"\x01\xac\x02\x02\x01p\x02hi\x01e\x05\x01t");
+    }
+
+    #[test]
+    fn what_people_do_keeps_its_shape() {
+        check(Taken { by: text("a"), since: 300, spoke_at: 301 }, b"\x01\x01a\xac\x02\xad\x02");
+        let access = |from, about| Access { at: 300, who: text("w"), from, what: text("x"), about };
+        check(access(None, About::Nothing), b"\x01\xac\x02\x01w\x00\x01x\x00");
+        check(access(Some(text("f")), About::Key(text("k"))), b"\x01\xac\x02\x01w\x01\x01f\x01x\x01\x01k");
+        check(access(None, About::Erased(text("k"))), b"\x01\xac\x02\x01w\x00\x01x\x02\x01k");
+        check(access(None, About::Name(text("n"))), b"\x01\xac\x02\x01w\x00\x01x\x03\x01n");
     }
 
     #[test]
     fn a_line_that_is_looked_at_says_the_same() {
         for speaker in [
+            Speaker::Person(text("p")),
             Speaker::Agent(text("a")),
             Speaker::Peer { user: None, name: None, message_id: text("m") },
             Speaker::Peer { user: Some(text("u")), name: Some(text("n")), message_id: text("m") },
@@ -631,4 +677,20 @@ mod tests {
         let reply = b"\x01\xac\x02\x03why\x01\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x08\x02\xac\x02\x01\x01e\x05\x01t\x01m\x02\x01l\x01m\x02hi";
         check(reply, ParkedItem::Delivery(1 << 80, Delivery { unparked_at: None, ..delivery() }));
     }
+}
+
+/// What was counted in an hour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Usage {
+    pub(super) messages: u64,
+    pub(super) answers: u64,
+    /// By [`crate::usage::LATENCY_BOUNDS_MS`], without the empty ones at the end. Other bounds need another version.
+    pub(super) latency: Vec<u64>,
+    pub(super) latency_sum_ms: u64,
+    pub(super) latency_max_ms: u64,
+    pub(super) input_tokens: u64,
+    pub(super) output_tokens: u64,
+    pub(super) model_errors: u64,
+    /// Currency, 10⁻¹² of its unit.
+    pub(super) costs: Vec<([u8; 3], u64)>,
 }

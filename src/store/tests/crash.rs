@@ -3,7 +3,7 @@
 use super::disk::{Disk, Fault, Survivors};
 use super::*;
 use crate::id::FileName;
-use crate::store::{Error, FileChange, Filed, NoteChange};
+use crate::store::{Error, FileChange, Filed, NoteChange, Speech};
 
 /// One acknowledged change after the other.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +24,9 @@ enum Step {
     Expire,
     Move { from: &'static str, to: &'static str },
     Erase { key: &'static str },
+    Take { key: &'static str },
+    HandBack { key: &'static str },
+    Speak { key: &'static str, seqs: &'static [u64] },
 }
 
 const STEPS: &[Step] = &[
@@ -47,10 +50,18 @@ const STEPS: &[Step] = &[
     Step::DropParked { key: "a", position: 2 },
     Step::File { key: "a", message_id: "m5" },
     Step::Turn { key: "a", seqs: &[3] },
+    Step::Take { key: "b" },
+    Step::Speak { key: "b", seqs: &[] },
+    Step::File { key: "c", message_id: "m8" },
+    Step::Take { key: "c" },
+    Step::Speak { key: "c", seqs: &[1] },
+    Step::HandBack { key: "c" },
+    Step::Erase { key: "c" },
     Step::File { key: "a", message_id: "m6" },
     Step::BeginAnew { key: "a", seq: 4 },
     Step::Restore { key: "a" },
     Step::Expire,
+    Step::SettleFirst { key: "b" },
     Step::SettleFirst { key: "b" },
     Step::SettleFirst { key: "b" },
     Step::Move { from: "b", to: "a" },
@@ -105,13 +116,21 @@ async fn run(store: &Store, step: Step) -> Result<(), Error> {
             session(key).erase(None).await?;
             store.rewrite().await.map(drop)
         }
+        Step::Take { key } => session(key).take("Ada".to_owned(), false, Timestamp(11)).await.map(drop),
+        Step::HandBack { key } => session(key).hand_back(None).await.map(drop),
+        Step::Speak { key, seqs } => {
+            let (by, text, at) = ("Ada".to_owned(), "It is Ada.".to_owned(), Timestamp(12));
+            let (answered, deliveries, once) =
+                (seqs.to_vec(), vec![reply("m", "It is Ada.")], Some(format!("of {key}")));
+            session(key).speak(Speech { by, answered, text, deliveries, once, at }).await.map(drop)
+        }
         Step::PruneAll => store.prune_marks(Timestamp(4), None).await.map(drop),
     }
 }
 
-fn views(store: &Store) -> [View; 2] {
+fn views(store: &Store) -> [View; 3] {
     assert_sound(store);
-    ["a", "b"].map(|key| view(store, "t", key))
+    ["a", "b", "c"].map(|key| view(store, "t", key))
 }
 
 /// Runs the steps until one fails. Returns how many were acknowledged.
@@ -126,7 +145,7 @@ async fn live(disk: &Disk) -> usize {
 }
 
 /// What is to be seen after no step, one step, and so on.
-async fn expected() -> Vec<[View; 2]> {
+async fn expected() -> Vec<[View; 3]> {
     let store = Disk::default().open().unwrap();
     let mut expected = vec![views(&store)];
     for step in STEPS {
@@ -184,7 +203,7 @@ async fn check(survivors: Survivors, n_again: usize) {
             run(&store, *step).await.unwrap();
         }
         assert_eq!(views(&store), expected[STEPS.len()], "sync {n_sync}, {survivors:?}: the rest of the life");
-        for words in ["text of m1", "text of m6", "Has a dog.", "one two"] {
+        for words in ["text of m1", "text of m6", "text of m8", "Has a dog.", "one two"] {
             assert!(!disk.holds(words), "sync {n_sync}, {survivors:?}: {words} was left");
         }
     }

@@ -15,7 +15,9 @@ use crate::store::salvage::{Damaged, Row};
 use crate::store::tables::{self, Visitor};
 use crate::store::values::{PlainTable, RowKey, ValueTable};
 use crate::store::versioned::Versioned;
-use crate::store::{Checked, Error, FileChange, Glance, NoteChange, Offer, Repaired, check, glance, repair};
+use crate::store::{
+    About, Checked, Error, FileChange, Glance, NewAccess, NoteChange, Offer, Repaired, check, glance, repair,
+};
 
 /// The name of the store in its directory, and its journal's.
 const FILES: [&str; 2] = ["store.redb", "store.redb.journal"];
@@ -44,6 +46,11 @@ async fn fill(store: &Store) {
     }
     session.archive(Timestamp(10)).await.unwrap();
     conversations.file(&key("b"), &inbound("t", "u1", "b7", 11), FOR_EVER).await.unwrap();
+    session.take("Ada".to_owned(), false, Timestamp(12)).await.unwrap();
+    let at = Timestamp(13);
+    let about = About::Key(key("b"));
+    let record = NewAccess { at, who: "Ada".to_owned(), from: None, what: "take".into(), about };
+    conversations.record_access(vec![record]).await.unwrap();
     let kept = conversations.entry(&EntryId::new("slack-2").unwrap());
     let offer = Offer {
         subject: Subject::Peer("U9".into()),

@@ -90,7 +90,7 @@ async fn a_file_of_the_first_format_is_read_and_its_conversations_can_end() {
     fs::copy("tests/data/store/format-1.redb", home.path().join("store.redb")).unwrap();
     for _ in 0..2 {
         let store = open(&home);
-        let counts = Counts { sessions: 4, archived: 0, waiting: 2, undelivered: 2, parked: 1 };
+        let counts = Counts { sessions: 4, archived: 0, waiting: 2, undelivered: 2, parked: 1, ..Counts::default() };
         assert_eq!(store.counts().unwrap(), counts);
         assert_eq!(store.tenants().unwrap(), [None, tenant("t")]);
         let first = view(&store, "", "slack:T1:C1");
@@ -204,7 +204,7 @@ async fn a_file_of_the_second_format_is_read_whole_and_kept_until_something_is_e
     fs::write(&path, &original).unwrap();
     for _ in 0..2 {
         let store = open(&home);
-        let counts = Counts { sessions: 2, archived: 2, waiting: 2, undelivered: 10, parked: 2 };
+        let counts = Counts { sessions: 2, archived: 2, waiting: 2, undelivered: 10, parked: 2, ..Counts::default() };
         assert_eq!(store.counts().unwrap(), counts);
         assert_eq!(store.latest_seen().unwrap(), Some(Timestamp(1013 * HOUR)));
         for of in ["", "t"] {

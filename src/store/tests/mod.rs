@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "no part of the program")]
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod behaviour;
 #[cfg(test)]
 mod context;
@@ -25,6 +27,8 @@ mod rewrite;
 #[cfg(test)]
 mod snapshot;
 #[cfg(test)]
+mod taking;
+#[cfg(test)]
 mod tenant;
 #[cfg(test)]
 mod unpark;
@@ -44,7 +48,8 @@ use super::salvage::Problems;
 #[cfg(test)]
 use super::seal::Keyring;
 use super::{
-    ArchivedRow, Delivery, FileRow, Life, Line, NewDelivery, Note, Parked, ParkedItem, SessionRow, Store, Turn, Waiting,
+    ArchivedRow, Delivery, FileRow, Life, Line, NewDelivery, Note, Parked, ParkedItem, SessionRow, Store, Taken, Turn,
+    Waiting,
 };
 
 const CACHE_BYTES: usize = 1024 * 1024;
@@ -132,6 +137,7 @@ fn open_plain(directory: &tempfile::TempDir) -> Store {
 #[derive(Debug, Clone, Default, PartialEq)]
 struct View {
     row: Option<SessionRow>,
+    taken: Option<Taken>,
     waiting: Vec<Waiting>,
     lines: Vec<Line>,
     undelivered: Vec<Delivery>,
@@ -152,6 +158,7 @@ fn view(store: &Store, tenant_id: &str, key_text: &str) -> View {
     };
     let mut view = View {
         row,
+        taken: session.taken().unwrap(),
         notes: kept.notes().unwrap(),
         files: kept.files().unwrap().into_iter().map(text).collect(),
         waiting: session.waiting(usize::MAX).unwrap(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::disk::{Disk, Survivors};
 use super::*;
-use crate::store::{Counts, Error, Filed, Filter, Speaker, Unparked};
+use crate::store::{Counts, Error, Filed, Filter, Speaker, Speech, Spoken, Taken, Taking, Unparked};
 
 const TENANTS: [&str; 3] = ["", "a", "a-b"];
 const KEYS: [&str; 3] = ["a", "a:b", "aa"];
@@ -86,6 +86,23 @@ enum Op {
     Erase {
         place: Place,
     },
+    Take {
+        place: Place,
+        by: &'static str,
+        from_others: bool,
+        at: u64,
+    },
+    HandBack {
+        place: Place,
+        unless_since: Option<u64>,
+    },
+    Speak {
+        place: Place,
+        by: &'static str,
+        seqs: Vec<u64>,
+        once: Option<u8>,
+        at: u64,
+    },
     /// To another key of the tenant; the model knows it only for keys where nothing is.
     Move {
         tenant: &'static str,
@@ -111,6 +128,8 @@ struct Model {
     sessions: BTreeMap<Place, Session>,
     /// Tenant, message id → time. There is one entry.
     marks: BTreeMap<(&'static str, u8), u64>,
+    /// Tenant, mark of what a person said → time.
+    said: BTreeMap<(&'static str, u8), u64>,
     users: BTreeSet<(&'static str, &'static str, &'static str)>,
     latest_seen: u64,
     /// Positions and episodes that were used where nothing is left.
@@ -149,6 +168,7 @@ impl Model {
         let last = session.view.row.clone();
         if let Some(row) = &last
             && session.view.waiting.is_empty()
+            && session.view.taken.is_none()
             && life.ttl_ms.is_some_and(|ttl| at.0.saturating_sub(row.last_active_at.0) > ttl)
         {
             session.end(at, true);
@@ -203,6 +223,11 @@ impl Model {
         numbers.iter().map(|n| before + n).collect()
     }
 
+    /// The same, for a turn of the worker.
+    fn unless_taken(&mut self, place: Place, seqs: &[u64]) -> Option<&mut Session> {
+        self.waiting(place, seqs).filter(|known| known.view.taken.is_none())
+    }
+
     /// The conversation, when all of these wait in it.
     fn waiting(&mut self, place: Place, seqs: &[u64]) -> Option<&mut Session> {
         let session = self.sessions.get_mut(&place).filter(|session| session.view.row.is_some())?;
@@ -223,6 +248,8 @@ impl Model {
             waiting: sum(|view| view.waiting.len()),
             undelivered: sum(|view| view.undelivered.len()),
             parked: sum(|view| view.parked.len()),
+            taken: sum(|view| usize::from(view.taken.is_some())),
+            for_people: sum(|view| if view.taken.is_some() { view.waiting.len() } else { 0 }),
         }
     }
 }
@@ -237,6 +264,7 @@ impl Session {
         let session = self.view.row.take().unwrap();
         self.view.archived.push((ArchivedRow { session, archived_at: at }, std::mem::take(&mut self.view.lines)));
         self.is_expired.push(is_expired);
+        self.view.taken = None;
     }
 
     /// The one after it, in the same place.
@@ -307,7 +335,7 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
             let (episode, first_line) = row.map_or((0, 0), |row| (row.episode, row.first_line));
             let answer = Turn { episode, first_line, ..turn(seqs.clone(), "answer", replies.clone(), at) };
             let committed = session(place).commit_turn(answer).await;
-            let Some(known) = model.waiting(place, &seqs).filter(|_| !seqs.is_empty()) else {
+            let Some(known) = model.unless_taken(place, &seqs).filter(|_| !seqs.is_empty()) else {
                 return assert!(matches!(committed, Err(Error::Gone { .. })), "{committed:?}");
             };
             let mut address = None;
@@ -327,7 +355,7 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
             let seqs = model.positions(place, &seqs);
             let notice = notices.then(|| reply("m", "wait"));
             let postponed = session(place).postpone(seqs.clone(), notice.clone(), Timestamp(at)).await;
-            let Some(known) = model.waiting(place, &seqs) else {
+            let Some(known) = model.unless_taken(place, &seqs) else {
                 return assert!(matches!(postponed, Err(Error::Gone { .. })), "{postponed:?}");
             };
             for waiting in known.view.waiting.iter_mut().filter(|waiting| seqs.contains(&waiting.seq)) {
@@ -340,7 +368,7 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
             let seqs = model.positions(place, &seqs);
             let notice = notices.then(|| reply("m", "sorry"));
             let parked = session(place).park(seqs.clone(), "why".into(), notice.clone(), Timestamp(at)).await;
-            let Some(known) = model.waiting(place, &seqs) else {
+            let Some(known) = model.unless_taken(place, &seqs) else {
                 return assert!(matches!(parked, Err(Error::Gone { .. })), "{parked:?}");
             };
             for Waiting { inbound, .. } in known.take(&seqs) {
@@ -422,6 +450,7 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
         Op::Prune { before } => {
             assert!(!store.prune_marks(Timestamp(before), None).await.unwrap());
             model.marks.retain(|_, at| *at >= before);
+            model.said.retain(|_, at| *at >= before);
         }
         Op::Archive { place, at } => {
             let archived = session(place).archive(Timestamp(at)).await.unwrap();
@@ -441,7 +470,7 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
             let seq = model.positions(place, &[seq])[0];
             let (rest, notice) = (keeps_rest.then(|| "rest".to_owned()), reply("m", "new"));
             let said = session(place).begin_anew(seq, rest, notice.clone(), Timestamp(at)).await;
-            let Some(known) = model.waiting(place, &[seq]) else {
+            let Some(known) = model.unless_taken(place, &[seq]) else {
                 return assert!(matches!(said, Err(Error::Gone { .. })), "{said:?}");
             };
             match keeps_rest {
@@ -493,6 +522,7 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
             let is_over = |at: u64| at < before && spare.is_none_or(|(first, last)| at < first || at > last);
             let is_due = |session: &&mut Session| {
                 session.view.waiting.is_empty()
+                    && session.view.taken.is_none()
                     && session.view.row.as_ref().is_some_and(|row| is_over(row.last_active_at.0))
             };
             let due = model.sessions.values_mut().filter(is_due).map(|session| session.end(Timestamp(seen), true));
@@ -503,7 +533,7 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
         Op::Erase { place } => {
             let erased = session(place).erase(None).await.unwrap();
             let gone = model.sessions.remove(&place).unwrap_or_default();
-            let View { row, waiting, lines, undelivered, parked, archived, notes: _, files: _ } = gone.view;
+            let View { row, waiting, lines, undelivered, parked, archived, taken: _, notes: _, files: _ } = gone.view;
             let is_message = |parked: &&Parked| matches!(parked.what, ParkedItem::Message(_));
             let n_parked_messages = parked.iter().filter(is_message).count();
             let n_lines = lines.len() + archived.iter().map(|(_, lines)| lines.len()).sum::<usize>();
@@ -516,7 +546,7 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
                 .speaker
             {
                 Speaker::Peer { message_id, .. } => Some(message_id.to_string()),
-                Speaker::Agent(_) => None,
+                Speaker::Agent(_) | Speaker::Person(_) => None,
             });
             let set_aside = parked.iter().filter_map(|parked| match &parked.what {
                 ParkedItem::Message(inbound) => Some(inbound.message_id.to_string()),
@@ -528,6 +558,69 @@ async fn run(store: &Store, model: &mut Model, op: Op) {
                 let position = last.last_line.max(gone.n_filed).max(gone.n_parked);
                 model.used = (model.used.0.max(position), model.used.1.max(last.episode));
             }
+        }
+        Op::Take { place, by, from_others, at } => {
+            let taking = session(place).take(by.to_owned(), from_others, Timestamp(at)).await;
+            let Some(known) = model.sessions.get_mut(&place).filter(|known| known.view.row.is_some()) else {
+                return assert!(matches!(taking, Err(Error::Gone { .. })), "{taking:?}");
+            };
+            let taken = match known.view.taken.take() {
+                Some(other) if other.by != by && !from_others => {
+                    known.view.taken = Some(other.clone());
+                    return assert_eq!(taking.unwrap(), Taking::Others(other));
+                }
+                Some(own) if own.by == by => Taken { spoke_at: Timestamp(at), ..own },
+                _ => Taken { by: by.to_owned(), since: Timestamp(at), spoke_at: Timestamp(at) },
+            };
+            known.view.taken = Some(taken.clone());
+            assert_eq!(taking.unwrap(), Taking::Theirs(taken));
+        }
+        Op::HandBack { place, unless_since } => {
+            let handed_back = session(place).hand_back(unless_since.map(Timestamp)).await.unwrap();
+            let known = model.sessions.get_mut(&place);
+            let taken = known.and_then(|known| {
+                known.view.taken.take_if(|taken| unless_since.is_none_or(|since| taken.spoke_at.0 <= since))
+            });
+            assert_eq!(handed_back, taken.is_some());
+        }
+        Op::Speak { place, by, seqs, once, at } => {
+            let seqs = model.positions(place, &seqs);
+            let replies = vec![reply("m", "hello"), NewDelivery { answers: vec![], ..reply("m", "here") }];
+            let speech = Speech {
+                by: by.to_owned(),
+                answered: seqs.clone(),
+                text: "hello".to_owned(),
+                deliveries: replies.clone(),
+                once: once.map(|once| once.to_string()),
+                at: Timestamp(at),
+            };
+            let spoken = session(place).speak(speech).await;
+            let is_repeat = once.is_some_and(|once| model.said.contains_key(&(place.0, once)));
+            let Some(known) = model.sessions.get_mut(&place).filter(|known| known.view.row.is_some()) else {
+                return assert!(matches!(spoken, Err(Error::Gone { .. })), "{spoken:?}");
+            };
+            if known.view.taken.as_ref().is_none_or(|taken| taken.by != by) {
+                return assert_eq!(spoken.unwrap(), Spoken::NotTheirs(known.view.taken.clone()));
+            }
+            if is_repeat {
+                return assert_eq!(spoken.unwrap(), Spoken::Repeat);
+            }
+            let Some(known) = model.waiting(place, &seqs) else {
+                return assert!(matches!(spoken, Err(Error::Gone { .. })), "{spoken:?}");
+            };
+            for Waiting { inbound, .. } in known.take(&seqs) {
+                let Inbound { identity, user_name: name, message_id, received_at, text, reply_to, .. } = inbound;
+                known.say(received_at, Speaker::Peer { user: identity.user, name, message_id }, text, reply_to);
+            }
+            let address = replies[0].address.clone();
+            known.say(Timestamp(at), Speaker::Person(by.to_owned()), "hello".into(), address);
+            let row = known.view.row.as_mut().unwrap();
+            (row.last_active_at, row.is_news) = (row.last_active_at.max(Timestamp(at)), false);
+            let taken = known.view.taken.as_mut().unwrap();
+            taken.spoke_at = taken.spoke_at.max(Timestamp(at));
+            let Spoken::New(deliveries) = spoken.unwrap() else { panic!("nothing was said") };
+            known.sent(place, deliveries, replies, at);
+            model.said.extend(once.map(|once| ((place.0, once), at)));
         }
         Op::Move { tenant: of, from, to } => {
             let is_there = |place: Place| {
@@ -622,6 +715,11 @@ fn compare(store: &Store, model: &Model) {
         assert_eq!(is_named, !waits.is_empty() || !aside.is_empty());
     }
     assert_eq!(store.counts().unwrap(), model.counts());
+    let taken = model
+        .sessions
+        .iter()
+        .filter_map(|((of, k), known)| known.view.taken.clone().map(|taken| (tenant(of), key(k), taken)));
+    assert_eq!(store.taken().unwrap(), taken.collect::<Vec<_>>());
     let resume = store.resume().unwrap();
     let known = model.sessions.iter().filter(|(_, session)| !session.view.waiting.is_empty());
     assert_eq!(resume.waiting, known.map(|((t, k), _)| (tenant(t), key(k))).collect::<Vec<_>>());
@@ -675,7 +773,13 @@ impl Op {
                 let ttl_ms = (c % 2 == 1).then(|| 1 + number(c / 2, 8));
                 Self::Unpark { place, from: if d % 4 == 1 { other } else { place }, n: pick(b, 2), at, ttl_ms }
             }
-            _ => Self::DropParked { place, from: if d % 4 == 1 { other } else { place }, n: pick(b, 2) },
+            37 => Self::DropParked { place, from: if d % 4 == 1 { other } else { place }, n: pick(b, 2) },
+            38 if c % 4 == 0 => Self::HandBack { place, unless_since: (d % 2 == 1).then(|| number(e, 20)) },
+            38 => Self::Take { place, by: ["Ada", "Bob"][pick(d, 2)], from_others: e % 4 == 1, at },
+            _ => {
+                let once = (key / 9 % 2 == 1).then_some(d % 8);
+                Self::Speak { place, by: ["Ada", "Bob"][usize::from(e % 8 == 1)], seqs, once, at }
+            }
         }
     }
 }

@@ -187,11 +187,57 @@ describe('the local page', { concurrency: false }, () => {
     assert.equal(new URL(support.url()).pathname, '/admin/login');
   });
 
+  test('a setting is looked at, used and taken back', async () => {
+    const page = await loggedIn();
+    await page.getByRole('link', { name: 'Settings' }).click();
+    await page.getByLabel('Days until a quiet conversation is archived').fill('14');
+    await check(page, 'settings');
+    await page.getByRole('button', { name: 'See what would change' }).first().click();
+    await page.getByText('ttl_days = 14').waitFor();
+    await check(page, 'settings-review');
+    await page.getByRole('button', { name: 'Use it' }).click();
+    await page.getByText('In use now.').waitFor();
+    assert.equal(await page.getByLabel('Days until a quiet conversation is archived').inputValue(), '14');
+    await page.locator('#revisions a').last().click();
+    await page.getByRole('heading', { name: 'What has changed since' }).waitFor();
+    await check(page, 'settings-revision');
+    await page.getByRole('button', { name: 'Go back to this one' }).click();
+    await page.getByText('In use now.').waitFor();
+    assert.equal(await page.getByLabel('Days until a quiet conversation is archived').inputValue(), '30');
+    await page.getByText('Change the text').click();
+    await page.locator('#text').fill('[sesion]\n');
+    await page.locator('#file').getByRole('button', { name: 'See what would change' }).click();
+    await page.getByRole('heading', { name: 'This cannot be used yet' }).waitFor();
+    await check(page, 'settings-mistake');
+  });
+
+  test('a channel is added, tested and removed', async () => {
+    const page = await loggedIn();
+    await page.getByRole('link', { name: 'Channels' }).click();
+    await page.getByRole('heading', { name: 'Add a channel' }).waitFor();
+    await check(page, 'channels');
+    await page.getByRole('link', { name: 'Slack' }).click();
+    await page.getByText('connections:write').waitFor();
+    await check(page, 'channels-new-slack');
+    await page.goto(`${gateway.origin}/admin/channels/new?type=webhook`);
+    await page.getByLabel('Short name').fill('crm');
+    await page.getByLabel('Where answers are posted').fill('http://127.0.0.1:9/replies');
+    await page.getByRole('button', { name: 'Add', exact: true }).click();
+    await page.getByText('whsec_').waitFor();
+    await check(page, 'channels-made');
+    await page.getByRole('button', { name: 'Test', exact: true }).click();
+    await page.getByText('reply_url: ').waitFor();
+    await check(page, 'channels-entry');
+    await page.getByLabel('Yes, remove it').check();
+    await page.getByRole('button', { name: 'Remove this channel' }).click();
+    await page.getByText('Removed.').waitFor();
+  });
+
   test('it reads well on a phone, in the dark, and in German', async () => {
     const page = await loggedIn({ viewport: { width: 360, height: 740 }, colorScheme: 'dark', locale: 'de-DE' });
     await page.getByRole('heading', { level: 1, name: 'Alles läuft' }).waitFor();
     await check(page, 'home-phone-dark-german');
-    for (const [place, name] of [['conversations', 'Gespräche'], ['people', 'Personen']]) {
+    for (const [place, name] of [['conversations', 'Gespräche'], ['people', 'Personen'], ['settings', 'Einstellungen'], ['channels', 'Kanäle']]) {
       await page.goto(`${gateway.origin}/admin/${place}`);
       await page.getByRole('heading', { level: 1, name }).waitFor();
       await check(page, `${place}-phone-dark-german`);

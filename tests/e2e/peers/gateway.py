@@ -64,6 +64,10 @@ class Gateway:
         else:
             self._command = [binary(), "--home", str(self.home)]
 
+    def move_to(self, machine):
+        """Runs everything behind this from now on, for example on a machine of a `Network`."""
+        self._command = [*machine, *self._command]
+
     # Configuration
 
     def write(self, text, name="config.toml"):

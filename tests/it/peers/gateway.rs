@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use frontdesk::account::{Accounts, Who};
 use frontdesk::admin::AdminToken;
 use frontdesk::clock::{Clock, ManualClock, SystemClock, Timestamp};
-use frontdesk::document::Variables;
+use frontdesk::document::SystemVariables;
 use frontdesk::gateway::device_key::{DeviceKey, Sources};
 use frontdesk::gateway::{Gateway, Options, ReloadError, Reloaded, socket};
 use frontdesk::store::Store;
@@ -56,7 +56,7 @@ struct Running {
 }
 
 impl TestGateway {
-    /// Starts with this text as `config.toml`; `[gateway]` is put in front. Top-level keys are not possible.
+    /// Starts with this text as `config.toml`; `[gateway]` is put in front of its first table.
     pub(crate) async fn start(config: &str) -> Self {
         let shift = Arc::<ShiftedClock>::default();
         Self::with(config, shift.clone(), shift).await
@@ -76,7 +76,9 @@ impl TestGateway {
 
     /// Writes another configuration. Nobody reads it yet.
     pub(crate) fn configure(&self, config: &str) {
-        fs::write(self.home.path().join("config.toml"), format!("[gateway]\nport = 0\n{config}")).unwrap();
+        let top: String = config.split_inclusive('\n').take_while(|line| !line.starts_with('[')).collect();
+        let rest = config.strip_prefix(&top).unwrap();
+        fs::write(self.home.path().join("config.toml"), format!("{top}[gateway]\nport = 0\n{rest}")).unwrap();
     }
 
     /// Where it keeps everything.
@@ -130,7 +132,8 @@ impl TestGateway {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (home, clock) = (self.home.path().to_owned(), Arc::clone(&self.clock));
         let started = runtime.spawn(async move {
-            let (variables, device_key) = (Arc::new(NoVariables), Sources::default());
+            let variables = Arc::new(SystemVariables::new([], &home));
+            let device_key = Sources::default();
             let options = Options { home, variables, clock, device_key, pages: frontdesk::page::router };
             let gateway = Gateway::start(options).await.unwrap();
             frontdesk::admin::listen(&gateway).unwrap();
@@ -331,12 +334,4 @@ impl Drop for TestGateway {
 /// A stateless request to the default agent. With a `user` it is one message in a conversation.
 pub(crate) fn question(text: &str) -> Value {
     serde_json::json!({ "model": "default", "messages": [{ "role": "user", "content": text }] })
-}
-
-struct NoVariables;
-
-impl Variables for NoVariables {
-    fn get(&self, _name: &str) -> Option<String> {
-        None
-    }
 }

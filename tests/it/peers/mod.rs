@@ -10,7 +10,7 @@ pub(crate) mod model;
 
 pub(crate) use gateway::{TestGateway, question};
 pub(crate) use hook::{Hook, direct, group, thread};
-pub(crate) use model::Model;
+pub(crate) use model::{Model, Question};
 
 use std::time::Duration;
 
