@@ -104,7 +104,7 @@ impl Fetch {
         if let Some(skip) = skip {
             request = request.header(RANGE, format!("bytes={skip}-"));
         }
-        let answer = timeout(self.limits.idle, request.send()).await.map_err(|_| self.silent())?;
+        let answer = timeout(self.limits.idle, request.send()).await.map_err(|_elapsed| self.silent())?;
         let response = answer.map_err(|error| Failure::Other(cause(&error)))?;
         match response.status() {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => Ok(response),
@@ -115,7 +115,7 @@ impl Fetch {
     }
 
     async fn next(&self, response: &mut Response) -> Result<Option<Bytes>, Failure> {
-        let chunk = timeout(self.limits.idle, response.chunk()).await.map_err(|_| self.silent())?;
+        let chunk = timeout(self.limits.idle, response.chunk()).await.map_err(|_elapsed| self.silent())?;
         chunk.map_err(|error| Failure::Other(cause(&error)))
     }
 
