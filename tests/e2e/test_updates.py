@@ -161,7 +161,9 @@ def test_what_it_says_wrongly_is_refused(gateway, repository, serve):
     repository.version = 0
     repository.publish("99.0.0")
     assert "older" in check(gateway, address)[1]["error"]
-    repository.write("timestamp.json", newest.replace(b'"version": 2', b'"version": 9'))
+    changed = newest.replace(b'"version":2', b'"version":9')
+    assert changed != newest
+    repository.write("timestamp.json", changed)
     assert "not signed" in check(gateway, address)[1]["error"]
     repository.write("timestamp.json", newest[:-40])
     assert "cannot be read" in check(gateway, address)[1]["error"]
