@@ -7,21 +7,22 @@ import os
 import platform
 import subprocess
 import threading
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from peers.gateway import EX_CONFIG, EX_OK, EX_TEMPFAIL, EX_USAGE
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.ngclient import Updater
+
+from peers.gateway import EX_CONFIG, EX_OK, EX_TEMPFAIL, EX_USAGE
 
 BOARD = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
 PROGRAM = b"the program of version 99" * 5_000
 
 
 def in_days(days):
-    return datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=days)
+    return datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
 
 
 class Repository:
