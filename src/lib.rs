@@ -13,8 +13,10 @@ pub mod gateway;
 // Beside the flow.
 pub mod account;
 pub mod admin;
+pub mod alert;
 pub mod api;
 pub mod backup;
+pub mod business;
 pub mod cli;
 pub mod config;
 pub mod doctor;
@@ -30,6 +32,7 @@ pub mod document;
 pub mod id;
 pub mod log;
 pub mod message;
+pub mod telemetry;
 pub mod usage;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

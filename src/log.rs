@@ -204,8 +204,10 @@ impl<W: io::Write> io::Write for Masked<W> {
 
 /// Keeps every event as a line, and hands it to whoever else wants it.
 pub struct Keep {
-    also: Option<Box<dyn Fn(&Line) + Send + Sync>>,
+    also: Option<Box<Also>>,
 }
+
+type Also = dyn Fn(&Line) + Send + Sync;
 
 impl Keep {
     /// Keeps them and does nothing else.
@@ -349,7 +351,8 @@ mod tests {
             for secret in secrets {
                 let address = shapes(secret).pop().unwrap();
                 tracing::error!(plain = secret, debug = ?secret, json = %serde_json::Value::from(secret), address, "it said {secret}");
-                writeln!(Masked(&mut written), "{secret} {secret:?} {}", serde_json::Value::from(secret)).unwrap();
+                let line = format!("{secret} {secret:?} {}\n", serde_json::Value::from(secret));
+                Masked(&mut written).write_all(line.as_bytes()).unwrap();
             }
         });
         let lines = last(&Filter::default(), usize::MAX);

@@ -288,3 +288,19 @@ impl From<AgentError> for Error {
         }
     }
 }
+
+/// The persona that somebody wrote for a worker; `None`: it has the one of the program.
+///
+/// # Errors
+/// When there is no such worker, or its file cannot be read.
+pub(crate) fn persona_of(reached: &Reached, name: &str) -> Result<Option<String>, Error> {
+    Ok(reached.whole(MANAGE)?.agent_file(name, &parse(PERSONA)?)?.text)
+}
+
+/// Gives a worker a persona.
+///
+/// # Errors
+/// When there is no such worker, or its file cannot be written.
+pub(crate) async fn put_persona(reached: &Reached, name: &str, text: &str) -> Result<(), Error> {
+    change(reached, name.to_owned(), PERSONA, Some(text), None, "change a worker's file").await.map(drop)
+}

@@ -110,6 +110,8 @@ pub(crate) struct Channel {
     pub(crate) path: String,
     /// When a message last came in.
     pub(crate) last_in: Option<String>,
+    #[serde(skip)]
+    pub(crate) last_in_at: Option<Timestamp>,
     /// When a reply last went through.
     pub(crate) last_out: Option<String>,
     /// Messages that the policy kept out since the start.
@@ -187,7 +189,7 @@ impl Status {
             version: env!("CARGO_PKG_VERSION"),
             port: status.port,
             address: Some(status.address.clone()),
-            local_name: status.local_name.clone(),
+            local_name: status.local.name.clone(),
             https: Https::of(&status.https),
             uptime_ms: Some(status.uptime_ms),
             config: status.config.clone(),
@@ -261,6 +263,7 @@ impl Channel {
             tenant: channel.tenant.clone(),
             path: channel.path.clone(),
             last_in: channel.last_in.map(time),
+            last_in_at: channel.last_in,
             last_out: channel.last_out.map(time),
             refused: channel.n_refused,
             limited: channel.n_limited,

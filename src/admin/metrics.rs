@@ -1,4 +1,4 @@
-//! Figures for Prometheus, in the text format of OpenMetrics. What each means is in docs/metrics.md.
+//! Figures for Prometheus, in the text format of `OpenMetrics`. What each means is in docs/metrics.md.
 //!
 //! Labels are names that the configuration has, currencies and statuses of HTTP: no key of a conversation, no peer, no text.
 //! Whoever is bound to a tenant gets that tenant's alone.
@@ -142,7 +142,10 @@ impl Page<'_> {
     ) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, unit.as_ref(), kind)?;
         for (labels, value) in &series {
-            write(&mut metric.encode_family(labels)?, value)?;
+            match labels.is_empty() {
+                true => write(&mut metric, value)?,
+                false => write(&mut metric.encode_family(labels)?, value)?,
+            }
         }
         Ok(())
     }

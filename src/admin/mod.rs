@@ -11,8 +11,10 @@
 //! or changes a conversation is in the access log, the words are not.
 
 pub(crate) mod access;
+pub(crate) mod alerts;
 pub(crate) mod agents;
 pub(crate) mod api_keys;
+pub(crate) mod arrange;
 pub(crate) mod backup;
 pub(crate) mod change;
 pub(crate) mod channels;
@@ -30,11 +32,13 @@ mod openapi;
 pub(crate) mod operation;
 pub(crate) mod pairing;
 mod place;
+pub(crate) mod providers;
 pub(crate) mod reach;
 pub(crate) mod rekey;
 pub(crate) mod routes;
 pub(crate) mod secrets;
 pub(crate) mod sessions;
+pub(crate) mod setup;
 pub(crate) mod taking;
 pub(crate) mod tenants;
 pub(crate) mod unresolved;
@@ -210,12 +214,16 @@ fn operations() -> Vec<Operation> {
         tenants::operations(),
         backup::operations(),
         import::operations(),
+        providers::operations(),
+        alerts::operations(),
+        setup::operations(),
         users::operations(),
         usage::operations(),
         metrics::operations(),
         logs::operations(),
         agents::operations(),
         api_keys::operations(),
+        arrange::operations(),
         routes::operations(),
     ]
     .into_iter()

@@ -406,7 +406,7 @@ impl Output for SealedFile {
 /// Media type of [`SealedFile`].
 const BYTES: &str = "application/octet-stream";
 
-/// A text in the format of OpenMetrics.
+/// A text in the format of `OpenMetrics`.
 pub(crate) struct Text(pub(super) String);
 
 impl Output for Text {

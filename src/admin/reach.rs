@@ -40,6 +40,9 @@ pub(crate) struct Reached {
     again: Option<Again>,
 }
 
+/// What was counted, by hour.
+pub(crate) type Hours = BTreeMap<Hour, Figures>;
+
 /// How the gateway is, for one who asks.
 #[derive(Debug)]
 pub(crate) enum Seen {
@@ -216,11 +219,7 @@ impl Reached {
     }
 
     /// What was counted in each hour from this one on, by tenant.
-    pub(crate) fn usage(
-        &self,
-        named: Option<&str>,
-        from: Hour,
-    ) -> Result<Vec<(Option<TenantId>, BTreeMap<Hour, Figures>)>, Error> {
+    pub(crate) fn usage(&self, named: Option<&str>, from: Hour) -> Result<Vec<(Option<TenantId>, Hours)>, Error> {
         let of = self.named_or(named, |_| self.gateway.tenants_with_usage())?;
         of.into_iter().map(|of| Ok((of.tenant.clone(), self.gateway.usage(of.id(), from)?))).collect()
     }

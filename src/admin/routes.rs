@@ -11,7 +11,7 @@ use super::operation::{Body, MANAGE, Operation, READ, Sent};
 use super::place::Named;
 use super::reach::Reached;
 use crate::account::Reach;
-use crate::gateway::{Admission, Bundle, ExplainError, Explained, Ground, Numbered};
+use crate::gateway::{Admission, Bundle, ExplainError, Explained, Gateway, Ground, Numbered};
 use crate::id::{API_ENTRY, TenantId};
 use crate::message::Identity;
 use crate::session::Address;
@@ -169,6 +169,8 @@ pub(crate) struct Rules {
     pub(crate) default_agent: String,
     /// Tenants with another one.
     pub(crate) tenants: Vec<DefaultAgent>,
+    /// For a change of the rules: digest of the configuration in use. Null: there is no file, or they may not change it.
+    pub(crate) base: Option<String>,
 }
 
 /// Who answers a tenant where no rule matches.
@@ -202,7 +204,8 @@ pub(crate) async fn list(reached: Reached, (): ()) -> Result<Rules, Error> {
         .collect();
     tenants.sort_by(|one, other| one.tenant.cmp(&other.tenant));
     let default_agent = router.default_of(own.as_ref()).to_string();
-    Ok(Rules { routes: routes.collect(), default_agent, tenants })
+    let base = reached.whole(MANAGE).ok().and_then(Gateway::config_digest);
+    Ok(Rules { routes: routes.collect(), default_agent, tenants, base })
 }
 
 pub(crate) async fn explain(reached: Reached, Body(question): Body<Question>) -> Result<Explanation, Error> {

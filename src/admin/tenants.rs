@@ -9,6 +9,7 @@ use super::operation::{INSPECT, MANAGE, Operation, Query, READ};
 use super::parsed;
 use super::reach::Reached;
 use crate::account::{Reach, UserRow};
+use crate::clock::Timestamp;
 use crate::gateway::{AgentRow, ConfiguredTenant};
 use crate::id::TenantId;
 use crate::store::KeptTenant;
@@ -96,6 +97,8 @@ pub(crate) struct TenantRow {
     pub(crate) parked: u64,
     /// When somebody last said something.
     pub(crate) last_active: Option<String>,
+    #[serde(skip)]
+    pub(crate) last_at: Option<Timestamp>,
     /// Is what is left of it being removed?
     pub(crate) erasing: bool,
 }
@@ -166,6 +169,7 @@ fn row(
         waiting: counts.waiting,
         parked: counts.parked,
         last_active: last_active.map(time),
+        last_at: last_active,
         erasing,
     })
 }
@@ -207,7 +211,7 @@ pub(crate) struct Which {
 }
 
 impl Which {
-    fn id(&self) -> Result<Option<TenantId>, Error> {
+    pub(super) fn id(&self) -> Result<Option<TenantId>, Error> {
         match self.tenant.as_str() {
             "" => Ok(None),
             id => Ok(Some(parsed("tenant", TenantId::new(id))?)),

@@ -9,6 +9,7 @@ use super::operation::{Body, MANAGE, Name, Operation, Sent};
 use super::parsed;
 use super::reach::Reached;
 use crate::account::{self, Accounts, NewToken, Reach, SessionRow, TokenRow, UserRow};
+use crate::clock::Timestamp;
 use crate::document::Secret;
 use crate::id::TenantId;
 
@@ -94,12 +95,12 @@ impl Sent for Password {}
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WantedToken {
-    name: String,
-    role: Role,
+    pub(crate) name: String,
+    pub(crate) role: Role,
     /// Whose conversations it knows of; absent: everybody's.
-    tenant: Option<String>,
+    pub(crate) tenant: Option<String>,
     /// Absent: until it is revoked.
-    days: Option<u32>,
+    pub(crate) days: Option<u32>,
 }
 
 impl Sent for WantedToken {}
@@ -144,20 +145,24 @@ pub(crate) struct LoggedIn {
 /// Tokens of programs.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Tokens {
-    tokens: Vec<Token>,
+    pub(crate) tokens: Vec<Token>,
 }
 
 /// A token, without what opens anything.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Token {
-    name: String,
-    role: Role,
+    pub(crate) name: String,
+    pub(crate) role: Role,
     /// Null: all of them.
-    tenant: Option<String>,
+    pub(crate) tenant: Option<String>,
     created: String,
     used: Option<String>,
+    #[serde(skip)]
+    pub(crate) used_at: Option<Timestamp>,
     expires: Option<String>,
-    expired: bool,
+    #[serde(skip)]
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) expired: bool,
 }
 
 /// A token that was made.
@@ -165,7 +170,7 @@ pub(crate) struct Token {
 pub(crate) struct Created {
     created: String,
     /// It is told this once.
-    token: String,
+    pub(crate) token: String,
     expires: Option<String>,
 }
 
@@ -316,7 +321,9 @@ fn token(row: &TokenRow) -> Token {
         tenant: tenant(&row.reach),
         created: time(row.created_at),
         used: row.used_at.map(time),
+        used_at: row.used_at,
         expires: row.expires_at.map(time),
+        expires_at: row.expires_at,
         expired: row.is_over,
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::files::{BUILT_IN, FileError, Knowledge, MAX_SOUL_BYTES, known_path, own_soul, read_text};
+use super::files::{BUILT_IN, FileError, Knowledge, MAX_SOUL_BYTES, known_paths, own_soul, read_text};
 use super::tools::Toolset;
 use crate::document::{Section, Severity};
 use crate::id::AgentId;
@@ -25,6 +25,8 @@ pub struct Config {
     pub has_own_soul: bool,
     /// What it knows besides.
     pub knowledge: Knowledge,
+    /// Is it the one of a configuration that names none?
+    pub is_embedded: bool,
     /// What it may use. None, unless the operator says so: small models without a template for tools fail on them.
     pub tools: Vec<Toolset>,
 }
@@ -73,7 +75,7 @@ impl Config {
         }
         let has_own_soul = soul.is_some();
         let soul = soul.unwrap_or_else(|| BUILT_IN.to_owned()).into();
-        Some(Self { name, provider, soul, soul_file, has_own_soul, knowledge, tools })
+        Some(Self { name, provider, soul, soul_file, has_own_soul, knowledge, is_embedded: false, tools })
     }
 
     /// The agent of a gateway that configures none.
@@ -87,6 +89,7 @@ impl Config {
             soul_file: None,
             has_own_soul: false,
             knowledge: Knowledge::default(),
+            is_embedded: true,
             tools: Vec::new(),
         }
     }
@@ -110,12 +113,12 @@ impl Config {
         self.knowledge.behind(&self.soul)
     }
 
-    /// All files that this was read from, as the entry names them or relative to the home.
+    /// All files that it is told from now, as the entry names them or relative to the home.
     #[must_use]
-    pub fn paths(&self) -> Vec<String> {
-        let soul = if self.has_own_soul { self.soul_file.clone().or_else(|| own_soul(&self.name)) } else { None };
-        let known = self.knowledge.files.iter().map(|file| known_path(&self.name, &file.name));
-        soul.into_iter().chain(known).collect()
+    pub fn paths(&self, home: &Path) -> Vec<String> {
+        let own = || own_soul(&self.name).filter(|path| home.join(path).exists());
+        let soul = self.soul_file.clone().or_else(own);
+        soul.into_iter().chain(known_paths(home, &self.name)).collect()
     }
 }
 

@@ -386,9 +386,10 @@ pub(super) fn own_soul(agent: &AgentId) -> Option<String> {
     (!agent.as_str().starts_with('.')).then(|| format!("agents/{agent}/{SOUL}"))
 }
 
-/// The path of something that it knows, relative to the home.
-pub(super) fn known_path(agent: &AgentId, name: &FileName) -> String {
-    format!("agents/{agent}/knowledge/{name}")
+/// The paths of what it knows now, relative to the home.
+pub(super) fn known_paths(home: &Path, agent: &AgentId) -> Vec<String> {
+    let known = Files::of(home, agent, None).known().unwrap_or_default();
+    known.into_iter().map(|name| format!("agents/{agent}/knowledge/{name}")).collect()
 }
 
 /// The name of something to know.

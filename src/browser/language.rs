@@ -12,6 +12,9 @@ pub enum Language {
 }
 
 impl Language {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::English, Self::German];
+
     /// From `Accept-Language` (RFC 9110 §12.5.4): the one that the browser likes best, else English.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
@@ -21,7 +24,7 @@ impl Language {
             let (tag, weight) = range.split_once(';').unwrap_or((range, ""));
             let weight = weight.trim().strip_prefix("q=").and_then(|q| q.parse().ok()).unwrap_or(1.0);
             let primary = tag.trim().split('-').next().unwrap_or_default();
-            let language = [Self::English, Self::German].into_iter().find(|l| primary.eq_ignore_ascii_case(l.code()));
+            let language = Self::ALL.into_iter().find(|l| primary.eq_ignore_ascii_case(l.code()));
             if let Some(language) = language.filter(|_| weight > best.1) {
                 best = (language, weight);
             }

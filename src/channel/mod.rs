@@ -16,6 +16,8 @@ mod slack;
 mod webchat;
 mod webhook;
 
+pub use webhook::Keys as SigningKeys;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

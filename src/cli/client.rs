@@ -86,6 +86,17 @@ pub(super) fn ask_within(context: &Context, timeout: Duration, method: Method, p
     try_ask_within(context, timeout, method, path, None)?.ok_or_else(|| not_running(context))
 }
 
+/// The same, with a body.
+pub(super) fn ask_with_within(
+    context: &Context,
+    timeout: Duration,
+    method: Method,
+    path: &str,
+    body: &Value,
+) -> Result<Answer, Failure> {
+    try_ask_within(context, timeout, method, path, Some(body))?.ok_or_else(|| not_running(context))
+}
+
 /// Asks the gateway; `None` if none is running.
 pub(super) fn try_ask(context: &Context, method: Method, path: &str) -> Result<Option<Answer>, Failure> {
     try_ask_within(context, TIMEOUT, method, path, None)

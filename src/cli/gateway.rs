@@ -12,7 +12,7 @@ use super::{Context, Exit, Failure, client, keys, log};
 use crate::clock::SystemClock;
 use crate::gateway::{self, HomeError, Options, StartError};
 use crate::store;
-use crate::{admin, config, page};
+use crate::{admin, config, doctor, page};
 
 /// Instead of the path of a configuration.
 const NO_FILE: &str = "none, the embedded defaults are used";
@@ -59,6 +59,7 @@ async fn serve(context: &Context) -> Result<(), Failure> {
     };
     let gateway = gateway::Gateway::start(options).await.map_err(start_failure)?;
     admin::listen(&gateway).map_err(start_failure)?;
+    doctor::watch(&gateway);
     greet(&gateway);
     loop {
         tokio::select! {

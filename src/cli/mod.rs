@@ -3,7 +3,9 @@
 //!
 //! Exit codes, after sysexits: 0 ok, 64 usage, 70 internal, 75 try again, 78 bad configuration.
 
+mod alerts;
 mod access;
+mod agents;
 mod backup;
 mod channels;
 mod client;
@@ -18,6 +20,7 @@ mod log;
 mod logs;
 mod output;
 mod pairing;
+mod providers;
 mod route;
 mod secrets;
 mod sessions;
@@ -65,6 +68,9 @@ enum Command {
     /// Look at conversations
     #[command(subcommand)]
     Sessions(sessions::Sessions),
+    /// Look at workers, and change what they are told
+    #[command(subcommand)]
+    Agents(agents::Agents),
     /// Look at tenants, or erase one
     #[command(subcommand)]
     Tenants(tenants::Tenants),
@@ -98,6 +104,12 @@ enum Command {
     /// Look for newer versions
     #[command(subcommand)]
     Update(update::Update),
+    /// Find models, and see whether they answer
+    #[command(subcommand)]
+    Providers(providers::Providers),
+    /// See who is told when something is wrong, and whether it arrives
+    #[command(subcommand)]
+    Alerts(alerts::Alerts),
     /// Take over what another gateway kept
     #[command(subcommand)]
     Import(import::Import),
@@ -209,6 +221,7 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
     match arguments.command.unwrap_or(Command::Gateway(gateway::Gateway::Run)) {
         Command::Gateway(command) => gateway::run(&context, command),
         Command::Sessions(command) => sessions::run(&context, command),
+        Command::Agents(command) => agents::run(&context, command),
         Command::Tenants(command) => tenants::run(&context, command),
         Command::Deliveries(command) => deliveries::run(&context, command),
         Command::Channels(command) => channels::run(&context, command),
@@ -219,6 +232,8 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Store(command) => store::run(&context, &command),
         Command::Backup(command) => backup::run(&context, command),
         Command::Doctor => doctor::run(&context),
+        Command::Providers(command) => providers::run(&context, command),
+        Command::Alerts(command) => alerts::run(&context, &command),
         Command::Import(command) => import::run(&context, command),
         Command::Update(command) => update::run(&context, &command),
         Command::Keys(command) => keys::run(&context, command),

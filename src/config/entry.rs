@@ -72,7 +72,8 @@ impl Entry {
     }
 
     /// Is it the one that no file names?
-    pub(super) fn is_embedded(&self) -> bool {
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
         self.place.is_none()
     }
 

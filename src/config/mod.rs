@@ -19,7 +19,7 @@ pub use file::{Located, Syntax, locate};
 pub use hidden::{Hidden, MARK, RestoreError};
 pub use revisions::{Candidate, Revision, RevisionError, Revisions, digest};
 pub use secrets::{SecretError, Secrets};
-pub use settings::{ApiKey, Gateway, Salvaged, SessionScope, Settings, Tenant};
+pub use settings::{ApiKey, Gateway, Salvaged, SessionScope, Settings, Tenant, Updates};
 
 use std::path::{Path, PathBuf};
 

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use super::check;
 use super::entry::Entry;
 use crate::agent;
+use crate::alert;
 use crate::backup;
+use crate::business::{Business, Span};
 use crate::channel::registry;
 use crate::document::{Document, Place, Secret, Section, Severity, Variables};
 use crate::id::{AgentId, TenantId};
@@ -15,6 +17,7 @@ use crate::identity;
 use crate::provider;
 use crate::route::{Route, Router};
 use crate::session::{self, Resolver};
+use crate::telemetry;
 use crate::tls::AcmeConfig;
 
 /// The `[gateway]` section.
@@ -47,6 +50,8 @@ pub struct Tenant {
     pub default_agent: Option<AgentId>,
     /// Messages a minute from all its peers. `None`: any number.
     pub per_minute: Option<NonZeroU32>,
+    /// What its workers are told of it.
+    pub business: Option<Business>,
     pub(super) place: Place,
     pub(super) entry: Place,
 }
@@ -76,6 +81,15 @@ pub struct ApiKey {
     pub(super) place: Place,
 }
 
+/// The `[updates]` section: what the owner wants. What updates the system reads it; the gateway itself installs nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Updates {
+    /// May updates be installed without asking?
+    pub auto: bool,
+    /// When, on the clock of the business; `None`: at any time.
+    pub window: Option<Span>,
+}
+
 /// Everything that the configuration says, checked.
 #[derive(Debug)]
 pub struct Settings {
@@ -99,6 +113,16 @@ pub struct Settings {
     pub api_keys: Vec<ApiKey>,
     /// Backups.
     pub backup: backup::Config,
+    /// The owner's own business. Workers of tenants are told nothing of it.
+    pub business: Option<Business>,
+    /// Who is told what is wrong.
+    pub alerts: alert::Config,
+    /// What the owner wants of updates.
+    pub updates: Updates,
+    /// Does the file say nothing of models, agents, channels, tenants and the business? Then nobody has set this box up.
+    pub is_bare: bool,
+    /// Who is told of turns, if somebody is.
+    pub telemetry: Option<telemetry::Config>,
     /// What the operator should know although nothing is wrong.
     pub notes: Vec<String>,
 }
@@ -128,6 +152,11 @@ impl Settings {
             tenants: Vec::new(),
             api_keys: Vec::new(),
             backup: backup::Config::absent(),
+            business: None,
+            alerts: alert::Config::absent(),
+            updates: Updates::default(),
+            is_bare: true,
+            telemetry: None,
             notes: Vec::new(),
         }
     }
@@ -137,6 +166,21 @@ impl Settings {
     pub fn tenant_limit(&self, tenant: Option<&TenantId>) -> Option<NonZeroU32> {
         let own = self.tenants.iter().find(|own| Some(&own.id) == tenant);
         own.map_or(self.gateway.tenant_per_minute, |own| own.per_minute)
+    }
+
+    /// Does the configuration name any provider? Without one there is the demo worker all the same.
+    #[must_use]
+    pub fn has_providers(&self) -> bool {
+        self.providers != [provider::Config::demo()]
+    }
+
+    /// What is known of the business that a tenant is, or the owner.
+    #[must_use]
+    pub fn business(&self, tenant: Option<&TenantId>) -> Option<&Business> {
+        match tenant {
+            None => self.business.as_ref(),
+            Some(_) => self.tenants.iter().find(|own| Some(&own.id) == tenant)?.business.as_ref(),
+        }
     }
 
     /// What names the conversations under these settings.
@@ -188,6 +232,13 @@ impl Settings {
         let tenants = read_all(&mut root, "tenants", |section| Tenant::read(section, per_minute));
         let api_keys = read_all(&mut root, "api_keys", ApiKey::read);
         let backup = root.take_section("backup").map_or(embedded.backup, |mut s| backup::Config::read(&mut s));
+        let telemetry = root.take_section("telemetry").and_then(|mut s| telemetry::Config::read(&mut s));
+
+        let says = ["providers", "agents", "channels", "tenants", "business", "api_keys"];
+        let is_bare = !says.into_iter().any(|key| root.has(key));
+        let business = root.take_section("business").map(|mut section| Business::read(&mut section));
+        let alerts = root.take_section("alerts").map_or(embedded.alerts, |mut s| alert::Config::read(&mut s));
+        let updates = root.take_section("updates").map_or(embedded.updates, |mut s| Updates::read(&mut s));
 
         check::agents(document, &root, &agents, &providers, default_agent.as_ref(), &routes, &tenants, &api_keys);
         check::tenants(document, &tenants, &channels, &api_keys);
@@ -209,7 +260,12 @@ impl Settings {
         };
         let first = || agents.iter().find(|a| a.name.as_str() == "default").or(agents.first()).map(|a| a.name.clone());
         let default_agent = default_agent.or_else(first)?;
-        let notes = notes(&session, &channels);
+        let mut notes = notes(&session, &channels);
+        if updates.auto {
+            let note =
+                "updates.auto is true, and this version does not update itself yet; install new versions as before";
+            notes.push(note.to_owned());
+        }
         let providers = if providers.is_empty() { vec![provider::Config::demo()] } else { providers };
         Some(Self {
             gateway,
@@ -222,6 +278,11 @@ impl Settings {
             tenants,
             api_keys,
             backup,
+            business,
+            alerts,
+            updates,
+            is_bare,
+            telemetry,
             notes,
         })
     }
@@ -273,13 +334,20 @@ pub struct Salvaged {
     pub gateway: Gateway,
     /// Where the store is.
     pub session: session::Config,
+    /// Who is told.
+    pub alerts: alert::Config,
     /// The file, as far as it was found.
     pub file: Option<PathBuf>,
 }
 
 impl Default for Salvaged {
     fn default() -> Self {
-        Self { gateway: Settings::embedded().gateway, session: session::Config::absent(), file: None }
+        Self {
+            gateway: Settings::embedded().gateway,
+            session: session::Config::absent(),
+            alerts: alert::Config::absent(),
+            file: None,
+        }
     }
 }
 
@@ -290,8 +358,10 @@ impl Salvaged {
         let gateway = root.take_section("gateway").map_or(unread.gateway, |mut section| Gateway::read(&mut section));
         let session = root.take_section("session");
         let session = session.map_or(unread.session, |mut section| session::Config::read(&mut section));
+        let alerts = root.take_section("alerts");
+        let alerts = alerts.map_or(unread.alerts, |mut section| alert::Config::read(&mut section));
         root.abandon();
-        Self { gateway, session, file: None }
+        Self { gateway, session, alerts, file: None }
     }
 }
 
@@ -337,6 +407,13 @@ fn address(text: &str) -> Result<IpAddr, String> {
     })
 }
 
+impl Updates {
+    fn read(section: &mut Section<'_>) -> Self {
+        let window = section.take_parsed("window", |text: &str| text.parse::<Span>());
+        Self { auto: section.take_bool("auto").unwrap_or_default(), window }
+    }
+}
+
 impl Tenant {
     fn read(section: &mut Section<'_>, per_minute: Option<NonZeroU32>) -> Option<Self> {
         let id = section.take_parsed("id", |text: &str| TenantId::new(text));
@@ -346,8 +423,9 @@ impl Tenant {
             section.missing("id", "id = \"42\", as channel entries name it in tenant_id");
         }
         let per_minute = identity::take_limit(section, "messages_per_minute", per_minute);
+        let business = section.take_section("business").map(|mut section| Business::read(&mut section));
         let (place, entry) = (section.place("default_agent"), section.place(""));
-        Some(Self { id: id?, name, default_agent, per_minute, place, entry })
+        Some(Self { id: id?, name, default_agent, per_minute, business, place, entry })
     }
 }
 

@@ -32,9 +32,11 @@ pub(super) fn settings(settings: &Settings, clear_secrets: &[String]) -> Vec<Fin
     }
     let bind = settings.gateway.bind;
     if !bind.is_loopback() {
-        let what = format!("it listens on {bind} without TLS: whoever is on that network can read along");
-        let fix = "set gateway.bind = \"127.0.0.1\" and put a reverse proxy with HTTPS in front";
-        findings.push(Finding::new(Severity::Warning, "no-tls", what, fix));
+        let what = format!(
+            "it listens on {bind}, for HTTP and HTTPS: whoever is on that network can read along what comes by HTTP"
+        );
+        let fix = "open the page with https:// and compare the fingerprint, as docs/access.md says";
+        findings.push(Finding::new(Severity::Hint, "no-tls", what, fix));
     }
     if !clear_secrets.is_empty() {
         let what = format!("secrets stand in the configuration file itself: {}", clear_secrets.join(", "));

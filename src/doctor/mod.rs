@@ -6,6 +6,7 @@
 
 mod audit;
 mod disk;
+mod watch;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,8 @@ use crate::config::{self, Error, Loaded};
 use crate::document::{Severity as ProblemSeverity, Variables};
 use crate::gateway::device_key::Sources;
 use crate::gateway::{Offline, Status, find_store};
+
+pub use watch::watch;
 
 use disk::Disk;
 
@@ -140,7 +143,7 @@ fn runtime(running: &Running<'_>, loaded: &Result<Loaded, Error>) -> Vec<Finding
     let status = running.status;
     let mut findings: Vec<Finding> =
         status.errors.iter().map(|error| sentence(Severity::Error, "gateway", error)).collect();
-    findings.extend(status.warnings.iter().map(|warning| sentence(Severity::Warning, "gateway", warning)));
+    findings.extend(status.warnings.iter().map(|warning| sentence(Severity::Warning, kind(status, warning), warning)));
     findings.extend(status.notes.iter().map(|note| sentence(Severity::Hint, "note", note)));
     let in_file = loaded.as_ref().ok().and_then(|loaded| loaded.text.as_ref());
     let in_file = in_file.map(|text| config::digest(text.expose().as_bytes()));
@@ -160,6 +163,16 @@ fn runtime(running: &Running<'_>, loaded: &Result<Loaded, Error>) -> Vec<Finding
         }
     }
     findings
+}
+
+/// What a warning of the gateway is about, where it can be told.
+fn kind(status: &Status, warning: &str) -> &'static str {
+    let certificate = status.https.acme.as_ref().and_then(|acme| acme.problem.as_deref());
+    match Some(warning) {
+        warning if warning == certificate => "certificate",
+        warning if warning == status.local.problem.as_deref() => "local-name",
+        _ => "gateway",
+    }
 }
 
 /// A sentence that says what, and behind the first `; ` what to do.

@@ -1,7 +1,8 @@
 use super::disk::FileFact;
 use super::*;
 use crate::document::{self, NoVariables};
-use crate::gateway::{ChannelStatus, HttpsStatus};
+use crate::gateway::{AcmeStatus, ChannelStatus, HttpsStatus};
+use crate::mdns::State as LocalName;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 const SAFE: &str = "[session]\ndm_scope = \"per-channel-peer\"\n";
@@ -51,7 +52,7 @@ fn settings_are_audited() {
     let format = "key_format = \"{channel}:{channel_id}\"\n";
     check(&[SAFE, format, HOOK].concat(), &["error shared-conversation", "hint note"]);
     check(&[SAFE, HOOK, "require_mention = false\n"].concat(), &["warning answers-always"]);
-    check(&["[gateway]\nbind = \"0.0.0.0\"\n", SAFE, HOOK].concat(), &["warning no-tls"]);
+    check(&["[gateway]\nbind = \"0.0.0.0\"\n", SAFE, HOOK].concat(), &["hint no-tls"]);
     check(&[SAFE, &HOOK.replace("${S}", "clear")].concat(), &["hint clear-secret"]);
     let key = "[[api_keys]]\nname = \"k\"\nkey = \"${S}\"\n";
     check(&[SAFE, HOOK, key].concat(), &[]);
@@ -117,7 +118,7 @@ fn a_device_key_without_a_passphrase_is_hinted_at() {
 
 fn status() -> Status {
     Status {
-        local_name: None,
+        local: Default::default(),
         https: HttpsStatus { certificate: None, acme: None },
         port: None,
         address: String::new(),
@@ -222,4 +223,18 @@ fn what_the_store_says_of_a_full_disk_is_what_doctor_says() {
     let found = disk.findings(NOW);
     assert_eq!(heads(&found), ["error disk-full"]);
     assert_eq!(format!("{}; {}", found[0].what, found[0].fix), trouble);
+}
+
+#[test]
+fn what_is_wrong_with_name_and_certificate_is_told_from_the_rest() {
+    let acme = AcmeStatus { domains: Vec::new(), certificate: None, problem: Some("refused".to_owned()) };
+    let https = HttpsStatus { certificate: None, acme: Some(acme) };
+    let local = LocalName { name: None, problem: Some("taken".to_owned()) };
+    let status = Status { https, local, ..status() };
+    assert_eq!(
+        ["refused", "taken", "else"].map(|warning| kind(&status, warning)),
+        ["certificate", "local-name", "gateway"]
+    );
+    let none = self::status();
+    assert_eq!(kind(&none, "refused"), "gateway");
 }

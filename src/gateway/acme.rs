@@ -61,9 +61,10 @@ impl Gateway {
             }
             let (due, now) = (refusal.map_or_else(|| self.0.tls.renewed_at(), |refusal| refusal.again), self.now());
             let acme = self.0.live.load().settings.gateway.acme.clone();
+            // Clocks are set, so no wait is longer than that.
+            let wait =
+                acme.as_ref().map_or(LOOK, |_| Duration::from_millis(due.since_ms(now)).clamp(SHORTEST_WAIT, LOOK));
             let Some(acme) = acme.filter(|_| due <= now) else {
-                // Clocks are set, so no wait is longer than that.
-                let wait = Duration::from_millis(due.since_ms(now)).clamp(SHORTEST_WAIT, LOOK);
                 tokio::select! {
                     () = self.0.stop.cancelled() => return,
                     () = self.0.acme_now.notified() => {}

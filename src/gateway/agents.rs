@@ -10,6 +10,8 @@ use crate::agent::{self, Earlier, File, FileError, Files, Toolset};
 use crate::clock::Timestamp;
 use crate::config::{self, Located};
 use crate::id::{AgentId, TenantId};
+use crate::route::Route;
+use crate::session::Address;
 
 /// How a model did lately. Since the start: nothing of it is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -113,10 +115,11 @@ impl Gateway {
     #[must_use]
     pub fn agents(&self) -> Vec<AgentRow> {
         let live = self.0.live.load();
-        live.settings.agents.iter().map(|config| self.agent_row(&live, config)).collect()
+        let fronts = fronts(&live);
+        live.settings.agents.iter().map(|config| self.agent_row(&live, &fronts, config)).collect()
     }
 
-    fn agent_row(&self, live: &Live, config: &agent::Config) -> AgentRow {
+    fn agent_row(&self, live: &Live, fronts: &BTreeMap<TenantId, Vec<Address>>, config: &agent::Config) -> AgentRow {
         let mut providers = live.settings.providers.iter();
         let provider = match &config.provider {
             Some(name) => providers.find(|provider| provider.name == *name),
@@ -124,10 +127,16 @@ impl Gateway {
         };
         let tenants = live.router.tenants.iter().filter(|(_, agent)| **agent == config.name);
         let default_of: Vec<TenantId> = tenants.map(|(tenant, _)| tenant.clone()).collect();
-        let entries = live.entries.values().filter_map(|entry| Some((entry.tenant.clone()?, &entry.channel_type)));
+        let routes: Vec<&Route> = live.router.routes.iter().filter(|route| *route.agent() == config.name).collect();
+        let is_routed =
+            |fronts: &[Address]| routes.iter().any(|route| fronts.iter().any(|front| route.is_open_to(front)));
+        let answers = |tenant: &TenantId, fronts: &[Address]| {
+            *live.router.default_of(Some(tenant)) == config.name || is_routed(fronts)
+        };
+        let routed = fronts.iter().filter(|(tenant, fronts)| answers(tenant, fronts));
         let keys = live.settings.api_keys.iter().filter(|key| key.agent.as_ref() == Some(&config.name));
-        let routed = entries.filter(|(tenant, channel)| live.router.may_answer(&config.name, tenant, channel));
-        let tenants = routed.map(|(tenant, _)| tenant).chain(keys.filter_map(|key| key.tenant.clone())).collect();
+        let tenants =
+            routed.map(|(tenant, _)| tenant.clone()).chain(keys.filter_map(|key| key.tenant.clone())).collect();
         AgentRow {
             config: config.clone(),
             provider: provider.map(|provider| provider.name.clone()).unwrap_or_default(),
@@ -221,6 +230,18 @@ impl Gateway {
         self.swap(ready).await;
         Ok(())
     }
+}
+
+/// What the addresses of each tenant's channels begin with.
+fn fronts(live: &Live) -> BTreeMap<TenantId, Vec<Address>> {
+    let mut fronts: BTreeMap<TenantId, Vec<Address>> = BTreeMap::new();
+    for entry in live.entries.values() {
+        if let Some(tenant) = &entry.tenant {
+            let front = Address::front(Some(tenant), &entry.channel_type);
+            fronts.entry(tenant.clone()).or_default().push(front);
+        }
+    }
+    fronts
 }
 
 /// Its name in the configuration.

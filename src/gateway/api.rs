@@ -101,10 +101,10 @@ impl Caller for Bound {
             let message = format!("there is no agent {agent}");
             return Err(provider::Error { kind: provider::ErrorKind::Permanent, message });
         };
-        request.system = if request.system.is_empty() {
-            agent.soul.to_string()
-        } else {
-            format!("{}\n\n{}", agent.soul, request.system)
+        let agent = self.live.informed(agent, self.key.tenant.as_ref(), self.gateway.now());
+        request.system = match request.system.is_empty() {
+            true => agent.soul.to_string(),
+            false => format!("{}\n\n{}", agent.soul, request.system),
         };
         let turn = self.turn().await.ok_or_else(|| provider::Error {
             kind: provider::ErrorKind::Transient { after: Some(RETRY_AFTER) },

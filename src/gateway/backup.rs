@@ -428,7 +428,7 @@ impl Gateway {
         };
         let destination = destination.ok_or(BackupError::Order("where it should go is not known; set backup.to"))?;
         let storage_path = home::storage_path(&live.settings.session).map(str::to_owned);
-        let named = live.settings.agents.iter().flat_map(|agent| agent.paths()).collect();
+        let named = live.settings.agents.iter().flat_map(|agent| agent.paths(self.home())).collect();
         Ok(Job { destination, regular, name, key, wanted, config, storage_path, named, at: self.now() })
     }
 

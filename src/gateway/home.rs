@@ -7,6 +7,7 @@
 //! device.key                  what conversations are sealed and cookies signed with, see `device_key`
 //! admin.token                 what the commands prove themselves with
 //! tls.pem                     key and certificate of HTTPS, see `tls`
+//! acme.json, acme.pem         account and certificate of an authority, see `tls`
 //! accounts.json               who may use the admin page, see `account`
 //! claim.code                  with what the box is claimed, until it is
 //! reset-access                put there by whoever wants in again; gone at the next start

@@ -23,6 +23,7 @@ use crate::identity::Policy;
 use crate::log;
 use crate::route::Router;
 use crate::session::Resolver;
+use crate::telemetry::Tracer;
 use crate::usage::Price;
 
 /// Swapped whole; whoever works keeps the one it began with.
@@ -36,6 +37,10 @@ pub(super) struct Live {
     /// What each of them thinks with.
     pub(super) models: BTreeMap<AgentId, Model>,
     pub(super) entries: BTreeMap<EntryId, Arc<LiveEntry>>,
+    /// Are they those that the file names, or is it the one of a file that names none?
+    pub(super) has_own_channels: bool,
+    /// Tells a collector of turns, if somebody wants it.
+    pub(super) tracer: Option<Arc<Tracer>>,
     /// What the businesses are called, whole and word by word.
     pub(super) names: Vec<String>,
     pub(super) file: Option<PathBuf>,
@@ -219,6 +224,7 @@ impl Live {
         // Before anything can go wrong with one of them.
         log::hide(&secrets);
         let (resolver, names) = (settings.resolver(), names(&settings));
+        let has_own_channels = !settings.channels.iter().any(Entry::is_embedded);
         let entries = std::mem::take(&mut settings.channels).into_iter().map(|entry| {
             let kept = old
                 .and_then(|old| old.entries.get(&entry.id))
@@ -233,7 +239,22 @@ impl Live {
             (live.id.clone(), live)
         });
         let entries = entries.collect();
-        Self { resolver, entries, names, file, text, warnings, ..Self::without_entries(settings, http) }
+        // Kept over a reload that leaves it as it is: spans wait in it.
+        let tracer = match old {
+            Some(old) if old.settings.telemetry == settings.telemetry => old.tracer.clone(),
+            _ => settings.telemetry.as_ref().and_then(|config| Tracer::open(config, http)).map(Arc::new),
+        };
+        Self {
+            tracer,
+            resolver,
+            entries,
+            has_own_channels,
+            names,
+            file,
+            text,
+            warnings,
+            ..Self::without_entries(settings, http)
+        }
     }
 
     /// A gateway that only says what is wrong with its configuration.
@@ -241,6 +262,7 @@ impl Live {
         let mut settings = Settings::embedded();
         settings.channels.clear();
         settings.gateway = salvaged.gateway;
+        settings.alerts = salvaged.alerts;
         Self { safe_mode: Some(error), file: salvaged.file, ..Self::without_entries(settings, http) }
     }
 
@@ -267,6 +289,8 @@ impl Live {
             agents,
             models,
             entries: BTreeMap::new(),
+            has_own_channels: true,
+            tracer: None,
             names: Vec::new(),
             file: None,
             text: None,
@@ -274,6 +298,15 @@ impl Live {
             safe_mode: None,
             settings,
         }
+    }
+
+    /// The agent, told of the business that it works for in this tenant.
+    pub(super) fn informed(&self, agent: &Agent, tenant: Option<&TenantId>, now: Timestamp) -> Agent {
+        let mut agent = agent.clone();
+        if let Some(business) = self.settings.business(tenant) {
+            agent.soul = format!("{}\n\n{}", agent.soul.trim_end(), business.facts(now)).into();
+        }
+        agent
     }
 
     /// Which entries come, go and stay.

@@ -2,12 +2,13 @@
 //!
 //! A message comes in through `intake`, waits in the store, is answered in `turns` and leaves through
 //! `outbox`; `live` is the configuration in use, swapped whole by `reload`; `server` listens. `life`, `rekey`, `pairing`,
-//! `rates`, `deliveries`, `backup`, `import` and `revise` do what operators and the clock ask for. Nothing here
+//! `rates`, `deliveries`, `alerts`, `backup`, `import` and `revise` do what operators and the clock ask for. Nothing here
 //! derives a key, matches a route or knows a vendor: it asks the pure parts and acts on what they say.
 //!
 //! What always holds: a channel hears "accepted" only after the commit; an answer goes to the reply
 //! address of the message that caused it; a turn that began keeps the configuration it began with.
 
+mod alerts;
 mod access;
 mod acme;
 mod agents;
@@ -33,6 +34,7 @@ mod rekey;
 mod restore;
 mod revise;
 mod server;
+mod setup;
 mod status;
 mod taking;
 mod tenants;
@@ -57,12 +59,14 @@ use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::document::{Problem, Secret, Variables};
 use crate::id::SessionKey;
+use crate::provider::probe::{self, Ask, Found};
 use crate::session::lane::Lanes;
 use crate::store::{self, Resume, Store};
 use crate::tls::Tls;
 
 pub use acme::AcmeStatus;
 pub use agents::{AgentError, AgentFile, AgentRow, ModelState, tool_name};
+pub use alerts::AlertStatus;
 pub use backup::{BackedUp, BackupError, BackupKey, BackupOrder, BackupStatus, Checked, KeptBackup, RunningBackup};
 pub use channels::ChannelTestError;
 pub use deliveries::{DeliveryError, Repeat};
@@ -75,9 +79,10 @@ pub use reach::HttpsStatus;
 pub use rekey::{Apply, Becomes, RekeyCursor, RekeyRow, Rekeyed};
 pub use restore::{RestoreError, Restored, restore};
 pub use server::{Peer, short_path};
+pub use setup::{Question, SetupState};
 pub use status::{ChannelStatus, Status};
 pub use taking::{Said, TakeError, Words as PersonsWords};
-pub use tenants::{ApiKeyRow, ConfiguredTenant};
+pub use tenants::{ApiKeyRow, ConfiguredTenant, Shape};
 pub use usage::{KEPT_HOURS, Totals};
 
 use live::Live;
@@ -232,6 +237,8 @@ struct Inner {
     /// Why the text of the configuration in use could not be kept.
     revision_trouble: Mutex<Option<String>>,
     backups: backup::Backups,
+    alerts: alerts::Alerts,
+    setup: setup::Setup,
     access: access::AccessLog,
     /// How the models of agents did.
     models: agents::Models,
@@ -300,7 +307,8 @@ impl Gateway {
         let address = SocketAddr::new(live.settings.gateway.bind, live.settings.gateway.port);
         let tls = Arc::new(Tls::new(home.path()));
         let (started_at, started_elapsed_ms) = (clock.now(), clock.elapsed_ms());
-        let backups = backup::Backups::of(home.path());
+        let (backups, alerts) = (backup::Backups::of(home.path()), alerts::Alerts::of(home.path()));
+        let setup = setup::Setup::of(home.path());
         let (access, recorded) = access::AccessLog::new();
         let gateway = Self(Arc::new(Inner {
             home,
@@ -335,6 +343,8 @@ impl Gateway {
             store_trouble: Mutex::new(None),
             revision_trouble: Mutex::new(None),
             backups,
+            alerts,
+            setup,
             access,
             models: agents::Models::default(),
             tenant_rates: rates::Rates::default(),
@@ -468,6 +478,18 @@ impl Gateway {
         self.0.live.load().chat_pages()
     }
 
+    /// Looks whether a model answers.
+    pub async fn probe(&self, ask: &Ask) -> Found {
+        probe::probe(ask, &self.0.http).await
+    }
+
+    /// What looks whether a configured provider answers. `None`: there is none of this name, or it is the demo worker.
+    #[must_use]
+    pub fn probe_of(&self, provider: &str, model: Option<String>) -> Option<Ask> {
+        let live = self.0.live.load();
+        live.settings.providers.iter().find(|known| known.name == provider)?.ask(model)
+    }
+
     /// Names that the local page may be opened by, besides those that only the local network gives.
     #[must_use]
     pub fn page_hosts(&self) -> Vec<String> {
@@ -509,6 +531,10 @@ impl Gateway {
             tracing::info!(n_tasks, "some work was cut off; it is taken up at the next start");
         }
         self.keep_last_counted().await;
+        if let Some(tracer) = self.0.live.load().tracer.clone() {
+            // It waits for a thread of its own.
+            drop(tokio::task::spawn_blocking(move || tracer.close()).await);
+        }
         if let Some(socket) = self.0.socket.get() {
             // One that stays behind is replaced at the next start.
             drop(std::fs::remove_file(socket));

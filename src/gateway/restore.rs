@@ -295,7 +295,7 @@ fn is_there(path: &Path) -> bool {
 
 /// Is it a directory all of which is restored?
 fn is_kept_whole(path: &Path) -> bool {
-    matches!(path.to_str(), Some("revisions" | "secrets" | "accounts.json"))
+    matches!(path.to_str(), Some("agents" | "revisions" | "secrets" | "accounts.json"))
 }
 
 fn make_directory(path: &Path) -> Result<(), RestoreError> {

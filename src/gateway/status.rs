@@ -16,6 +16,7 @@ use super::reach::HttpsStatus;
 use crate::account::Who;
 use crate::clock::Timestamp;
 use crate::id::{API_ENTRY, ChannelType, OpaqueId, SessionKey, TenantId};
+use crate::mdns::State as LocalName;
 use crate::store::{self, Counts};
 
 /// How long an answer of the store's writer counts: whoever asks `/readyz` without end must not fill its queue.
@@ -29,7 +30,7 @@ pub struct Status {
     /// `address:port`.
     pub address: String,
     /// What it is called in the local network.
-    pub local_name: Option<String>,
+    pub local: LocalName,
     /// The same address over TLS.
     pub https: HttpsStatus,
     /// Milliseconds since it started.
@@ -130,6 +131,7 @@ impl Gateway {
         }
         let latest_seen = if is_usable { self.0.store.latest_seen()? } else { None };
         warnings.extend(self.clock_behind(latest_seen));
+        warnings.extend(self.alert_trouble());
         let trouble = self.0.store_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let trouble = trouble.map(|trouble| {
             format!("the store takes nothing: {trouble}; make room on the disk, or see that it can be written")
@@ -153,15 +155,15 @@ impl Gateway {
                     .to_owned(),
             );
         }
-        let (local_name, https) = (self.local_name(), self.https_status());
+        let (local, https) = (self.local_name(), self.https_status());
         let not_certified = https.acme.as_ref().and_then(|acme| acme.problem.clone());
-        warnings.extend([self.0.tls.problem(), local_name.problem, not_certified].into_iter().flatten());
+        warnings.extend([self.0.tls.problem(), local.problem.clone(), not_certified].into_iter().flatten());
         let backup = self.backup_status();
         warnings.extend(backup.warnings(now));
         Ok(Status {
             port: address.map(|address| address.port()),
             address: address.map(|address| address.to_string()).unwrap_or_default(),
-            local_name: local_name.name,
+            local,
             https,
             uptime_ms: self.now().since_ms(self.0.started_at),
             config: live.file.as_ref().map(|file| file.display().to_string()),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Gateway;
 use crate::config::{ApiKey, SessionScope};
 use crate::id::{AgentId, TenantId};
+use crate::session::DmScope;
 
 /// A tenant that something in the configuration belongs to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,7 +31,41 @@ pub struct ApiKeyRow {
     pub reaches_all: bool,
 }
 
+/// What a configuration says itself, and what stands in where it says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape {
+    /// Is there a file?
+    pub has_file: bool,
+    /// Does it name agents, or is there the one of a box without any?
+    pub has_own_agents: bool,
+    /// Does it name channels, or is there the web chat of a box without any?
+    pub has_own_channels: bool,
+    /// Do all direct messages of a tenant share one conversation?
+    pub shares_direct_messages: bool,
+    /// Ids of the channel entries.
+    pub channels: Vec<String>,
+    /// Tenants with an entry of their own.
+    pub tenants: Vec<TenantId>,
+    /// Names of the providers.
+    pub providers: Vec<String>,
+}
+
 impl Gateway {
+    /// What the configuration in use says itself.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        let live = self.0.live.load();
+        Shape {
+            has_file: live.file.is_some(),
+            has_own_agents: live.settings.agents.iter().all(|agent| !agent.is_embedded),
+            has_own_channels: live.has_own_channels,
+            shares_direct_messages: live.settings.session.dm_scope == DmScope::Main,
+            channels: live.entries.keys().map(ToString::to_string).collect(),
+            tenants: live.settings.tenants.iter().map(|tenant| tenant.id.clone()).collect(),
+            providers: live.settings.providers.iter().map(|provider| provider.name.clone()).collect(),
+        }
+    }
+
     /// Tenants that have an entry of their own, a channel or a key. `None` is the owner: only with a channel.
     #[must_use]
     pub fn configured_tenants(&self) -> BTreeMap<Option<TenantId>, ConfiguredTenant> {

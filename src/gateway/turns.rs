@@ -3,15 +3,17 @@
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
 use super::Gateway;
-use super::live::Live;
+use super::live::{Live, Model};
 use crate::agent::{self, Failure, Said};
 use crate::channel::{Descriptor, Preview};
-use crate::id::{AgentId, FileName, OpaqueId};
+use crate::clock::Timestamp;
+use crate::id::{AgentId, ChannelType, FileName, OpaqueId, TenantId};
 use crate::message::{ChatKind, ReplyAddress};
 use crate::provider::{Usage, retry};
 use crate::session::lane::LaneId;
@@ -19,6 +21,7 @@ use crate::session::{Address, Command};
 use crate::store::{
     self, ContextStore, Delivery, FileChange, NewDelivery, NoteChange, SessionStore, Turn, Waiting, Words,
 };
+use crate::telemetry::{self, Attempt, Tracer};
 
 /// Messages that one turn answers at most.
 const MAX_COLLECTED: usize = 20;
@@ -141,11 +144,14 @@ impl Gateway {
             let failure = Failure::Park { reason: format!("the agent {agent} is not there any more") };
             return self.fail(&session, &batch, failure, &target).await;
         };
+        let agent = &live.informed(agent, tenant.as_ref(), self.now());
         target.preview(Preview::Typing);
         let context = session.context(row.episode);
+        let spans = Spans::begin(live.tracer.clone(), self.now(), &batch, &agent.name);
         let asked = |usage, failed| {
             if let Some(model) = live.models.get(&agent.name) {
                 self.0.usage.asked(tenant.as_ref(), self.now(), model, usage, failed);
+                spans.attempted(self.now(), model, usage, failed);
             }
         };
         let mut asking = pin!(self.ask(agent, &session, &context, &batch, &target, &asked));
@@ -166,6 +172,7 @@ impl Gateway {
             () = interruption.cancelled() => return self.take_back(&session, &batch, &target),
             answer = asking => answer?,
         };
+        spans.end(self.now(), tenant.as_ref(), answer.is_ok());
         match answer {
             Ok((text, changes)) => {
                 let answers = split(&text, target.descriptor.and_then(|d| d.max_text_chars));
@@ -430,6 +437,47 @@ fn choose<'l>(live: &'l Live, address: &Address, waiting: &Waiting) -> (AgentId,
     }
     let routed = live.router.route(address, waiting.inbound.identity.tenant.as_ref());
     (routed.agent.clone(), routed.route.map(crate::route::Route::as_str))
+}
+
+/// What a collector is told of a turn, if there is one. An interrupted turn is not told of.
+struct Spans {
+    tracer: Option<Arc<Tracer>>,
+    start: Timestamp,
+    agent: AgentId,
+    channel: ChannelType,
+    n_messages: usize,
+    attempts: Mutex<Vec<Attempt>>,
+}
+
+impl Spans {
+    fn begin(tracer: Option<Arc<Tracer>>, start: Timestamp, batch: &Batch, agent: &AgentId) -> Self {
+        let (channel, n_messages) = (batch.last().inbound.identity.channel.clone(), batch.waiting().count());
+        Self { tracer, start, agent: agent.clone(), channel, n_messages, attempts: Mutex::default() }
+    }
+
+    fn attempted(&self, end: Timestamp, model: &Model, usage: Usage, failed: bool) {
+        if self.tracer.is_none() {
+            return;
+        }
+        let (provider, Usage { input_tokens, output_tokens, .. }) = (model.provider.clone(), usage);
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = attempts.last().map_or(self.start, |last| last.end);
+        attempts.push(Attempt { start, end, provider, input_tokens, output_tokens, failed });
+    }
+
+    fn end(&self, end: Timestamp, tenant: Option<&TenantId>, is_answered: bool) {
+        let Some(tracer) = &self.tracer else { return };
+        tracer.turn(&telemetry::Turn {
+            start: self.start,
+            end,
+            tenant: tenant.map(TenantId::as_str),
+            agent: self.agent.as_str(),
+            channel: self.channel.as_str(),
+            n_messages: self.n_messages,
+            is_answered,
+            attempts: &self.attempts.lock().unwrap_or_else(PoisonError::into_inner),
+        });
+    }
 }
 
 /// The messages that one turn answers: as many from the front as have one reply address and ask for one agent. An

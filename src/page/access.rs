@@ -232,6 +232,8 @@ fn deeds(words: &AccessWords) -> impl Iterator<Item = (&'static str, &'static st
         ("approve", words.did_approve),
         ("reject", words.did_reject),
         ("revoke approval", words.did_disapprove),
+        ("make key", words.did_make_key),
+        ("end key", words.did_end_key),
     ]
     .into_iter()
 }
@@ -304,4 +306,6 @@ words! {
     did_approve: "Let somebody write", "Jemanden zugelassen";
     did_reject: "Turned somebody away", "Jemanden abgelehnt";
     did_disapprove: "Lets somebody write no longer", "Zulassung entzogen";
+    did_make_key: "Made a key for a program", "Schlüssel für ein Programm angelegt";
+    did_end_key: "Ended a key of a program", "Schlüssel eines Programms beendet";
 }

@@ -254,9 +254,9 @@ fn back(words: &BackupsWords, how: &BackupStatus) -> Markup {
         section class="card" {
             h2 { (words.restore_title) }
             p { (words.restore_lead) }
-            ol {
+            ol class="steps" {
                 li { (words.restore_stop) }
-                li { (words.restore_run) pre { code { "frontdesk backup restore FILE" (key) " --replace" } } }
+                li { (words.restore_run) pre tabindex="0" { code { "frontdesk backup restore FILE" (key) " --replace" } } }
                 li { (words.restore_start) }
             }
             p class="muted small" { (words.restore_incremental) }

@@ -52,6 +52,8 @@ fn told(words: &FindingWords, id: &str) -> Option<Told> {
         "config" => (words.config, words.config_lead),
         "not-reloaded" => (words.not_reloaded, words.not_reloaded_lead),
         "never-delivered" => (words.undelivered, words.undelivered_lead),
+        "certificate" => (words.certificate, words.certificate_lead),
+        "local-name" => (words.local_name, words.local_name_lead),
         "never-used" => (words.unused, words.unused_lead),
         _ => return None,
     };
@@ -112,6 +114,12 @@ words! {
     undelivered: "Messages come in on a channel, but no answer has gone out", "Auf einem Kanal kommen Nachrichten an, aber keine Antwort ging hinaus";
     undelivered_lead: "Right after the first message this is normal. If it stays, test the channel.",
         "Gleich nach der ersten Nachricht ist das normal. Bleibt es so, testen Sie den Kanal.";
+    certificate: "Browsers cannot trust the box at its domain yet", "Browser können der Box unter ihrer Domain noch nicht vertrauen";
+    certificate_lead: "See that the domain leads to your router, and port 443 or 80 of the router to the box. It is tried again by itself.",
+        "Prüfen Sie, ob die Domain zu Ihrem Router führt und dessen Port 443 oder 80 zur Box. Es wird von selbst wieder versucht.";
+    local_name: "The box is not found by its name in your network", "Die Box ist in Ihrem Netzwerk nicht unter ihrem Namen zu finden";
+    local_name_lead: "Another device has that name, or the network does not pass it on. The line below says where the box is.",
+        "Ein anderes Gerät hat diesen Namen, oder das Netzwerk gibt ihn nicht weiter. Die Zeile unten sagt, wo die Box ist.";
     unused: "Nobody has written on a channel since the box started", "Auf einem Kanal hat seit dem Start der Box niemand geschrieben";
     unused_lead: "Write something there yourself and see whether it is answered.",
         "Schreiben Sie selbst etwas und sehen Sie, ob eine Antwort kommt.";

@@ -9,19 +9,26 @@ use super::format::{ago, bytes, duration, number, time};
 use super::layout::{self, Place};
 use super::visit::Visit;
 use super::words::{Words, fill, words};
-use super::{activity, answer, findings};
+use super::{SETUP, activity, answer, findings};
+use crate::account::{Reach, Role};
 use crate::admin::{self, Reached, Seen};
 use crate::clock::Timestamp;
 use crate::doctor::{self, Finding, Severity};
 use crate::gateway::device_key::Sources;
 use crate::gateway::machine::{self, Machine};
-use crate::gateway::{ChannelStatus, Gateway, Status};
+use crate::gateway::{ChannelStatus, Gateway, Question, Status};
 use crate::store::Counts;
 
 pub(super) async fn show(State(gateway): State<Gateway>, visit: Visit) -> Response {
+    let is_for_all = visit.who().role == Role::Admin && visit.who().reach == Reach::All;
+    // Whoever is new is asked first.
+    if is_for_all && gateway.wants_setup() {
+        return answer::done(SETUP);
+    }
     let reached = Reached::new(gateway.clone(), visit.who().clone());
     // It looks at files: not where messages are answered.
     let words = visit.words;
+    let is_unfinished = is_for_all && gateway.setup().is_some_and(|setup| setup.asked.len() < Question::ALL.len());
     let seen = tokio::task::spawn_blocking(move || look(words, &gateway, &reached)).await;
     match seen.unwrap_or(Err(crate::store::Error::Closed.into())) {
         Ok(seen) => answer::html(
@@ -30,11 +37,19 @@ pub(super) async fn show(State(gateway): State<Gateway>, visit: Visit) -> Respon
                 &visit,
                 Place::Home,
                 HomeWords::of(visit.words).home,
-                &view(HomeWords::of(visit.words), &seen),
+                &html! {
+                    @if is_unfinished { (unfinished(HomeWords::of(visit.words))) }
+                    (view(HomeWords::of(visit.words), &seen))
+                },
             ),
         ),
         Err(error) => answer::Problem::from(error).respond(&visit),
     }
+}
+
+/// The way back to a setup that was put off.
+fn unfinished(words: &HomeWords) -> Markup {
+    html! { p class="notice" { (words.setup_unfinished) " " a href=(SETUP) { (words.setup_go_on) } } }
 }
 
 /// What a page shows.
@@ -204,7 +219,7 @@ fn reach_card(words: &HomeWords, status: &Status) -> Markup {
                 h2 { (words.https) }
                 p class="muted" { (words.https_lead) }
                 dl class="facts" {
-                    @if let Some(name) = &status.local_name {
+                    @if let Some(name) = &status.local.name {
                         div { dt { (words.local_name) } dd { code { "https://" (name) ":" (port) } } }
                     }
                     @if let Some(acme) = &status.https.acme {
@@ -216,7 +231,7 @@ fn reach_card(words: &HomeWords, status: &Status) -> Markup {
                             }
                         } }
                     }
-                    div { dt { (words.fingerprint) } dd { code { (certificate.fingerprint) } } }
+                    div { dt { (words.fingerprint) } dd { code { @for (n, byte) in certificate.fingerprint.split(':').enumerate() { @if n > 0 { ":" wbr; } (byte) } } } }
                     div { dt { (words.names) } dd { (certificate.names.join(", ")) } }
                     div { dt { (words.renewed_by) } dd { (time(words, certificate.ends)) } }
                 }
@@ -228,6 +243,8 @@ fn reach_card(words: &HomeWords, status: &Status) -> Markup {
 words! {
     /// What the first page says.
     HomeWords;
+    setup_unfinished: "The setup is not finished.", "Die Einrichtung ist noch nicht fertig.";
+    setup_go_on: "Go on with it", "Weitermachen";
     all_well: "Everything works", "Alles läuft";
     all_well_lead: "Messages come in and are answered.", "Nachrichten kommen an und werden beantwortet.";
     something_wrong: "Something needs you", "Hier werden Sie gebraucht";

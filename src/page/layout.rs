@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::visit::Visit;
 use super::words::{Words, fill};
-use super::{ACCESS, ACTIVITY, BACKUPS, CHANNELS, CONVERSATIONS, HOME, LOGS, PEOPLE, SETTINGS, WORKERS};
+use super::{ACCESS, ACTIVITY, BACKUPS, CHANNELS, CONVERSATIONS, HOME, LOGS, PEOPLE, SETTINGS, TENANTS, WORKERS};
 use crate::account::{Reach, Role, Who};
 
 /// A place in the menu.
@@ -15,6 +15,7 @@ pub(super) enum Place {
     Activity,
     Logs,
     Workers,
+    Tenants,
     Channels,
     People,
     Backups,
@@ -32,6 +33,7 @@ fn menu(words: &Words, who: &Who) -> impl Iterator<Item = (Place, &'static str, 
         (Place::Activity, ACTIVITY, words.activity, true),
         (Place::Workers, WORKERS, words.workers, true),
         (Place::Channels, CHANNELS, words.channels, true),
+        (Place::Tenants, TENANTS, words.tenants, is_whole),
         (Place::Backups, BACKUPS, words.backups, is_admin && is_whole),
         (Place::People, PEOPLE, words.people, true),
         (Place::Access, ACCESS, words.access, is_admin),
@@ -45,14 +47,7 @@ fn menu(words: &Words, who: &Who) -> impl Iterator<Item = (Place, &'static str, 
 pub(super) fn page(visit: &Visit, place: Place, title: &str, content: &Markup) -> Markup {
     let words = visit.words;
     let head = html! {
-        header class="bar" {
-            a class="brand" href="/admin/" { (mark()) span { "Frontdesk" } }
-            form class="account" method="post" action="/admin/logout" {
-                (csrf(visit))
-                span class="who" title=(fill(words.logged_in_as, &[("name", &visit.who().name)])) { (visit.who().name) }
-                button class="quiet" { (words.log_out) }
-            }
-        }
+        (bar(visit))
         nav class="menu" aria-label=(words.menu) {
             ul {
                 @for (at, address, name) in menu(words, visit.who()) {
@@ -62,6 +57,25 @@ pub(super) fn page(visit: &Visit, place: Place, title: &str, content: &Markup) -
         }
     };
     document(words, title, &head, content, "page")
+}
+
+fn bar(visit: &Visit) -> Markup {
+    let words = visit.words;
+    html! {
+        header class="bar" {
+            a class="brand" href="/admin/" { (mark()) span { "Frontdesk" } }
+            form class="account" method="post" action="/admin/logout" {
+                (csrf(visit))
+                span class="who" title=(fill(words.logged_in_as, &[("name", &visit.who().name)])) { (visit.who().name) }
+                button class="quiet" { (words.log_out) }
+            }
+        }
+    }
+}
+
+/// A page for somebody who is logged in and does one thing.
+pub(super) fn alone(visit: &Visit, title: &str, content: &Markup) -> Markup {
+    document(visit.words, title, &bar(visit), content, "setup")
 }
 
 /// A page for somebody who is not.

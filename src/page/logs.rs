@@ -61,7 +61,9 @@ fn view(words: &LogWords, asked: &Asked, lines: &[Arc<Line>]) -> Markup {
             div data-refresh="3" {
                 @if lines.is_empty() { (layout::empty(words.nothing, words.nothing_lead)) }
                 @else {
-                    ol class="log lines" role="log" tabindex="0" aria-label=(words.logs) { @for line in lines { (log_line(words, line)) } }
+                    div class="log" role="log" tabindex="0" aria-label=(words.logs) {
+                        ol class="lines" { @for line in lines { (log_line(words, line)) } }
+                    }
                 }
             }
         }

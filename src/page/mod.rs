@@ -8,12 +8,15 @@
 //! | `/admin/conversations?words&tenant&which&before` | the same | the list, and the search |
 //! | `/admin/conversation?key&tenant&episode&before` | the same | one of them, as it goes on |
 //! | `/admin/erase?key&tenant`, `POST /admin/conversation/{archive,restore,erase}` | admins | what support does |
+//! | `/admin/setup/{question}` | admins of everything | the six questions of a new box, and a first conversation |
 //! | `/admin/activity?range&tenant` | the same | charts of what was asked, answered and paid |
 //! | `/admin/logs?level&words` | admins of the whole gateway | the last lines of the log |
 //! | `POST /admin/conversation/{take,say,hand-back}` | admins | answering instead of the worker |
 //! | `/admin/access?tenant&who&what&key&after` | admins | who read or changed what |
 //! | `/admin/workers`, `/admin/explain?address` or `?key&tenant&episode&line` | the same | who answers, and why |
 //! | `/admin/worker?name`, `/admin/worker/file?name&file`, `POST /admin/worker/{save,remove}` | who sees all of it | one worker |
+//! | `/admin/tenants?words&after`, `/admin/tenant?id`, `POST /admin/tenants/add`, `/admin/tenant/erase` | who sees all of it | the businesses |
+//! | `POST /admin/programs/{key,key-end,token,token-end}` | admins of everything | what programs get in with |
 //! | `/admin/settings`, `/admin/settings/revision?number` | admins of the whole gateway | what owners change, the file, what it was, secrets |
 //! | `/admin/channels`, `/admin/channels/new?type`, `/admin/channels/entry?id` | who is logged in; to change, admins of the whole gateway | channels, and who may write |
 //! | `/admin/people` | who is logged in | accounts, own sessions, own password |
@@ -42,6 +45,9 @@ mod home;
 mod layout;
 mod logs;
 mod people;
+mod programs;
+mod setup;
+mod tenants;
 mod settings;
 mod visit;
 mod words;
@@ -70,10 +76,14 @@ const CONVERSATION: &str = "/admin/conversation";
 const ACTIVITY: &str = "/admin/activity";
 const LOGS: &str = "/admin/logs";
 const PEOPLE: &str = "/admin/people";
+const SETUP: &str = "/admin/setup";
 const SETTINGS: &str = "/admin/settings";
 const CHANNELS: &str = "/admin/channels";
 const WORKERS: &str = "/admin/workers";
 const WORKER: &str = "/admin/worker";
+const TENANTS: &str = "/admin/tenants";
+const TENANT: &str = "/admin/tenant";
+const PROGRAMS: &str = "/admin/programs";
 const EXPLAIN: &str = "/admin/explain";
 const ACCESS: &str = "/admin/access";
 const BACKUPS: &str = "/admin/backups";
@@ -83,10 +93,15 @@ const ERASE: &str = "/admin/erase";
 const STYLE: &str = concat!(
     include_str!("page.css"),
     include_str!("conversation.css"),
+    include_str!("backups.css"),
     include_str!("activity.css"),
     include_str!("workers.css"),
+    include_str!("setup.css"),
     include_str!("settings.css"),
 );
+
+/// What pages do by themselves.
+const SCRIPT: &str = concat!(include_str!("page.js"), include_str!("setup.js"));
 
 /// Serves the pages, and the admin API to programs with a token and to those who are logged in.
 pub fn router(gateway: &Gateway) -> Router {
@@ -104,7 +119,13 @@ pub fn router(gateway: &Gateway) -> Router {
         .route(ACTIVITY, get(activity::show))
         .route(LOGS, get(logs::show))
         .route(WORKERS, get(workers::list))
+        .route("/admin/workers/{action}", post(workers::change))
         .route(EXPLAIN, get(explain::show))
+        .route(TENANTS, get(tenants::list))
+        .route("/admin/tenants/add", post(tenants::add))
+        .route(TENANT, get(tenants::show))
+        .route("/admin/tenant/erase", get(tenants::ask_to_erase).post(tenants::erase))
+        .route("/admin/programs/{action}", post(programs::change))
         .route(WORKER, get(worker::show))
         .route("/admin/worker/file", get(worker::file))
         // A text in a form may be three times as long as it is.
@@ -121,6 +142,8 @@ pub fn router(gateway: &Gateway) -> Router {
         .route(BACKUPS, get(backups::show))
         .route("/admin/backups/{action}", post(backups::change))
         .route("/admin/people/{action}", post(people::change))
+        .route(SETUP, get(setup::begin))
+        .route("/admin/setup/{question}", get(setup::show).post(setup::change))
         .merge(files())
         .route("/admin/{*elsewhere}", get(nothing))
         .with_state(gateway.clone())
@@ -132,7 +155,7 @@ pub fn router(gateway: &Gateway) -> Router {
 fn files() -> Router<Gateway> {
     let assets = [
         Asset::new("/admin/page.css", "text/css; charset=utf-8", STYLE),
-        Asset::new("/admin/page.js", "text/javascript; charset=utf-8", include_str!("page.js")),
+        Asset::new("/admin/page.js", "text/javascript; charset=utf-8", SCRIPT),
         Asset::new("/admin/mark.svg", "image/svg+xml", include_str!("mark.svg")),
     ];
     assets.into_iter().fold(Router::new(), |router, asset| {

@@ -14,7 +14,7 @@ use super::format::{ago, time};
 use super::layout::{self, Place};
 use super::visit::{From, Visit};
 use super::words::words;
-use super::{PEOPLE, door};
+use super::{PEOPLE, door, programs};
 use crate::account::{self, LoginError, Reach, Role, Who};
 use crate::admin::{self, Reached};
 use crate::clock::Timestamp;
@@ -29,17 +29,34 @@ pub(super) struct Shown {
 
 pub(super) async fn show(State(gateway): State<Gateway>, visit: Visit, Query(shown): Query<Shown>) -> Response {
     let done = shown.done.as_deref().and_then(|done| done_words(PeopleWords::of(visit.words), done));
-    page(&gateway, &visit, StatusCode::OK, done.map(|done| ("good", done.to_owned())))
+    page(&gateway, &visit, StatusCode::OK, done.map(|done| ("good", done.to_owned()))).await
 }
 
-fn page(gateway: &Gateway, visit: &Visit, status: StatusCode, notice: Option<(&str, String)>) -> Response {
+/// The page, with a line above it.
+pub(super) async fn page(
+    gateway: &Gateway,
+    visit: &Visit,
+    status: StatusCode,
+    notice: Option<(&str, String)>,
+) -> Response {
     let words = PeopleWords::of(visit.words);
+    let programs = match may_manage(visit) {
+        true => {
+            let tenants: Vec<String> = tenants(gateway).iter().map(ToString::to_string).collect();
+            match programs::sections(gateway, visit, &tenants).await {
+                Ok(sections) => Some(sections),
+                Err(problem) => return problem.respond(visit),
+            }
+        }
+        false => None,
+    };
     let content = html! {
         h1 { (words.people) }
         @if let Some((kind, text)) = &notice { (layout::notice(kind, text)) }
         @if may_manage(visit) { (users(gateway, visit)) }
         (sessions(gateway, visit))
         (own_password(visit))
+        @if let Some(programs) = &programs { (programs) }
     };
     answer::html(status, layout::page(visit, Place::People, words.people, &content))
 }
@@ -55,6 +72,7 @@ fn done_words(words: &PeopleWords, done: &str) -> Option<&'static str> {
         "removed" => Some(words.removed),
         "changed" => Some(words.changed),
         "ended" => Some(words.ended),
+        "program-ended" => Some(words.program_ended),
         _ => None,
     }
 }
@@ -192,7 +210,7 @@ pub(super) async fn change(
 ) -> Response {
     match obey(&gateway, &visit, from, &action, order).await {
         Ok(done) => answer::done(&format!("{PEOPLE}?done={done}")),
-        Err(Problem::Said(status, text)) => page(&gateway, &visit, status, Some(("bad", text))),
+        Err(Problem::Said(status, text)) => page(&gateway, &visit, status, Some(("bad", text))).await,
         Err(problem) => problem.respond(&visit),
     }
 }
@@ -279,6 +297,7 @@ async fn change_own(
 words! {
     /// What the page of people says.
     PeopleWords;
+    program_ended: "It opens nothing any more.", "Damit kommt niemand mehr hinein.";
     users: "People who may log in", "Wer sich anmelden darf";
     role: "May", "Darf";
     role_admin: "Everything", "Alles";

@@ -233,7 +233,8 @@ async fn whole(request: Request) -> Result<Request, StatusCode> {
         return Ok(request);
     }
     let (head, body) = request.into_parts();
-    let has_text = head.uri.path().starts_with("/admin/settings/") && head.headers.contains_key(header::COOKIE);
+    let takes_text = ["/admin/settings/", "/admin/worker/"].iter().any(|front| head.uri.path().starts_with(front));
+    let has_text = takes_text && head.headers.contains_key(header::COOKIE);
     let max = if has_text { MAX_TEXT_BYTES } else { MAX_FORM_BYTES };
     let body = tokio::time::timeout(READ_TIMEOUT, axum::body::to_bytes(body, max)).await;
     let body = body.map_err(|_elapsed| StatusCode::REQUEST_TIMEOUT)?.map_err(|_error| StatusCode::PAYLOAD_TOO_LARGE)?;
@@ -243,7 +244,7 @@ async fn whole(request: Request) -> Result<Request, StatusCode> {
 const HEADERS: [(header::HeaderName, &str); 7] = [
     (
         header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; frame-src 'self'; base-uri 'none'; \
          form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types page",
     ),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

@@ -61,6 +61,7 @@ words! {
     activity: "Activity", "Aktivität";
     logs: "Log", "Protokoll";
     workers: "Workers", "Mitarbeiter";
+    tenants: "Businesses", "Unternehmen";
     channels: "Channels", "Kanäle";
     settings: "Settings", "Einstellungen";
     people: "People", "Personen";

@@ -16,7 +16,7 @@ use super::words::{fill, words};
 use super::workers::{address, may_manage, state};
 use super::{WORKER, WORKERS, query};
 use crate::admin::agents::{self, AgentShown, KnownFile, MAX_FILE_BYTES, NewText, PERSONA, Text, Which};
-use crate::admin::{self, Body, Name, NameAndFile, Reached};
+use crate::admin::{self, Body, Name, NameAndFile, Reached, arrange};
 use crate::clock::Timestamp;
 use crate::gateway::Gateway;
 
@@ -65,6 +65,7 @@ pub(super) async fn show(State(gateway): State<Gateway>, visit: Visit, Query(sho
             }
         }
         (knowledge(words, &agent, may_change))
+        @if may_change { (remove_worker(&visit, &agent)) }
     };
     answer::html(StatusCode::OK, layout::page(&visit, Place::Workers, &agent.name, &content))
 }
@@ -91,6 +92,22 @@ fn facts(words: &WorkerWords, agent: &AgentShown, now: Timestamp) -> Markup {
                 div { dt { (words.may_answer) } dd { (names(&agent.tenants)) } }
             }
             @if !agent.tools.is_empty() { div { dt { (words.tools) } dd { (agent.tools.join(", ")) } } }
+        }
+    }
+}
+
+fn remove_worker(visit: &Visit, agent: &AgentShown) -> Markup {
+    let words = WorkerWords::of(visit.words);
+    html! {
+        section class="card" {
+            h2 { (words.remove_worker) }
+            p class="muted" { (words.remove_worker_lead) }
+            form method="post" action=(format!("{WORKER}/dismiss")) {
+                (layout::csrf(visit))
+                input type="hidden" name="name" value=(agent.name);
+                input type="hidden" name="file" value="";
+                button { (words.remove_worker_submit) }
+            }
         }
     }
 }
@@ -234,6 +251,7 @@ fn editor(visit: &Visit, status: StatusCode, editing: &Editing, notice: Option<&
         section class="card" {
             h1 dir="auto" { (title) }
             p class="muted" { (if is_persona { words.persona_lead } else { words.file_lead }) }
+            @if may_change {
             form method="post" action=(format!("{WORKER}/save")) {
                 (layout::csrf(visit))
                 input type="hidden" name="name" value=(editing.name);
@@ -252,8 +270,11 @@ fn editor(visit: &Visit, status: StatusCode, editing: &Editing, notice: Option<&
                     },
                 }
                 label for="text" { (words.text) }
-                textarea id="text" name="text" rows="18" required readonly[!may_change] dir="auto" { "\n" (editing.text) }
-                @if may_change { button class="primary" { (words.save) } }
+                textarea id="text" name="text" rows="18" required dir="auto" { "\n" (editing.text) }
+                button class="primary" { (words.save) }
+            }
+            } @else {
+                pre class="text" tabindex="0" dir="auto" { (editing.text) }
             }
             @if may_change && !is_persona && !editing.base.is_empty() { (remove_form(visit, editing, words.remove)) }
             @if may_change && is_persona && !editing.base.is_empty() { (remove_form(visit, editing, words.use_built_in)) }
@@ -321,6 +342,13 @@ pub(super) async fn change(
     let which = NameAndFile(order.name.clone(), file.clone());
     let shown = |done: &str| format!("{}&done={done}&file={}", address(&order.name), query(&file));
     match action.as_str() {
+        "dismiss" => match arrange::remove_agent(reached, Name(order.name)).await {
+            Ok(_) => answer::done(&format!("{WORKERS}?done=removed")),
+            Err(error) => {
+                let (status, why) = said(&visit, error);
+                Problem::Said(status, why).respond(&visit)
+            }
+        },
         "remove" => match agents::remove(reached, which).await {
             Ok(_) => answer::done(&shown("removed")),
             Err(error) => Problem::from(error).respond(&visit),
@@ -371,6 +399,10 @@ words! {
     took: "in {s} s", "in {s} s";
     never_asked: "not since the start", "seit dem Start keine";
     last_failure: "Last failure", "Letzte Störung";
+    remove_worker: "Remove this worker", "Diesen Mitarbeiter entfernen";
+    remove_worker_lead: "It answers nobody any more. Its persona and knowledge stay on the box, and are there again when a worker of this name is.",
+        "Er antwortet niemandem mehr. Seine Persona und sein Wissen bleiben auf der Box und sind wieder da, wenn es einen Mitarbeiter dieses Namens gibt.";
+    remove_worker_submit: "Remove worker", "Mitarbeiter entfernen";
     may_answer: "May answer for", "Darf antworten für";
     tools: "May use", "Darf benutzen";
     persona: "Persona", "Persona";

@@ -10,6 +10,7 @@ use reqwest::header::{HeaderMap, HeaderValue};
 
 use super::anthropic::Anthropic;
 use super::openai::OpenAi;
+use super::probe::{self, Ask};
 use super::refusal::Vocabulary;
 use super::transport::Endpoint;
 use super::{Demo, Provider};
@@ -17,7 +18,7 @@ use crate::document::{Secret, Section, Severity};
 use crate::usage::{Currency, Price};
 
 /// Longest silence on the wire unless the operator says otherwise. A small machine reads a long prompt for minutes.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
 /// What an operator may choose, in seconds. Not longer than [`Policy::idle`](super::retry::Policy::idle).
 const TIMEOUT_SECONDS: std::ops::RangeInclusive<u64> = 1..=300;
 
@@ -104,6 +105,18 @@ impl Config {
         }
     }
 
+    /// What looks whether it answers, with this model or its own; `None`: the demo worker always does.
+    #[must_use]
+    pub fn ask(&self, model: Option<String>) -> Option<Ask> {
+        let (api, dialect) = match &self.dialect {
+            Dialect::OpenAi(api) => (api, probe::Dialect::OpenAi),
+            Dialect::Anthropic(api, _) => (api, probe::Dialect::Anthropic),
+            Dialect::Demo => return None,
+        };
+        let model = model.or_else(|| Some(api.model.clone()));
+        Some(Ask { address: api.base_url.to_string(), dialect: Some(dialect), key: api.key.clone(), model })
+    }
+
     /// Makes the provider. Opens nothing yet.
     ///
     /// `http` should have a connect timeout and follow no redirects: those would carry the conversation,
@@ -127,7 +140,8 @@ fn read_price(section: &mut Section<'_>) -> Option<Price> {
     if !keys.map(|key| section.has(key)).contains(&true) {
         return None;
     }
-    let [input, output] = ["input_price", "output_price"].map(|key| section.take_number(key, 0.0..=MAX_PRICE));
+    let input = section.take_number("input_price", 0.0..=MAX_PRICE);
+    let output = section.take_number("output_price", 0.0..=MAX_PRICE);
     let currency = section.take_parsed("currency", Currency::from_str);
     section.missing("input_price", "write what a million tokens cost that the model reads, like input_price = 2.5");
     section.missing("output_price", "write what a million tokens cost that the model writes, like output_price = 10");

@@ -12,6 +12,7 @@ mod conversation;
 mod demo;
 mod openai;
 mod plain;
+pub mod probe;
 mod refusal;
 pub mod retry;
 mod sse;

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use crate::id::{AgentId, ChannelType, TenantId};
+use crate::id::{AgentId, TenantId};
 use crate::session::{Address, as_typed};
 
 /// A checked route.
@@ -232,14 +232,6 @@ impl Router {
         tenant.and_then(|tenant| self.tenants.get(tenant)).unwrap_or(&self.default_agent)
     }
 
-    /// Could `agent` answer what comes in by this channel of a tenant?
-    #[must_use]
-    pub fn may_answer(&self, agent: &AgentId, tenant: &TenantId, channel: &ChannelType) -> bool {
-        let front = Address::front(Some(tenant), channel);
-        self.default_of(Some(tenant)) == agent
-            || self.routes.iter().any(|route| route.agent == *agent && route.is_open_to(&front))
-    }
-
     /// All routes that match, the winner first.
     pub fn matching<'r, 'a>(&'r self, address: &'a Address) -> impl Iterator<Item = &'r Route> + use<'r, 'a> {
         self.matching_by_number(address).map(|(_, route)| route)
@@ -283,6 +275,7 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::ChannelType;
 
     fn check(pattern: &str, address: &str, expected: bool) {
         let route = Route::parse(&format!("{pattern} -> a")).unwrap();

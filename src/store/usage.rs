@@ -41,8 +41,8 @@ impl Operation for Count {
         let mut changes = Vec::new();
         for ((tenant, hour), mut figures) in self.0.figures {
             let tenant = tenant_part(tenant.as_ref());
-            // One that was erased meanwhile must not begin again with what was counted before.
-            if tables.keys.get(tenant)?.is_none() || tables.erasing.get(tenant)?.is_some() {
+            // Of one that is being erased nothing is written, and nothing of before should be.
+            if tables.erasing.get(tenant)?.is_some() {
                 continue;
             }
             match tables.usage.get((tenant, hour.0)).and_then(|kept| kept.map(disk::Usage::restore).transpose()) {
@@ -100,7 +100,7 @@ impl Operation for Prune {
 }
 
 impl Store {
-    /// Adds to what is kept of hours. Of tenants of whom nothing is kept, or who are being erased, nothing is. A power cut may
+    /// Adds to what is kept of hours. Of tenants that are being erased nothing is. A power cut may
     /// undo it within a second.
     ///
     /// # Errors

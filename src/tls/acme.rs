@@ -17,7 +17,7 @@ use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 
-use super::accept::{ACME_PROTOCOL, config_for};
+use super::accept::acme_config;
 use super::public::Public;
 use super::{AcmeConfig, Tls, client};
 use crate::document::{read_at_most, write_whole};
@@ -146,8 +146,12 @@ pub async fn obtain(tls: &Tls, config: &AcmeConfig, proof: Proof, http: &reqwest
         Err(_) => Ok(OrderStatus::Invalid),
     };
     drop(answers?);
-    if ready? != OrderStatus::Ready {
-        return Err(why(&mut order).await?);
+    match ready {
+        Ok(OrderStatus::Ready) => {}
+        // What it says of the domain tells more than what it says of the order.
+        Ok(_) => return Err(why(&mut order, "it does not say why").await?),
+        Err(AcmeError::Refused(of_order)) => return Err(why(&mut order, &of_order).await?),
+        Err(error) => return Err(error),
     }
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(config.domains.clone())?;
@@ -245,7 +249,7 @@ async fn prove<'t>(order: &mut Order, tls: &'t Tls, proof: Proof) -> Result<Answ
 }
 
 /// What the handshake of `tls-alpn-01` shows (RFC 8737 §3).
-fn handshake(
+pub(super) fn handshake(
     domain: &str,
     digest: &[u8],
     provider: &std::sync::Arc<CryptoProvider>,
@@ -255,11 +259,11 @@ fn handshake(
     params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
     let certificate = params.self_signed(&key)?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    Ok(config_for(ACME_PROTOCOL, vec![certificate.der().clone()], key, provider)?)
+    Ok(acme_config(certificate.der().clone(), key, provider)?)
 }
 
 /// What the authority says of an order that came to nothing.
-async fn why(order: &mut Order) -> Result<AcmeError, AcmeError> {
+async fn why(order: &mut Order, of_order: &str) -> Result<AcmeError, AcmeError> {
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         let mut authorization = authorization?;
@@ -269,6 +273,5 @@ async fn why(order: &mut Order) -> Result<AcmeError, AcmeError> {
             return Ok(AcmeError::NotFound { domain, why: said(problem) });
         }
     }
-    let refused = order.state().error.as_ref().map(said);
-    Ok(AcmeError::Refused(refused.unwrap_or_else(|| "it does not say why".to_owned())))
+    Ok(AcmeError::Refused(of_order.to_owned()))
 }

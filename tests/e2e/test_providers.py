@@ -1,5 +1,6 @@
 """Model providers: llama.cpp's real server in two dialects, and models that misbehave."""
 
+import json
 import time
 
 import openai
@@ -210,3 +211,14 @@ def test_dialect_is_spoken_as_the_vendor_wants(desk, hook, model, kind):
         assert not {"temperature", "top_p", "top_k"} & set(asked.body)
     else:
         assert asked.headers["authorization"] == f"Bearer {MODEL_KEY}"
+
+
+def test_a_server_is_found_by_its_address_and_asked_for_a_word(gateway, new_llama):
+    gateway.write(f"[gateway]\nport = {gateway.port}\n")
+    gateway.start()
+    llama = new_llama("scripted")
+    found = json.loads(gateway.ok("--json", "providers", "probe", f"127.0.0.1:{llama.port}").out)
+    assert found["works"] and found["base_url"] == f"{llama.url}/v1"
+    assert found["model"] in found["models"]
+    nothing = gateway.cli("providers", "probe", "127.0.0.1:9")
+    assert nothing.code == 75 and "nothing listens there" in nothing.err

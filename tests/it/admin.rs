@@ -87,11 +87,19 @@ fn what_changes_something_is_for_admins_and_what_is_about_the_gateway_for_its_op
             "import",
             "doctor",
             "tenants/erase",
+            "tenants/show",
+            "tenants/add",
+            "tenants/remove",
             "sessions/rekey",
             "users",
             "tokens",
-            "secrets",
             "agents",
+            "api_keys",
+            "secrets",
+            "providers",
+            "alerts",
+            "setup",
+            "logs",
         ]
         .iter()
         .any(|name| path.trim_start_matches("/api/v1/").starts_with(name))
@@ -101,7 +109,7 @@ fn what_changes_something_is_for_admins_and_what_is_about_the_gateway_for_its_op
     let is_secret = |path: &str| {
         path == "/api/v1/pairing"
             || path == "/api/v1/access"
-            || ["/api_keys", "/config", "/backup", "/users", "/tokens", "/secrets"]
+            || ["/api_keys", "/config", "/backup", "/users", "/tokens", "/secrets", "/setup", "/logs"]
                 .iter()
                 .any(|name| path.contains(name))
     };
@@ -283,6 +291,10 @@ fn attempts() -> Vec<(Method, String, Value)> {
         "pairing/allowed",
         "pairing/allowed?channel=hook-b",
         "tenants",
+        "usage",
+        "usage?tenant=b",
+        "usage?tenant=&days=400",
+        "metrics",
         "tenants/overview",
         "tenants/overview?words=b",
         "tenants/overview?after=a&limit=1",

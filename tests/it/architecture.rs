@@ -19,6 +19,8 @@ const MODULES: &[(&str, &[&str])] = &[
     // Certificates and handshakes; what listens is the gateway's.
     ("tls", &["clock", "document"]),
     ("message", &["clock", "id"]),
+    // Spans of turns; its config is read, and it is told.
+    ("telemetry", &["clock", "document"]),
     // Figures of use, which the store keeps and providers price.
     ("usage", &["clock"]),
     ("store", &["clock", "id", "message", "usage"]),
@@ -32,34 +34,79 @@ const MODULES: &[(&str, &[&str])] = &[
     ("identity", &["document", "id", "message", "session"]),
     ("route", &["id", "session"]),
     ("agent", &["document", "id", "message", "provider"]),
+    // What is known of a business, and when it is open.
+    ("business", &["browser", "clock", "document"]),
+    // Tells somebody what is wrong; what is, it is told itself. Signs as the channel for programs does.
+    ("alert", &["browser", "channel", "clock", "document"]),
     // The HTTP API is a door like a channel: it knows the shape of a model's answer, and nothing of the gateway.
     ("api", &["clock", "id", "provider"]),
     // What runs and what is put in place; knows no gateway.
     ("update", &["clock", "document"]),
     // Assembles the sections that the components own. Of `api` it knows the one entry id that is taken.
-    ("config", &["agent", "backup", "channel", "document", "id", "identity", "provider", "route", "session", "tls"]),
+    (
+        "config",
+        &[
+            "agent",
+            "alert",
+            "backup",
+            "business",
+            "channel",
+            "document",
+            "id",
+            "identity",
+            "provider",
+            "route",
+            "session",
+            "telemetry",
+            "tls",
+        ],
+    ),
     (
         "gateway",
         &[
-            "account", "agent", "api", "backup", "browser", "channel", "clock", "config", "document", "id", "identity",
-            "log", "mdns", "message", "provider", "route", "session", "store", "tls", "usage",
+            "account",
+            "agent",
+            "alert",
+            "api",
+            "backup",
+            "browser",
+            "business",
+            "channel",
+            "clock",
+            "config",
+            "document",
+            "id",
+            "identity",
+            "log",
+            "mdns",
+            "message",
+            "provider",
+            "route",
+            "session",
+            "store",
+            "telemetry",
+            "tls",
+            "usage",
         ],
     ),
     // Looks at what everything else has; nothing asks it but the doors of the operator.
-    ("doctor", &["clock", "config", "document", "gateway", "id", "identity", "message", "session", "tls"]),
+    (
+        "doctor",
+        &["alert", "clock", "config", "document", "gateway", "id", "identity", "mdns", "message", "session", "tls"],
+    ),
     (
         "admin",
         &[
-            "account", "agent", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "log",
-            "message", "session", "store", "tls", "usage",
+            "account", "agent", "alert", "backup", "browser", "business", "channel", "clock", "config", "doctor",
+            "document", "gateway", "id", "log", "message", "provider", "session", "store", "tls", "usage",
         ],
     ),
     // What people see; what they may see and do is `admin`'s.
     (
         "page",
         &[
-            "account", "admin", "backup", "browser", "channel", "clock", "config", "doctor", "document", "gateway",
-            "id", "log", "message", "store", "usage",
+            "account", "admin", "backup", "browser", "business", "channel", "clock", "config", "doctor", "document",
+            "gateway", "id", "log", "message", "store", "usage",
         ],
     ),
     // Reads what another gateway kept; its tests load what it writes.
@@ -77,6 +124,13 @@ const MODULES: &[(&str, &[&str])] = &[
 
 /// Where the name of a channel may stand outside its folder and the registry, and why.
 const CHANNEL_NAMES: &[(&str, &str, &str)] = &[
+    ("src/admin/arrange.rs", "webchat", "the channel that a new tenant has at once: nobody else need agree to it"),
+    ("src/alert/book.rs", "webhook", "the common noun: a way to tell somebody"),
+    ("src/alert/config.rs", "webhook", "the same, in keys"),
+    ("src/alert/send.rs", "webhook", "the same"),
+    ("src/admin/alerts.rs", "webhook", "the same"),
+    ("src/cli/alerts.rs", "webhook", "the same"),
+    ("src/gateway/alerts.rs", "webhook", "the same"),
     ("src/channel/mod.rs", "webhook", "the common noun, in the answer of a channel that has no push side"),
     ("src/channel/slack/mod.rs", "webhook", "the same"),
     ("src/config/entry.rs", "webchat", "the entry of a gateway without a configuration"),
@@ -85,6 +139,8 @@ const CHANNEL_NAMES: &[(&str, &str, &str)] = &[
     ("src/import/place.rs", "slack", "how OpenClaw writes its ids, and which of them it leaves out"),
     ("src/import/place.rs", "webchat", "where OpenClaw's main session is held when nothing says it"),
     ("src/import/settings/routes.rs", "slack", "its addresses have a server in them"),
+    ("src/page/explain.rs", "webchat", "an address in a hint"),
+    ("src/page/workers.rs", "webchat", "a pattern in a hint"),
     ("src/route/mod.rs", "slack", "a route in a help text"),
     ("src/session/encode.rs", "slack", "the shape of its user ids, which tells a direct chat from a group"),
     ("src/session/config.rs", "slack", "an id in a help text"),

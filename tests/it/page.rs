@@ -4,8 +4,11 @@ use axum::http::{Method, StatusCode, header};
 use frontdesk::account::{Reach, Role};
 use frontdesk::document::Secret;
 use frontdesk::id::TenantId;
+use frontdesk::log::Keep;
 use reqwest::{RequestBuilder, Response};
 use serde_json::json;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::peers::{Hook, Model, TestGateway, direct, http};
 
@@ -32,7 +35,7 @@ impl Browser {
         Self { http, origin: gateway.url(""), cookie: None }
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.origin));
         match &self.cookie {
             Some(cookie) => request.header(header::COOKIE, cookie),
@@ -99,7 +102,7 @@ impl Desk {
     }
 
     /// Somebody says something, and is answered.
-    async fn exchange(&mut self, user: &str, text: &str, answer: &str) -> String {
+    pub(crate) async fn exchange(&mut self, user: &str, text: &str, answer: &str) -> String {
         let key = self.hook.accepted(&self.gateway, &direct(user, text)).await;
         self.model.asked().await.answer(answer);
         self.gateway.settled().await;
@@ -138,7 +141,10 @@ async fn a_box_is_claimed_with_the_code_and_once() {
         (StatusCode::SEE_OTHER, &"/admin/".parse().unwrap())
     );
     browser.take_cookie(&claimed);
-    assert_eq!(browser.get("/admin/").await.0, StatusCode::OK);
+    assert_eq!(browser.get("/admin/people").await.0, StatusCode::OK);
+    // A new box asks its questions first.
+    let home = browser.request(Method::GET, "/admin/").send().await.unwrap();
+    assert_eq!(home.headers()[header::LOCATION], "/admin/setup");
     let again = claim(&Browser::of(&gateway), code.expose(), PASSWORD).await;
     assert_eq!(again.headers()[header::LOCATION], "/admin/login");
 }
@@ -149,7 +155,15 @@ async fn pages_are_shown_to_those_who_are_logged_in() {
     let key = desk.exchange("u1", "a question", "an answer").await;
     let stranger = Browser::of(&desk.gateway);
     let conversation = format!("/admin/conversation?tenant=riverside&key={key}");
-    for path in ["/admin/", "/admin/conversations", &conversation, "/admin/people", "/admin/erase"] {
+    for path in [
+        "/admin/",
+        "/admin/conversations",
+        &conversation,
+        "/admin/activity",
+        "/admin/logs",
+        "/admin/people",
+        "/admin/erase",
+    ] {
         let response = stranger.request(Method::GET, path).send().await.unwrap();
         let to = response.headers()[header::LOCATION].to_str().unwrap();
         assert!(response.status() == StatusCode::SEE_OTHER && to.starts_with("/admin/login"), "{path}: {to}");
@@ -177,6 +191,8 @@ async fn every_page_says_what_a_browser_may_do_with_it() {
         (&browser, "/admin/"),
         (&browser, "/admin/conversations"),
         (&browser, "/admin/people"),
+        (&browser, "/admin/activity"),
+        (&browser, "/admin/logs"),
         (&stranger, "/admin/login"),
         (&stranger, "/admin/page.js"),
         (&stranger, "/api/v1/openapi.json"),
@@ -309,7 +325,14 @@ async fn whoever_may_only_look_changes_nothing_and_a_tenants_own_see_no_other() 
     let mut other = Browser::of(&desk.gateway);
     other.log_in("Other", PASSWORD).await;
     assert_eq!(other.get(&conversation).await.0, StatusCode::NOT_FOUND);
-    for path in ["/admin/", "/admin/conversations", "/admin/conversations?words=hello", "/admin/people"] {
+    for path in [
+        "/admin/",
+        "/admin/conversations",
+        "/admin/conversations?words=hello",
+        "/admin/people",
+        "/admin/activity?range=year",
+        "/admin/activity?tenant=riverside",
+    ] {
         let (status, page) = other.get(path).await;
         assert!(status == StatusCode::OK && !page.contains("riverside") && !page.contains("u1"), "{path}: {page}");
     }
@@ -417,4 +440,57 @@ async fn a_long_conversation_is_shown_page_by_page() {
     for before in ["0", "1", "18446744073709551615"] {
         assert_eq!(browser.get(&format!("{address}&before={before}")).await.0, StatusCode::OK, "{before}");
     }
+}
+
+#[tokio::test]
+async fn activity_is_for_everybody_as_far_as_they_reach_and_the_log_for_those_who_run_the_box() {
+    let mut desk = Desk::open().await;
+    let browser = desk.browser().await;
+    let (_, nothing) = browser.get("/admin/activity").await;
+    assert!(nothing.contains("Nothing happened in this time") && nothing.contains("id=\"memory-title\""), "{nothing}");
+    desk.exchange("u1", "hello", "hi").await;
+    for range in ["day", "week", "month", "year", "nonsense"] {
+        let (status, page) = browser.get(&format!("/admin/activity?range={range}")).await;
+        assert_eq!(status, StatusCode::OK);
+        for part in ["id=\"messages-title\"", "id=\"latency-title\"", "id=\"tokens-title\"", ">riverside</th>"] {
+            assert!(page.contains(part), "{part} in {page}");
+        }
+        assert!(page.contains("<svg") && !page.contains("style=") && !page.contains("onclick"), "{page}");
+    }
+    let (_, home) = browser.get("/admin/").await;
+    assert!(home.contains("last 24 hours") && home.contains("Messages 1</title>"), "{home}");
+
+    let accounts = desk.gateway.accounts();
+    let password = Secret::new(PASSWORD);
+    accounts.add_user("Support", Role::Support, Reach::All, &password).await.unwrap();
+    let own = Reach::Tenant(TenantId::new("riverside").unwrap());
+    accounts.add_user("Own", Role::Admin, own, &password).await.unwrap();
+    for (name, sees_memory) in [("Support", true), ("Own", false)] {
+        let mut visitor = Browser::of(&desk.gateway);
+        visitor.log_in(name, PASSWORD).await;
+        let (status, page) = visitor.get("/admin/activity").await;
+        assert_eq!((status, page.contains("id=\"memory-title\"")), (StatusCode::OK, sees_memory), "{name}: {page}");
+        assert!(page.contains("riverside") && !page.contains("/admin/logs"), "{name}: {page}");
+        assert_eq!(visitor.get("/admin/logs").await.0, StatusCode::FORBIDDEN, "{name}");
+        assert_eq!(visitor.get("/api/v1/logs").await.0, StatusCode::FORBIDDEN, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_stands_in_the_log_stays_text_and_can_be_looked_through() {
+    // Another test of this process may have done it.
+    let _ = tracing_subscriber::registry().with(Keep::alone()).try_init();
+    let desk = Desk::open().await;
+    let browser = desk.browser().await;
+    let hostile = "<script>alert(7)</script>\u{202e}gnp";
+    tracing::warn!(name = hostile, "a peer is called {hostile}");
+    tracing::info!("a line of the log page");
+    let (status, page) = browser.get("/admin/logs?words=peer%20called").await;
+    assert!(status == StatusCode::OK && page.contains("&lt;script&gt;alert(7)"), "{page}");
+    assert!(!page.contains("<script>alert(7)") && !page.contains("a line of the log page"), "{page}");
+    let (_, page) = browser.get("/admin/logs?words=%22%3E%3Cscript%3Ealert(8)&level=warn").await;
+    assert!(!page.contains("<script>alert(8)") && page.contains("Nothing was noted"), "{page}");
+    let (_, page) = browser.get("/admin/logs").await;
+    assert!(page.contains("a line of the log page") && page.contains("data-refresh"), "{page}");
+    assert_eq!(browser.get("/admin/logs?level=loud").await.0, StatusCode::NOT_FOUND);
 }

@@ -197,3 +197,118 @@ async fn a_tenants_own_see_the_rules_for_them_and_of_the_rest_what_matches_them(
     let (status, _) = ask(&json!({ "message": { "entry": "own", "kind": "direct", "user_id": "u1" } })).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn rules_workers_businesses_and_keys_are_arranged_in_the_file_and_used_at_once() {
+    let mut desk = Desk::open().await;
+    let send = async |desk: &Desk, method: Method, path: &str, body: Value| {
+        desk.gateway.admin_send(method, &format!("/api/v1/{path}"), &body).await
+    };
+    let base = desk.get("routes").await["base"].clone();
+    let rules = json!({ "routing": ["webhook:* -> sales"], "base": base });
+    let (status, body) = send(&desk, Method::PUT, "config/routing", rules.clone()).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    assert_eq!(desk.told("u1").await, "Sell nothing.");
+    assert_eq!(send(&desk, Method::PUT, "config/routing", rules).await.0, StatusCode::CONFLICT, "it was changed since");
+
+    let nobody = json!({ "routing": ["* -> nobody"], "base": desk.get("routes").await["base"] });
+    let (status, body) = send(&desk, Method::PUT, "config/routing", nobody).await;
+    assert_eq!((status, &body["problems"][0]["path"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("routing[0]")));
+
+    let (status, _) = send(&desk, Method::POST, "agents", json!({ "name": "night", "provider": "test" })).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(
+        send(&desk, Method::POST, "agents", json!({ "name": "night" })).await.0,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+    assert_eq!(send(&desk, Method::PUT, "agents/night", json!({ "default": true })).await.0, StatusCode::OK);
+    assert_eq!(desk.get("routes").await["default_agent"], json!("night"));
+    let (status, body) = desk.gateway.admin(Method::DELETE, "/api/v1/agents/night").await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "the default is not removed: {body}");
+    assert_eq!(send(&desk, Method::PUT, "agents/desk", json!({ "default": true })).await.0, StatusCode::OK);
+    assert_eq!(desk.gateway.admin(Method::DELETE, "/api/v1/agents/night").await.0, StatusCode::OK);
+
+    let (status, made) = send(&desk, Method::POST, "api_keys", json!({ "name": "crm", "tenant": "a" })).await;
+    assert_eq!(status, StatusCode::OK, "{made}");
+    let key = made["key"].as_str().unwrap();
+    assert!(!std::fs::read_to_string(desk.gateway.home().join("config.toml")).unwrap().contains(key));
+    let listed = desk.get("api_keys").await;
+    assert!(listed["api_keys"][0]["name"] == json!("crm") && !listed.to_string().contains(key));
+    assert!(desk.gateway.models(key).await.contains(&"sales".to_owned()));
+    let again = send(&desk, Method::POST, "api_keys", json!({ "name": "crm" })).await;
+    assert_eq!(again.0, StatusCode::CONFLICT);
+    assert_eq!(desk.gateway.admin(Method::DELETE, "/api/v1/api_keys/crm").await.0, StatusCode::OK);
+    assert_eq!(desk.get("api_keys").await["api_keys"], json!([]));
+    assert!(!desk.gateway.home().join("secrets/API_KEY_CRM").exists(), "nothing opens anything any more");
+}
+
+#[tokio::test]
+async fn a_business_is_added_with_a_chat_and_a_worker_and_taken_out_whole() {
+    let desk = Desk::open().await;
+    let send =
+        async |path: &str, body: Value| desk.gateway.admin_send(Method::POST, &format!("/api/v1/{path}"), &body).await;
+    let new = json!({ "id": "42", "name": "Pine \"Street\" ${HOME}", "agent": "pine" });
+    let (status, added) = send("tenants/add", new.clone()).await;
+    assert_eq!(status, StatusCode::OK, "{added}");
+    assert_eq!((&added["channel"], &added["agent"]), (&json!("webchat-42"), &json!("pine")));
+    assert_eq!(send("tenants/add", new).await.0, StatusCode::CONFLICT);
+    let shown = desk.get("tenants/show?tenant=42").await;
+    assert_eq!(shown["name"], json!("Pine \"Street\" ${HOME}"), "what somebody typed is no variable");
+    assert_eq!((&shown["entries"][0]["id"], &shown["people"]), (&json!("webchat-42"), &json!([])));
+    let explained = desk.explain(&json!({ "address": "tenant-42-webchat:anon_1" })).await;
+    assert_eq!((&explained["agent"], &explained["admission"]["verdict"]), (&json!("pine"), &json!("admitted")));
+    let (status, page) = desk.gateway.get("/chat/webchat-42").await;
+    assert!(status == StatusCode::OK && page.contains("Pine"), "{page}");
+    let overview = desk.get("tenants/overview?words=pine").await;
+    assert_eq!((&overview["total"], &overview["tenants"][0]["tenant"]), (&json!(1), &json!("42")));
+
+    // A rule that would take its messages first has its own put in front.
+    let base = desk.get("routes").await["base"].clone();
+    let rules = json!({ "routing": ["webchat:* -> desk"], "base": base });
+    assert_eq!(desk.put("config/routing", &rules).await.0, StatusCode::OK);
+    assert_eq!(send("tenants/add", json!({ "id": "Ü 7", "agent": "sales" })).await.0, StatusCode::OK);
+    let explained = desk.explain(&json!({ "address": "tenant-%C3%9C%207-webchat:anon_1" })).await;
+    assert_eq!(explained["agent"], json!("sales"));
+
+    let before = desk.get("tenants/overview").await["total"].clone();
+    assert_eq!(before, json!(4), "the owner, a, 42 and the one with a name of its own");
+    for id in ["42", "%C3%9C%207", "a"] {
+        let (status, body) = desk.gateway.admin(Method::POST, &format!("/api/v1/tenants/remove?tenant={id}")).await;
+        assert_eq!(status, StatusCode::OK, "{id}: {body}");
+        let (status, _) = desk.gateway.admin(Method::POST, &format!("/api/v1/tenants/remove?tenant={id}")).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{id}");
+    }
+    assert_eq!(desk.get("routes").await["routes"].as_array().unwrap().len(), 1);
+    assert_eq!(desk.get("tenants/overview").await["total"], json!(1));
+}
+
+#[tokio::test]
+async fn a_box_without_a_file_keeps_its_worker_and_its_chat_when_it_gets_one() {
+    let gateway = TestGateway::start("").await;
+    gateway.remove_config();
+    let mut gateway = gateway;
+    gateway.power_off().await;
+    std::fs::create_dir_all(gateway.home().join("agents/default")).unwrap();
+    std::fs::write(gateway.home().join("agents/default/SOUL.md"), "You are Pat.").unwrap();
+    std::fs::write(
+        gateway.home().join("config.toml"),
+        "[gateway]\nport = 0\n[session]\ndm_scope = \"per-channel-peer\"\n",
+    )
+    .unwrap();
+    gateway.power_on().await;
+    let (_, agents) = gateway.admin(Method::GET, "/api/v1/agents").await;
+    assert_eq!(agents["agents"][0]["has_own_persona"], json!(true));
+    let new = json!({ "id": "42", "agent": "pine" });
+    let (status, body) = gateway.admin_send(Method::POST, "/api/v1/tenants/add", &new).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let (_, agents) = gateway.admin(Method::GET, "/api/v1/agents").await;
+    let names: Vec<&Value> = agents["agents"].as_array().unwrap().iter().map(|agent| &agent["name"]).collect();
+    assert_eq!(names, [&json!("default"), &json!("pine")]);
+    assert_eq!(
+        (&agents["agents"][0]["default"], &agents["agents"][0]["has_own_persona"]),
+        (&json!(true), &json!(true))
+    );
+    let (_, status) = gateway.admin(Method::GET, "/api/v1/status").await;
+    let ids: Vec<&Value> = status["channels"].as_array().unwrap().iter().map(|entry| &entry["id"]).collect();
+    assert_eq!(ids, [&json!("webchat"), &json!("webchat-42")]);
+}

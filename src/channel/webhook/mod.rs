@@ -18,7 +18,7 @@ use super::registry::{Settings, Setup, Type};
 use super::{Admitted, Channel, Descriptor, Handled, HookRequest, HookResponse, Reply, Sender, Sent, retry_after};
 use crate::clock::{Clock, SystemClock};
 use crate::document::{Section, Severity};
-use signature::Keys;
+pub use signature::Keys;
 
 /// The channel type, for the registry.
 pub(super) static TYPE: Type = Type { descriptor: &DESCRIPTOR, read, form: &form::FORM };

@@ -15,9 +15,9 @@ use crate::id::OpaqueId;
 /// Age, in either direction, at which a signature stops counting, in seconds.
 const TOLERANCE_SECS: u64 = 5 * 60;
 
-/// The keys of an entry: the first signs, all verify.
+/// Keys of Standard Webhooks: the first signs, all verify.
 #[derive(Clone, Default)]
-pub(super) struct Keys(Vec<hmac::Key>);
+pub struct Keys(Vec<hmac::Key>);
 
 /// Why a request is not from our peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +34,7 @@ pub(super) enum Error {
 
 impl Keys {
     /// Adds a secret: `whsec_` and base64 as the specification prints it, or any other text as it is.
-    pub(super) fn add(&mut self, secret: &Secret) {
+    pub fn add(&mut self, secret: &Secret) {
         let text = secret.expose();
         let decoded = text.strip_prefix("whsec_").and_then(|encoded| STANDARD.decode(encoded).ok());
         let bytes = decoded.unwrap_or_else(|| text.as_bytes().to_vec());
@@ -67,7 +67,8 @@ impl Keys {
     }
 
     /// The headers of a request that we send.
-    pub(super) fn sign(&self, id: &str, now: Timestamp, body: &[u8]) -> [(&'static str, String); 3] {
+    #[must_use]
+    pub fn sign(&self, id: &str, now: Timestamp, body: &[u8]) -> [(&'static str, String); 3] {
         let timestamp = now.as_secs().to_string();
         let signed = signed_content(id, &timestamp, body);
         // The receiver may know the old or the new secret while it is rotated, so every key signs.

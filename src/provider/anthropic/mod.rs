@@ -37,16 +37,7 @@ pub(super) struct Anthropic {
 
 impl Anthropic {
     pub(super) fn new(name: &str, api: &Api, version: &ApiVersion, http: reqwest::Client) -> Self {
-        let mut headers = HeaderMap::new();
-        // The vendor takes both. Its libraries send `Authorization` since the version of October 2026, and
-        // servers of that age read it; one that wants the old version pinned may know `x-api-key` only. Never
-        // both at once: a proxy that puts in a key of its own for one of them would send two that differ.
-        let key = match version.is_classic() {
-            true => (HeaderName::from_static("x-api-key"), api.key_header("")),
-            false => (AUTHORIZATION, api.key_header("Bearer ")),
-        };
-        headers.extend(key.1.map(|value| (key.0, value)));
-        headers.insert("anthropic-version", version.header());
+        let headers = headers(api, version);
         let markers = match api.base_url.host_str() {
             Some("api.anthropic.com") => Markers::Keep,
             _ => Markers::Disarm,
@@ -55,6 +46,21 @@ impl Anthropic {
         let endpoint = api.endpoint(name, http, url, headers, VOCABULARY);
         Self { endpoint, api: api.clone(), version: version.clone(), markers }
     }
+}
+
+/// What every request carries.
+pub(super) fn headers(api: &Api, version: &ApiVersion) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    // The vendor takes both. Its libraries send `Authorization` since the version of October 2026, and
+    // servers of that age read it; one that wants the old version pinned may know `x-api-key` only. Never
+    // both at once: a proxy that puts in a key of its own for one of them would send two that differ.
+    let key = match version.is_classic() {
+        true => (HeaderName::from_static("x-api-key"), api.key_header("")),
+        false => (AUTHORIZATION, api.key_header("Bearer ")),
+    };
+    headers.extend(key.1.map(|value| (key.0, value)));
+    headers.insert("anthropic-version", version.header());
+    headers
 }
 
 #[async_trait]

@@ -35,8 +35,7 @@ pub(super) struct OpenAi {
 
 impl OpenAi {
     pub(super) fn new(name: &str, api: &Api, http: reqwest::Client) -> Self {
-        let mut headers = HeaderMap::new();
-        headers.extend(api.key_header("Bearer ").map(|value| (AUTHORIZATION, value)));
+        let headers = headers(api);
         let limit_key = match api.base_url.host_str() {
             // The newer models refuse `max_tokens`; most compatible servers know nothing else.
             Some(host) if host == "api.openai.com" || host.ends_with(".api.openai.com") => {
@@ -47,6 +46,11 @@ impl OpenAi {
         let url = api.endpoint_url("chat/completions");
         Self { endpoint: api.endpoint(name, http, url, headers, VOCABULARY), api: api.clone(), limit_key }
     }
+}
+
+/// What every request carries.
+pub(super) fn headers(api: &Api) -> HeaderMap {
+    api.key_header("Bearer ").map(|value| (AUTHORIZATION, value)).into_iter().collect()
 }
 
 #[async_trait]

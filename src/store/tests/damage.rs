@@ -16,8 +16,9 @@ use crate::store::tables::{self, Visitor};
 use crate::store::values::{PlainTable, RowKey, ValueTable};
 use crate::store::versioned::Versioned;
 use crate::store::{
-    About, Checked, Error, FileChange, Glance, NewAccess, NoteChange, Offer, Repaired, check, glance, repair,
+    About, Checked, Counted, Error, FileChange, Glance, NewAccess, NoteChange, Offer, Repaired, check, glance, repair,
 };
+use crate::usage::{Figures, Hour};
 
 /// The name of the store in its directory, and its journal's.
 const FILES: [&str; 2] = ["store.redb", "store.redb.journal"];
@@ -27,6 +28,8 @@ const KEY: [u8; 32] = [7; 32];
 /// Something in every table.
 async fn fill(store: &Store) {
     let conversations = store.tenant(tenant("t").as_ref());
+    let figures = [((tenant("t"), Hour(1)), Figures { messages: 9, ..Figures::default() })].into();
+    store.count(Counted { figures, memory: Some((Hour(1), 9)) }).await.unwrap();
     for key_text in ["a", "b"] {
         let (key, session) = (key(key_text), conversations.session(&key(key_text)));
         for n in 0..6 {

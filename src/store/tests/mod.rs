@@ -32,6 +32,8 @@ mod taking;
 mod tenant;
 #[cfg(test)]
 mod unpark;
+#[cfg(test)]
+mod usage;
 
 pub use model::compare_with_maps;
 

@@ -233,11 +233,34 @@ describe('the local page', { concurrency: false }, () => {
     await page.getByText('Removed.').waitFor();
   });
 
+  test('charts say how much is asked and answered, also as tables, and the log is live and can be filtered', async () => {
+    const page = await loggedIn();
+    await page.getByRole('img', { name: 'Messages and answers, last 24 hours' }).waitFor();
+    await page.getByRole('link', { name: 'Activity', exact: true }).click();
+    await page.getByRole('img', { name: 'Messages and answers' }).waitFor();
+    assert.ok((await page.locator('svg rect').count()) > 0);
+    await check(page, 'activity');
+    await page.getByText('As a table').first().click();
+    await page.getByRole('columnheader', { name: 'Answers' }).first().waitFor();
+    await check(page, 'activity-table');
+    await page.getByLabel('Time').first().selectOption('year');
+    await page.getByRole('button', { name: 'Show' }).click();
+    await page.waitForURL(/range=year/);
+    await page.getByRole('img', { name: 'How long people wait for an answer' }).waitFor();
+    await page.getByRole('link', { name: 'Log', exact: true }).click();
+    await page.getByRole('log').waitFor();
+    await check(page, 'logs');
+    await page.getByLabel('Words').fill('no line is like this one');
+    await page.getByRole('button', { name: 'Show' }).click();
+    await page.getByText('Nothing was noted').waitFor();
+    await check(page, 'logs-empty');
+  });
+
   test('it reads well on a phone, in the dark, and in German', async () => {
     const page = await loggedIn({ viewport: { width: 360, height: 740 }, colorScheme: 'dark', locale: 'de-DE' });
     await page.getByRole('heading', { level: 1, name: 'Alles läuft' }).waitFor();
     await check(page, 'home-phone-dark-german');
-    for (const [place, name] of [['conversations', 'Gespräche'], ['people', 'Personen'], ['settings', 'Einstellungen'], ['channels', 'Kanäle']]) {
+    for (const [place, name] of [['conversations', 'Gespräche'], ['activity', 'Aktivität'], ['people', 'Personen'], ['settings', 'Einstellungen'], ['channels', 'Kanäle'], ['logs', 'Protokoll']]) {
       await page.goto(`${gateway.origin}/admin/${place}`);
       await page.getByRole('heading', { level: 1, name }).waitFor();
       await check(page, `${place}-phone-dark-german`);
@@ -245,6 +268,35 @@ describe('the local page', { concurrency: false }, () => {
     await page.getByRole('button', { name: 'Abmelden', exact: true }).click();
     await page.getByRole('heading', { level: 1, name: 'Anmelden' }).waitFor();
     await check(page, 'login-phone-dark-german');
+  });
+
+  test('over HTTPS a session is one of its own, and the web chat is answered', async () => {
+    const page = await person({ ignoreHTTPSErrors: true });
+    const secure = gateway.origin.replace('http:', 'https:');
+    // In clear after HTTPS: a cookie of the same name could not be set any more.
+    for (const origin of [secure, gateway.origin]) {
+      await page.goto(`${origin}/admin/login`);
+      await page.fill('input[name=name]', OWNER.name);
+      await page.fill('input[name=password]', OWNER.password);
+      await page.press('input[name=password]', 'Enter');
+      await page.waitForURL(`${origin}/admin/`);
+    }
+    const cookies = await page.context().cookies([gateway.origin, secure]);
+    const sessions = cookies.filter(({ name }) => name.endsWith('frontdesk_session')).map(({ name, secure }) => [name, secure]);
+    assert.deepEqual(sessions.sort(), [['__Host-frontdesk_session', true], ['frontdesk_session', false]]);
+    await page.goto(`${secure}/admin/`);
+    await page.getByText('Fingerprint (SHA-256)').waitFor();
+    // A change is one of our own page there, too.
+    await page.getByRole('button', { name: 'Log out', exact: true }).click();
+    await page.waitForURL(`${secure}/admin/login`);
+    await page.goto(`${gateway.origin}/admin/`);
+    assert.equal(new URL(page.url()).pathname, '/admin/', 'the session in clear goes on');
+
+    await page.goto(gateway.page.replace('http:', 'https:'));
+    await page.getByRole('textbox', { name: 'Message' }).fill('Is it safe?');
+    await page.getByRole('button', { name: 'Send' }).click();
+    await page.locator('.line.agent').first().waitFor();
+    assert.deepEqual(page.complaints, []);
   });
 
   test('it works without its script', async () => {

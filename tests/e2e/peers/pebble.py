@@ -64,7 +64,7 @@ class Pebble:
         }
         (folder / "pebble.json").write_text(json.dumps({"pebble": config}))
         quiet = {"stdout": (folder / "pebble.log").open("wb"), "stderr": subprocess.STDOUT}
-        names = ["-dns01", f"127.0.0.1:{self._dns}", "-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", ""]
+        names = ["-dns01", f"127.0.0.1:{self._dns}", "-http01", "", "-https01", "", "-tlsalpn01", ""]
         names += ["-management", f"127.0.0.1:{self._challenges}", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""]
         authority = ["pebble", "-config", str(folder / "pebble.json"), "-dnsserver", f"127.0.0.1:{self._dns}"]
         self._log = folder / "pebble.log"
@@ -96,8 +96,9 @@ class Pebble:
 
     def leads_to(self, domain, address):
         """From now on the domain is there."""
-        url = f"http://127.0.0.1:{self._challenges}/add-a"
-        assert call("POST", url, body={"host": f"{domain}.", "addresses": [address]}).status == 200
+        url = f"http://127.0.0.1:{self._challenges}"
+        assert call("POST", f"{url}/clear-a", body={"host": f"{domain}."}).status == 200
+        assert call("POST", f"{url}/add-a", body={"host": f"{domain}.", "addresses": [address]}).status == 200
 
     def stop(self):
         for process in self._processes:

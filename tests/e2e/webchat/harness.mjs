@@ -37,6 +37,15 @@ export class Gateway {
     return gateway;
   }
 
+  /** One that nobody has set up: of its configuration only the port is known. */
+  static async bare() {
+    const gateway = new Gateway();
+    gateway.port = await freePort();
+    writeFileSync(path.join(gateway.#home, 'config.toml'), `[gateway]\nport = ${gateway.port}\n`);
+    await gateway.up();
+    return gateway;
+  }
+
   get home() {
     return this.#home;
   }

@@ -60,7 +60,13 @@ impl Model {
 impl Question {
     /// Says `text`, in two pieces.
     pub(crate) fn answer(self, text: &str) {
-        self.respond(completion(text));
+        self.respond(completion(text, None));
+    }
+
+    /// The same, and says what it cost.
+    pub(crate) fn answer_for(self, text: &str, input_tokens: u64, output_tokens: u64) {
+        let usage = json!({ "prompt_tokens": input_tokens, "completion_tokens": output_tokens });
+        self.respond(completion(text, Some(usage)));
     }
 
     /// Asks for these tools, each call's arguments in two pieces.
@@ -87,7 +93,12 @@ impl Question {
 
     /// Answers with an error.
     pub(crate) fn fail(self, status: StatusCode) {
-        let body = json!({ "error": { "message": "the test says no", "type": "test_error" } });
+        self.fail_saying(status, "the test says no");
+    }
+
+    /// The same in these words.
+    pub(crate) fn fail_saying(self, status: StatusCode, message: &str) {
+        let body = json!({ "error": { "message": message, "type": "test_error" } });
         self.respond((status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response());
     }
 
@@ -98,7 +109,7 @@ impl Question {
 }
 
 /// `text` as a stream of two pieces.
-pub(crate) fn completion(text: &str) -> Response {
+pub(crate) fn completion(text: &str, usage: Option<Value>) -> Response {
     let (head, tail) = text.split_at(text.len() / 2);
     let chunk = |delta: Value, finish: Value| {
         let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish });
@@ -108,6 +119,7 @@ pub(crate) fn completion(text: &str) -> Response {
         chunk(json!({ "role": "assistant", "content": head }), Value::Null),
         chunk(json!({ "content": tail }), Value::Null),
         chunk(json!({}), json!("stop")),
+        usage.map(|usage| format!("data: {}\n\n", json!({ "choices": [], "usage": usage }))).unwrap_or_default(),
         "data: [DONE]\n\n".to_owned(),
     ];
     ([(header::CONTENT_TYPE, "text/event-stream")], body.concat()).into_response()

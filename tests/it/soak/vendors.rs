@@ -35,7 +35,7 @@ async fn complete(State(ledger): State<Arc<Ledger>>, body: String) -> Response {
     match ledger.asked(&body) {
         Told::Says(text, thinks) => {
             tokio::time::sleep(thinks).await;
-            completion(&text)
+            completion(&text, None)
         }
         Told::Fails => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
