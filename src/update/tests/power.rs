@@ -41,10 +41,12 @@ fn release(version: Version) -> Release {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Loader {
-    SystemdBoot,
-    /// On a disk that tears its renames, too. A version that panics is started for ever then, see `sd_boot`.
-    TornSystemdBoot,
-    UBoot,
+    /// systemd-boot.
+    Names,
+    /// systemd-boot on a disk that tears its renames, too. A version that panics is started for ever then, see `sd_boot`.
+    TornNames,
+    /// U-Boot with its script.
+    Record,
 }
 
 /// How the new version behaves.
@@ -79,11 +81,11 @@ impl Machine {
         disk.put(&root_path(Slot::A), &[root(ONE), vec![0; 900]].concat());
         disk.put(&root_path(Slot::B), &[root(old), vec![0; 900]].concat());
         match loader {
-            Loader::SystemdBoot | Loader::TornSystemdBoot => {
+            Loader::Names | Loader::TornNames => {
                 disk.put("/boot/EFI/Linux/gw_1.0.0.efi", &kernel(ONE));
                 disk.put("/boot/EFI/Linux/gw_0.9.0.efi", &kernel(old));
             }
-            Loader::UBoot => {
+            Loader::Record => {
                 disk.put("/boot/slot-a.efi", &kernel(ONE));
                 disk.put("/boot/slot-b.efi", &kernel(old));
                 disk.put("/boot/slot-b.version", b"0.9.0");
@@ -100,11 +102,11 @@ impl Machine {
     fn with<T>(&self, act: impl FnOnce(&Installer<'_>) -> T) -> T {
         let (sd_boot, script);
         let boot: &dyn Boot = match self.loader {
-            Loader::SystemdBoot | Loader::TornSystemdBoot => {
+            Loader::Names | Loader::TornNames => {
                 sd_boot = SdBoot::new(&self.disk, Path::new("/boot"), self.running);
                 &sd_boot
             }
-            Loader::UBoot => {
+            Loader::Record => {
                 script = UbootScript::new(&self.disk, Path::new("/boot"), self.running, self.slot);
                 &script
             }
@@ -126,8 +128,8 @@ impl Machine {
     fn power_on(&mut self, new: New) {
         for _ in 0..40 {
             let chosen = match self.loader {
-                Loader::SystemdBoot | Loader::TornSystemdBoot => self.choose_by_name(),
-                Loader::UBoot => self.choose_by_record(),
+                Loader::Names | Loader::TornNames => self.choose_by_name(),
+                Loader::Record => self.choose_by_record(),
             };
             if self.disk.is_off() {
                 self.disk.lose_power(&mut self.dice);
@@ -165,7 +167,7 @@ impl Machine {
         if let Some(left @ 1..) = left {
             let counted = format!("{linux}/gw_{version}+{}-{}.efi", left - 1, done + 1);
             let renamed = match self.loader {
-                Loader::TornSystemdBoot => self.disk.rename(Path::new(&path), Path::new(&counted)),
+                Loader::TornNames => self.disk.rename(Path::new(&path), Path::new(&counted)),
                 _ => self.disk.rename_in_one_sector(Path::new(&path), Path::new(&counted)),
             };
             self.disk.sync_directory(Path::new(linux)).ok()?;
@@ -335,38 +337,38 @@ fn check_all(loader: Loader, new: New) {
 
 #[test]
 fn systemd_boot_survives_a_cut_at_every_operation_of_a_good_update() {
-    check_all(Loader::SystemdBoot, New::Healthy);
+    check_all(Loader::Names, New::Healthy);
 }
 
 #[test]
 fn systemd_boot_survives_a_cut_at_every_operation_of_an_unhealthy_update() {
-    check_all(Loader::SystemdBoot, New::Unhealthy);
+    check_all(Loader::Names, New::Unhealthy);
 }
 
 #[test]
 fn systemd_boot_survives_a_cut_at_every_operation_of_an_update_that_panics() {
-    check_all(Loader::SystemdBoot, New::Panics);
+    check_all(Loader::Names, New::Panics);
 }
 
 #[test]
 fn systemd_boot_whose_renames_are_torn_survives_a_cut_at_every_operation() {
-    check_all(Loader::TornSystemdBoot, New::Healthy);
-    check_all(Loader::TornSystemdBoot, New::Unhealthy);
+    check_all(Loader::TornNames, New::Healthy);
+    check_all(Loader::TornNames, New::Unhealthy);
 }
 
 #[test]
 fn u_boot_survives_a_cut_at_every_operation_of_a_good_update() {
-    check_all(Loader::UBoot, New::Healthy);
+    check_all(Loader::Record, New::Healthy);
 }
 
 #[test]
 fn u_boot_survives_a_cut_at_every_operation_of_an_unhealthy_update() {
-    check_all(Loader::UBoot, New::Unhealthy);
+    check_all(Loader::Record, New::Unhealthy);
 }
 
 #[test]
 fn u_boot_survives_a_cut_at_every_operation_of_an_update_that_panics() {
-    check_all(Loader::UBoot, New::Panics);
+    check_all(Loader::Record, New::Panics);
 }
 
 proptest! {
@@ -379,13 +381,13 @@ proptest! {
         is_script: bool,
         new in prop_oneof![Just(New::Healthy), Just(New::Unhealthy), Just(New::Panics)],
     ) {
-        check(if is_script { Loader::UBoot } else { Loader::SystemdBoot }, new, Some(cut), seed);
+        check(if is_script { Loader::Record } else { Loader::Names }, new, Some(cut), seed);
     }
 }
 
 #[test]
 fn a_version_that_is_never_healthy_has_exactly_its_tries() {
-    for loader in [Loader::SystemdBoot, Loader::UBoot] {
+    for loader in [Loader::Names, Loader::Record] {
         let mut machine = Machine::new(loader, 0);
         machine.install(TWO).unwrap();
         let mut n_starts = 0;
@@ -407,7 +409,7 @@ fn a_version_that_is_never_healthy_has_exactly_its_tries() {
 
 #[test]
 fn a_version_that_rots_after_it_was_staged_is_given_up() {
-    for loader in [Loader::SystemdBoot, Loader::UBoot] {
+    for loader in [Loader::Names, Loader::Record] {
         let mut machine = Machine::new(loader, 0);
         machine.install(TWO).unwrap();
         machine.disk.put(&root_path(Slot::B), &[0xFF; 6_000]);
@@ -420,7 +422,7 @@ fn a_version_that_rots_after_it_was_staged_is_given_up() {
 
 #[test]
 fn only_one_newer_version_is_installed_at_a_time() {
-    for loader in [Loader::SystemdBoot, Loader::UBoot] {
+    for loader in [Loader::Names, Loader::Record] {
         let mut machine = Machine::new(loader, 0);
         assert!(matches!(machine.install(ONE), Err(Error::NotNewer { .. })));
         assert!(matches!(machine.install(Version::new(0, 9, 9)), Err(Error::NotNewer { .. })));
@@ -437,7 +439,7 @@ fn what_is_not_the_release_is_not_tried() {
     let (kernel, root) = (kernel(TWO), root(TWO));
     let longer = [root.clone(), vec![1]].concat();
     let changed: Vec<u8> = root.iter().map(|byte| byte ^ 1).collect();
-    for loader in [Loader::SystemdBoot, Loader::UBoot] {
+    for loader in [Loader::Names, Loader::Record] {
         for wrong in [&root[..5_000], &longer, &changed, &[]] {
             let mut machine = Machine::new(loader, 0);
             let installed =
@@ -454,7 +456,7 @@ fn what_is_not_the_release_is_not_tried() {
 
 #[test]
 fn a_loader_that_never_starts_the_new_version_is_not_waited_for_without_end() {
-    let machine = Machine::new(Loader::SystemdBoot, 0);
+    let machine = Machine::new(Loader::Names, 0);
     machine.install(TWO).unwrap();
     // It always starts the old one, whatever we write.
     for _ in 0..TRIES {
@@ -466,7 +468,7 @@ fn a_loader_that_never_starts_the_new_version_is_not_waited_for_without_end() {
 
 #[test]
 fn a_lost_note_changes_nothing_but_what_is_said() {
-    for loader in [Loader::SystemdBoot, Loader::UBoot] {
+    for loader in [Loader::Names, Loader::Record] {
         for new in [New::Healthy, New::Unhealthy] {
             let mut machine = Machine::new(loader, 0);
             machine.install(TWO).unwrap();
