@@ -24,6 +24,7 @@ pub mod import;
 pub mod mdns;
 pub mod page;
 pub mod tls;
+pub mod update;
 // Under everything.
 pub mod browser;
 pub mod clock;

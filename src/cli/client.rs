@@ -124,7 +124,7 @@ fn not_running(context: &Context) -> Failure {
         .say(format!("no gateway is running in {home}; start it with `gateway run`, or name its home with --home DIR"))
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     Ok(runtime.map_err(anyhow::Error::from)?)
 }

@@ -27,6 +27,7 @@ mod sessions;
 mod store;
 mod tenants;
 mod unresolved;
+mod update;
 mod usage;
 mod users;
 
@@ -100,6 +101,9 @@ enum Command {
     /// Say what is wrong, worst first, and how to mend it, also when no gateway runs; exit 0: nothing, or only hints; 78: the
     /// configuration cannot be used; 75: anything else
     Doctor,
+    /// Look for newer versions
+    #[command(subcommand)]
+    Update(update::Update),
     /// Find models, and see whether they answer
     #[command(subcommand)]
     Providers(providers::Providers),
@@ -231,6 +235,7 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Providers(command) => providers::run(&context, command),
         Command::Alerts(command) => alerts::run(&context, &command),
         Command::Import(command) => import::run(&context, command),
+        Command::Update(command) => update::run(&context, &command),
         Command::Keys(command) => keys::run(&context, command),
         Command::Usage(command) => usage::run(&context, &command),
         Command::Logs(command) => logs::run(&context, &command),

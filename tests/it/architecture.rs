@@ -40,6 +40,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("alert", &["browser", "channel", "clock", "document"]),
     // The HTTP API is a door like a channel: it knows the shape of a model's answer, and nothing of the gateway.
     ("api", &["clock", "id", "provider"]),
+    // What runs and what is put in place; knows no gateway.
+    ("update", &["clock", "document"]),
     // Assembles the sections that the components own. Of `api` it knows the one entry id that is taken.
     (
         "config",
@@ -113,7 +115,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "cli",
         &[
             "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import", "log",
-            "message", "page", "session", "store",
+            "message", "page", "session", "store", "update",
         ],
     ),
     // Anybody's tests may use it; the compiler keeps it out of everything else.

@@ -55,7 +55,7 @@ fn messages(request: &Request) -> Vec<Value> {
     let mut messages = Vec::new();
     // One message, because templates of local models want no second one.
     let system: Vec<Cow<'_, str>> = vec![Cow::Borrowed(&*request.system), plain(&request.memory)];
-    let system: Vec<&str> = system.iter().map(AsRef::as_ref).filter(|text| !text.is_empty()).collect();
+    let system: Vec<&str> = system.iter().map(|text| &**text).filter(|text| !text.is_empty()).collect();
     if !system.is_empty() {
         messages.push(json!({"role": "system", "content": system.join("\n\n")}));
     }

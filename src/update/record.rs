@@ -1,0 +1,168 @@
+//! What is remembered of updates over restarts, and how it is told in one sentence.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::disk::{Disk, Mode, read_small};
+use super::{Error, State, Version};
+use crate::clock::Timestamp;
+
+/// Longest reason that is kept, in characters.
+const MAX_WHY_CHARS: usize = 300;
+
+/// How far an update is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Phase {
+    /// None is under way.
+    #[default]
+    Idle,
+    /// The other slot is written. It holds nothing that could be started.
+    Writing { from: Version, to: Version },
+    /// The loader was told to try the new one. We restarted so often for it and still run the old one.
+    Trial { from: Version, to: Version, restarts: u8 },
+}
+
+/// How an update ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// It runs, and was healthy.
+    Installed {
+        /// What ran before.
+        from: Version,
+        /// What runs now.
+        to: Version,
+    },
+    /// It was tried and given up by itself.
+    FellBack {
+        /// What runs again.
+        from: Version,
+        /// What was tried.
+        to: Version,
+        /// In a few words.
+        why: String,
+    },
+    /// The machine was cut off before it could be tried.
+    Interrupted {
+        /// What it should have become.
+        to: Version,
+    },
+    /// It could not be put in place.
+    NotInstalled {
+        /// What it should have become.
+        to: Version,
+        /// In a few words.
+        why: String,
+    },
+}
+
+/// How the last update ended, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// When it was noticed, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// How.
+    pub event: Event,
+}
+
+/// The file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) phase: Phase,
+    /// Why the health check of the one that is tried was not content, the last time.
+    pub(super) unhealthy: Option<String>,
+    pub(super) last: Option<Outcome>,
+}
+
+/// The file that keeps it, on a disk that replaces files in one step.
+#[derive(Debug)]
+pub(super) struct RecordFile<'a> {
+    disk: &'a dyn Disk,
+    path: PathBuf,
+}
+
+impl<'a> RecordFile<'a> {
+    pub(super) fn new(disk: &'a dyn Disk, path: &Path) -> Self {
+        Self { disk, path: path.to_owned() }
+    }
+
+    /// One that is not there or cannot be understood is none: the boot loader knows what matters.
+    pub(super) fn load(&self) -> Result<Record, Error> {
+        let bytes = read_small(self.disk, &self.path)?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+    }
+
+    pub(super) fn save(&self, record: &Record) -> Result<(), Error> {
+        let beside = self.path.with_extension("new");
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        let saved = serde_json::to_vec(record).map_err(std::io::Error::from).and_then(|bytes| {
+            let mut sink = self.disk.write(&beside, Mode::Anew)?;
+            sink.write_all(&bytes)?;
+            sink.sync()?;
+            drop(sink);
+            self.disk.replace(&beside, &self.path)?;
+            self.disk.sync_directory(directory)
+        });
+        saved.map_err(Error::disk("write", &self.path))
+    }
+}
+
+impl Record {
+    pub(super) fn end(&mut self, now: Timestamp, event: Event) {
+        self.phase = Phase::Idle;
+        self.unhealthy = None;
+        self.last = Some(Outcome { at_ms: now.0, event });
+    }
+}
+
+/// The first line of a reason, and not all of a long one.
+pub(super) fn shortened(why: &str) -> String {
+    why.lines().next().unwrap_or_default().chars().take(MAX_WHY_CHARS).collect()
+}
+
+/// What is under way and how the last update went. Prints as one sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// What the boot loader says.
+    pub boot: State,
+    /// How the last update ended, unless one is under way.
+    pub last: Option<Outcome>,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let running = self.boot.running;
+        match (&self.boot.trial, &self.last) {
+            (Some(trial), _) if trial.version == running => {
+                write!(f, "Version {running} is being tried and is kept if it is healthy.")
+            }
+            (Some(trial), _) => {
+                write!(
+                    f,
+                    "Version {running} runs; version {} is in place and starts at the next restart.",
+                    trial.version
+                )
+            }
+            (None, None) => write!(f, "Version {running} runs; no update was installed yet."),
+            (None, Some(Outcome { at_ms, event })) => {
+                let at = Timestamp(*at_ms);
+                match event {
+                    Event::Installed { from, to } => write!(f, "Version {to} runs since {at}, updated from {from}."),
+                    Event::FellBack { from, to, why } => {
+                        write!(f, "Version {from} runs: {to} was tried and given up at {at} because {why}.")
+                    }
+                    Event::Interrupted { to } => write!(
+                        f,
+                        "Version {running} runs: the update to {to} was cut off before {at} and begins anew by itself."
+                    ),
+                    Event::NotInstalled { to, why } => {
+                        write!(f, "Version {running} runs: {to} could not be installed at {at}: {why}.")
+                    }
+                }
+            }
+        }
+    }
+}

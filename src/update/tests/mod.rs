@@ -1,0 +1,6 @@
+//! Updates in a machine whose power goes at every operation, and repositories that lie.
+
+mod attacks;
+mod model;
+mod power;
+mod signed;
