@@ -60,7 +60,7 @@ pub(crate) struct Piece {
     pub(crate) answers: u64,
     /// How long peers waited for them, in milliseconds; null: there were none.
     pub(crate) latency_ms: Option<Latency>,
-    pub(crate) tokens: Tokens,
+    pub(crate) tokens: ModelTokens,
     /// Attempts at an answer that a model failed.
     pub(crate) model_errors: u64,
     /// What the tokens cost, as far as providers have prices.
@@ -78,7 +78,7 @@ pub(crate) struct Latency {
 
 /// Tokens of models.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Tokens {
+pub(crate) struct ModelTokens {
     /// That they read.
     pub(crate) input: u64,
     /// That they wrote.
@@ -120,7 +120,7 @@ impl Piece {
             messages: figures.messages,
             answers: figures.answers,
             latency_ms,
-            tokens: Tokens { input: figures.input_tokens, output: figures.output_tokens },
+            tokens: ModelTokens { input: figures.input_tokens, output: figures.output_tokens },
             model_errors: figures.model_errors,
             costs: figures.costs.iter().map(cost).collect(),
         }

@@ -417,12 +417,12 @@ words! {
     more: "More", "Weitere";
     none: "No businesses yet", "Noch keine Unternehmen";
     none_lead: "Add one below, and it has a web chat that answers at once.",
-        "Fügen Sie unten eines hinzu, und es hat einen Webchat, der sofort antwortet.";
+        "Fügen Sie unten eines hinzu, und es hat einen Web-Chat, der sofort antwortet.";
     none_found: "Nothing found", "Nichts gefunden";
     none_found_lead: "No business has this in its name or id.", "Kein Unternehmen hat das im Namen oder in der Kennung.";
     add: "Add a business", "Unternehmen hinzufügen";
     add_lead: "It gets a web chat of its own, kept apart from every other business. You can add more channels afterwards.",
-        "Es bekommt einen eigenen Webchat, getrennt von jedem anderen Unternehmen. Weitere Kanäle können Sie danach hinzufügen.";
+        "Es bekommt einen eigenen Web-Chat, getrennt von jedem anderen Unternehmen. Weitere Kanäle können Sie danach hinzufügen.";
     new_name: "Name", "Name";
     new_id: "Id", "Kennung";
     new_id_hint: "A number or a short word. It is part of every conversation's key and cannot be changed later.",
@@ -432,7 +432,7 @@ words! {
         "Einer, den es gibt, oder ein Name für einen neuen. Leer lassen für den, der antwortet, wenn nichts anderes gilt.";
     add_submit: "Add", "Hinzufügen";
     added: "It is there. Try its web chat, and give its worker a persona.",
-        "Es ist da. Probieren Sie seinen Webchat aus, und geben Sie seinem Mitarbeiter eine Persona.";
+        "Es ist da. Probieren Sie seinen Web-Chat aus, und geben Sie seinem Mitarbeiter eine Persona.";
     not_added: "It is not added.", "Es ist nicht hinzugefügt.";
     back: "All businesses", "Alle Unternehmen";
     see_conversations: "See its conversations", "Seine Gespräche ansehen";

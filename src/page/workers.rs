@@ -356,7 +356,7 @@ words! {
     add_rule: "Add a rule", "Regel hinzufügen";
     add_rule_submit: "Add rule", "Regel hinzufügen";
     pattern_hint: "An address with * for what may be anything: webchat:* is every web chat, tenant-42-* everything of the business 42.",
-        "Eine Adresse mit * für Beliebiges: webchat:* ist jeder Webchat, tenant-42-* alles des Unternehmens 42.";
+        "Eine Adresse mit * für Beliebiges: webchat:* ist jeder Web-Chat, tenant-42-* alles des Unternehmens 42.";
     place: "Where", "Wo";
     place_first: "Before all others", "Vor allen anderen";
     place_last: "After all others", "Nach allen anderen";

@@ -41,7 +41,7 @@ async fn fingerprint(gateway: &TestGateway) -> String {
 
 #[tokio::test]
 async fn the_page_opens_over_https_and_its_session_stays_there() {
-    let gateway = TestGateway::start("").await;
+    let gateway = TestGateway::start("[[providers]]\nname = \"demo\"\nkind = \"demo\"\n").await;
     let code = gateway.accounts().claim_code().unwrap();
     gateway.accounts().claim(&code, "Ada", &Secret::new(PASSWORD), "127.0.0.1".parse().unwrap()).await.unwrap();
     let name = "frontdesk.local";

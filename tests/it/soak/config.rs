@@ -43,7 +43,7 @@ pub(crate) fn config(scope: Scope, vendors: &str, variant: Variant) -> String {
     let Variant { other_default_agent, fewer_turns, one_more_entry, other_title, without_hook } = variant;
     let (agent, title) = (if other_default_agent { "second" } else { "first" }, if other_title { "B" } else { "A" });
     let mut text = String::new();
-    writeln!(text, "max_turns = {}", if fewer_turns { 4 } else { 16 }).unwrap();
+    writeln!(text, "[gateway]\nmax_turns = {}", if fewer_turns { 4 } else { 16 }).unwrap();
     writeln!(text, "[session]\ndm_scope = \"{}\"\nttl_days = 30", scope.name()).unwrap();
     for (name, model) in [("first", "m1"), ("second", "m2")] {
         let provider = format!("kind = \"openai\"\nbase_url = \"{vendors}/v1\"\nmodel = \"{model}\"");
