@@ -335,6 +335,10 @@ impl<T: Sent> Input for OptionalBody<T> {
 
 /// The parser's own words may repeat what was sent: a code, a secret, words of a conversation.
 fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    // A list would be taken for the fields in their order.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Error::Query("the body is not a JSON object".to_owned()));
+    }
     serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         Error::Query(format!("the body is not the JSON that this wants: see line {line}, column {column}"))

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::Gateway;
 use crate::account::{Reach, Who};
 use crate::id::{SessionKey, TenantId};
-use crate::store::{About, NewAccess};
+use crate::store::{About, Error, NewAccess};
 
 /// Records that may wait to be written.
 const MAX_QUEUED: usize = 4_096;
@@ -23,6 +23,9 @@ const ONE_LOOK: Duration = Duration::from_secs(600);
 const MAX_LOOKS: usize = 1_024;
 /// Longest text of a field, in characters.
 const MAX_FIELD_CHARS: usize = 120;
+/// How long a busy store is left alone, and how often.
+const BUSY: Duration = Duration::from_millis(500);
+const MAX_BUSY: usize = 10;
 /// What a wrong password is called.
 const WRONG_PASSWORD: &str = "wrong password";
 /// How long records are kept, in milliseconds.
@@ -158,7 +161,7 @@ impl Gateway {
                 }
             }
             for (tenant, records) in records {
-                if let Err(error) = self.0.store.tenant(tenant.as_ref()).record_access(records).await {
+                if let Err(error) = self.write_access(tenant.as_ref(), records).await {
                     tracing::warn!(%error, "records of the access log are in this log alone");
                 }
             }
@@ -167,6 +170,18 @@ impl Gateway {
                 let _is_heard = done.send(());
             }
         }
+    }
+
+    /// A store that has too much to do, or erases that tenant, is asked again a few times.
+    async fn write_access(&self, tenant: Option<&TenantId>, records: Vec<NewAccess>) -> Result<(), Error> {
+        let log = self.0.store.tenant(tenant);
+        for _again in 0..MAX_BUSY {
+            match log.record_access(records.clone()).await {
+                Err(Error::Busy) => tokio::time::sleep(BUSY).await,
+                done => return done,
+            }
+        }
+        log.record_access(records).await
     }
 
     /// Removes old records.
@@ -191,7 +206,7 @@ fn say(tenant: Option<&TenantId>, access: &NewAccess) {
     tracing::info!(
         access.who = access.who,
         access.from = access.from.map(tracing::field::display),
-        access.what = %access.what,
+        access.what = &*access.what,
         access.name = name,
         tenant.id = tenant,
         session.key = key,
