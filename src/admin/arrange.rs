@@ -272,8 +272,10 @@ pub(crate) async fn remove_tenant(reached: Reached, Query(which): Query<Which>) 
     let id = Some(tenant.to_string());
     let entries = gateway.channels(reached.who())?;
     let (own, others): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.tenant == id);
-    let mut changes: Vec<Change> =
-        own.iter().map(|entry| Change::remove(element("channels", "id", &entry.id))).collect();
+    let text = gateway.config_text()?.map(|(_, text, _)| text).unwrap_or_default();
+    let all: Vec<String> = entries.iter().map(|entry| entry.id.clone()).collect();
+    let gone: Vec<&str> = own.iter().map(|entry| entry.id.as_str()).collect();
+    let mut changes = if gone.is_empty() { Vec::new() } else { change::removal(&text, &all, &gone) };
     if others.is_empty() && !own.is_empty() {
         // Nothing is on instead that nobody asked for.
         changes.push(Change::set("channels", Value::List(Vec::new())));
@@ -295,7 +297,11 @@ pub(crate) async fn remove_tenant(reached: Reached, Query(which): Query<Which>) 
     if changes.is_empty() {
         return Err(Error::NotFound("nothing in the configuration belongs to this tenant".to_owned()));
     }
-    arrange(&reached, base.as_deref(), &changes, tenant.as_str()).await
+    arrange(&reached, base.as_deref(), &changes, tenant.as_str()).await.map_err(|error| match error {
+        // Not that there is nothing of it, which is what the other one says.
+        Error::NotFound(why) => Error::Conflict(why),
+        error => error,
+    })
 }
 
 pub(crate) async fn add_key(reached: Reached, Body(new): Body<NewKey>) -> Result<MadeKey, Error> {

@@ -220,13 +220,17 @@ impl Now {
         if restored == text {
             return Ok(text);
         }
-        // What cannot be read shows nothing yet, and is refused anyway.
-        let shown =
-            hidden.hide(&named_file(syntax.unwrap_or(self.syntax()))?, &restored, gateway.home(), gateway.variables());
-        match shown {
-            Ok(Some(shown)) if hidden.is_shown_in(&shown) => Err(RestoreError::Shown.into()),
-            _ => Ok(restored),
-        }
+        let syntax = syntax.unwrap_or(self.syntax());
+        let is_shown = match hidden.hide(&named_file(syntax)?, &restored, gateway.home(), gateway.variables()) {
+            Ok(Some(shown)) => hidden.is_shown_in(&shown),
+            // YAML with something to hide: marks are of TOML.
+            Ok(None) => syntax == Syntax::Yaml,
+            // What cannot be read shows nothing yet, and is refused anyway.
+            Err(_) => false,
+        };
+        // Where a value does not belong, what is wrong with it would be said with its words.
+        let is_told = problems(gateway, restored.clone(), syntax).iter().any(|text| hidden.is_shown_in(text));
+        if is_shown || is_told { Err(RestoreError::Shown.into()) } else { Ok(restored) }
     }
 
     async fn checked(&self, gateway: &Gateway, text: String, syntax: Syntax) -> Result<ConfigChecked, Error> {
@@ -295,6 +299,33 @@ pub(crate) struct ConfigText {
     pub(crate) problems: Vec<Problem>,
     /// Paths of secrets that stand in the file itself.
     pub(crate) clear_secrets: Vec<String>,
+}
+
+/// All that would be said about a text.
+fn problems(gateway: &Gateway, text: String, syntax: Syntax) -> Vec<String> {
+    let (mut said, problems) = match gateway.check_config(text, Some(syntax)) {
+        Ok(loaded) => (Vec::new(), loaded.warnings.iter().map(Problem::of).collect()),
+        Err(error) => {
+            let (_, refusal) = Error::from(error).told();
+            (vec![refusal.error], refusal.problems.unwrap_or_default())
+        }
+    };
+    said.extend(problems.into_iter().flat_map(|problem| [Some(problem.message), problem.help]).flatten());
+    said
+}
+
+/// Takes channel entries out. `all` are the ids of those in the file, in its order: whoever has none written keeps the one
+/// that it had, also while others go.
+pub(crate) fn removal(text: &str, all: &[String], gone: &[&str]) -> Vec<Change> {
+    let path = |id: &str| format!("channels[id={}]", edit::quoted(id));
+    let n_entries = match edit::read(text, "channels") {
+        Some(Value::List(entries)) => entries.len(),
+        _ => 0,
+    };
+    let has_own = |id: &str| edit::read(text, &format!("{}.id", path(id))).is_some();
+    let bare = all.iter().map(String::as_str).filter(|id| n_entries > 1 && !has_own(id));
+    let pinned = bare.map(|id| Change::set(format!("{}.id", path(id)), id));
+    pinned.chain(gone.iter().map(|id| Change::remove(path(id)))).collect()
 }
 
 pub(crate) async fn text(reached: Reached, (): ()) -> Result<ConfigText, Error> {

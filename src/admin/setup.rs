@@ -492,6 +492,11 @@ pub(crate) async fn alerts(reached: Reached, Body(answer): Body<AlertsAnswer>) -
     let has_login =
         gateway.settings(|settings| settings.alerts.email.as_ref().is_some_and(|email| email.login.is_some()));
     let password = text(password);
+    let before = gateway.settings(|settings| settings.alerts.email.as_ref().map(|email| email.host.clone()));
+    // A password goes to no other server than the one that it was given for.
+    if has_login && password.is_none() && before != host {
+        return Err(Error::Query("the server is another one: type its password again".to_owned()));
+    }
     let mut changes = vec![
         Change::set("alerts.email", vec![Value::literal(&email)]),
         set_or_remove("alerts.smtp_host", host.as_deref()),

@@ -81,7 +81,7 @@ pub use restore::{RestoreError, Restored, restore};
 pub use server::{Peer, short_path};
 pub use setup::{Question, SetupState};
 pub use status::{ChannelStatus, Status};
-pub use taking::{Said, TakeError, Words as PersonsWords};
+pub use taking::{Said, TakeError, Words as PersonsWords, is_of_channel};
 pub use tenants::{ApiKeyRow, ConfiguredTenant, Shape};
 pub use usage::{KEPT_HOURS, Totals};
 

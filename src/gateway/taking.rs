@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Gateway;
 use super::turns::split;
 use crate::clock::Timestamp;
+use crate::config;
 use crate::id::{API_ENTRY, EntryId, OpaqueId, SessionKey, TenantId};
 use crate::message::ReplyAddress;
 use crate::session::lane::LaneId;
@@ -207,6 +208,9 @@ impl Gateway {
         let n_answered = to.seqs.len();
         let deliveries = split(&text, max_chars).into_iter().map(|text| to.delivery(text)).collect();
         let (by, at) = (by.to_owned(), self.now());
+        let once = once.filter(|once| !once.is_empty());
+        // The same text, here: another one under the same mark is not the same.
+        let once = once.map(|once| config::digest(format!("{session_key}\0{once}\0{text}").as_bytes()));
         let speech = Speech { by, answered: to.seqs, text, deliveries, once, at };
         let gateway = self.clone();
         let speaking = async move {
@@ -285,6 +289,7 @@ impl Answered {
 }
 
 /// What was imported has no address, and callers of the HTTP API have gone.
-fn is_of_channel(address: &ReplyAddress) -> bool {
+#[must_use]
+pub fn is_of_channel(address: &ReplyAddress) -> bool {
     address.entry().as_str() != API_ENTRY && !address.target().is_empty()
 }

@@ -524,20 +524,8 @@ async fn obey(gateway: &Gateway, visit: &Visit, action: &str, sent: &Sent) -> Re
 /// Takes an entry out. Those behind it that have no id of their own keep the one that they had.
 async fn removal(reached: &Reached, id: &str) -> Result<Vec<Change>, Problem> {
     let text = change::text(reached.clone(), ()).await?.text.unwrap_or_default();
-    let n_entries = match edit::read(&text, "channels") {
-        Some(Value::List(entries)) => entries.len(),
-        _ => 0,
-    };
-    let ids = reached.channels()?;
-    let has_own = |id: &str| edit::read(&text, &format!("{}.id", path_of(id))).is_some();
-    let others = ids.iter().map(|channel| channel.id.as_str()).filter(|other| *other != id && !has_own(other));
-    let mut changes: Vec<Change> = if n_entries > 1 {
-        others.map(|other| Change::set(format!("{}.id", path_of(other)), other)).collect()
-    } else {
-        Vec::new()
-    };
-    changes.push(Change::remove(path_of(id)));
-    Ok(changes)
+    let ids: Vec<String> = reached.channels()?.into_iter().map(|channel| channel.id).collect();
+    Ok(change::removal(&text, &ids, &[id]))
 }
 
 /// A secret of an entry: its name, and whether it was not there before.

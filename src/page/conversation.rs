@@ -18,7 +18,7 @@ use super::words::{fill, words};
 use super::{CONVERSATION, CONVERSATIONS, ERASE, conversation_address, conversations, place_query};
 use crate::account::Role;
 use crate::admin::{Conversation, Episode, Named, Reached};
-use crate::gateway::{Gateway, PersonsWords};
+use crate::gateway::{Gateway, PersonsWords, is_of_channel};
 use crate::id::{self, TenantId};
 use crate::store::{ArchivedRow, Line, SessionRow, Speaker, Taken, Waiting};
 
@@ -185,7 +185,8 @@ fn in_hands(words: &ConversationWords, taken: &Taken, is_theirs: bool) -> Markup
 
 /// Beside what is shown, as it changes with it: what an answer of theirs answers, and to whom it goes.
 fn answers_to(words: &ConversationWords, waiting: &[Waiting]) -> Markup {
-    let last = waiting.last().map(|last| &last.inbound);
+    // Whoever asked over the HTTP API waits for the worker.
+    let last = waiting.iter().map(|waiting| &waiting.inbound).rfind(|inbound| is_of_channel(&inbound.reply_to));
     let name =
         last.and_then(|last| last.user_name.clone().or_else(|| last.identity.user.as_ref().map(ToString::to_string)));
     html! {

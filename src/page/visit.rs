@@ -212,7 +212,7 @@ pub(super) async fn guard(State(gateway): State<Gateway>, request: Request, next
     {
         answer::plain(words, StatusCode::FORBIDDEN, words.stale, words.stale_lead)
     } else {
-        match whole(request).await {
+        match whole(request, &gateway).await {
             Ok(request) => next.run(request).await,
             Err(status) => answer::plain(words, status, words.failed, words.stale_lead),
         }
@@ -228,13 +228,18 @@ pub(super) async fn guard(State(gateway): State<Gateway>, request: Request, next
 
 /// A form is read before anything else happens: whoever sends slowly, or without end, is not waited for. What the admin
 /// API takes, it reads itself.
-async fn whole(request: Request) -> Result<Request, StatusCode> {
+async fn whole(request: Request, gateway: &Gateway) -> Result<Request, StatusCode> {
     if request.method().is_safe() || request.uri().path().starts_with("/api/") {
         return Ok(request);
     }
     let (head, body) = request.into_parts();
     let takes_text = ["/admin/settings/", "/admin/worker/"].iter().any(|front| head.uri.path().starts_with(front));
-    let has_text = takes_text && head.headers.contains_key(header::COOKIE);
+    let token = token(scheme(&head), &head.headers).filter(|_| takes_text);
+    // Much is taken from those only who are logged in.
+    let has_text = match token {
+        Some(token) => gateway.accounts().session(token).await.is_some(),
+        None => false,
+    };
     let max = if has_text { MAX_TEXT_BYTES } else { MAX_FORM_BYTES };
     let body = tokio::time::timeout(READ_TIMEOUT, axum::body::to_bytes(body, max)).await;
     let body = body.map_err(|_elapsed| StatusCode::REQUEST_TIMEOUT)?.map_err(|_error| StatusCode::PAYLOAD_TOO_LARGE)?;

@@ -165,6 +165,16 @@ async fn the_text_goes_out_without_secrets_and_comes_back_with_them() {
         status == StatusCode::UNPROCESSABLE_ENTITY && body["error"].as_str().unwrap().contains("everybody"),
         "{body}"
     );
+    // Where few words are possible, what is wrong with one is said with its words.
+    let refused = text.replace("dm_scope = \"per-channel-peer\"", "dm_scope = \"‹hidden 1›\"");
+    assert_ne!(refused, text);
+    for path in ["/api/v1/config", "/api/v1/config/check"] {
+        let method = if path.ends_with("check") { Method::POST } else { Method::PUT };
+        let body = json!({ "base": desk.digest(), "text": refused });
+        let (status, body) = desk.0.admin_send(method, path, &body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{path}: {body}");
+        assert!(!body.to_string().contains("swordfish"), "{path}: {body}");
+    }
     let (status, _) = put(&text.replace("hidden 1", "hidden 9")).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(desk.file(), format!("{before}# the end\n"));

@@ -283,6 +283,30 @@ async fn a_business_is_added_with_a_chat_and_a_worker_and_taken_out_whole() {
 }
 
 #[tokio::test]
+async fn a_business_that_goes_takes_its_own_channels_along_and_no_others() {
+    let entry = |tenant: &str| format!("[[channels]]\ntype = \"webchat\"\ntenant_id = \"{tenant}\"\n");
+    let config = |tenants: &[&str]| {
+        let entries: String = tenants.iter().map(|tenant| entry(tenant)).collect();
+        format!("[session]\ndm_scope = \"per-channel-peer\"\n{entries}")
+    };
+    for (tenants, left) in [
+        (["a", "a", "b"], vec![("webchat-3", "b")]),
+        (["a", "b", "a"], vec![("webchat-2", "b")]),
+        (["b", "a", "b"], vec![("webchat", "b"), ("webchat-3", "b")]),
+    ] {
+        let gateway = TestGateway::start(&config(&tenants)).await;
+        let (status, body) = gateway.admin(Method::POST, "/api/v1/tenants/remove?tenant=a").await;
+        assert_eq!(status, StatusCode::OK, "{tenants:?}: {body}");
+        let (_, shown) = gateway.admin(Method::GET, "/api/v1/channels").await;
+        let of =
+            |entry: &Value| (entry["id"].as_str().unwrap().to_owned(), entry["tenant"].as_str().unwrap().to_owned());
+        let shown: Vec<_> = shown["channels"].as_array().unwrap().iter().map(of).collect();
+        let left: Vec<_> = left.into_iter().map(|(id, tenant)| (id.to_owned(), tenant.to_owned())).collect();
+        assert_eq!(shown, left, "{tenants:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_box_without_a_file_keeps_its_worker_and_its_chat_when_it_gets_one() {
     let gateway = TestGateway::start("").await;
     gateway.remove_config();
