@@ -15,7 +15,7 @@ use crate::gateway::{Admission, Bundle, ExplainError, Explained, Gateway, Ground
 use crate::id::{API_ENTRY, TenantId};
 use crate::message::Identity;
 use crate::session::Address;
-use crate::store::{SessionRow, Speaker};
+use crate::store::Speaker;
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -263,7 +263,7 @@ fn of_identity(reached: &Reached, ground: &Ground, identity: &Identity, mentione
 fn of_line(reached: &Reached, ground: &Ground, said: Said, mentioned: bool) -> Result<Explanation, Error> {
     let place = Named { key: said.key, tenant: said.tenant, episode: said.episode }.place(reached)?;
     let episode = place.episode(said.episode)?;
-    let mut identity = identity_of(episode.row());
+    let mut identity = episode.row().identity();
     if let Some(line) = said.line {
         let found = episode.lines_after(line.saturating_sub(1), 1)?.into_iter().find(|found| found.seq == line);
         let found = found.ok_or_else(|| Error::NotFound(format!("{} has no line {line}", place.key)))?;
@@ -274,23 +274,6 @@ fn of_line(reached: &Reached, ground: &Ground, said: Said, mentioned: bool) -> R
     }
     place.of.note_look("explain", Some(&place.key));
     of_identity(reached, ground, &identity, mentioned)
-}
-
-/// Where the first message of a conversation came from.
-fn identity_of(row: &SessionRow) -> Identity {
-    Identity {
-        entry: row.entry.clone(),
-        channel: row.channel.clone(),
-        account: row.account.clone(),
-        tenant: row.tenant.clone(),
-        workspace: row.workspace.clone(),
-        server: row.server.clone(),
-        room: row.room.clone(),
-        thread: row.thread.clone(),
-        user: row.user.clone(),
-        kind: row.kind,
-        parent: row.parent,
-    }
 }
 
 /// The tenant that they are bound to.

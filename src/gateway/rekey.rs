@@ -10,7 +10,6 @@ use std::sync::PoisonError;
 
 use super::Gateway;
 use crate::id::{API_ENTRY, SessionKey, TenantId};
-use crate::message::Identity;
 use crate::session::{self, Rekey, Resolver, Writers};
 use crate::store::{self, Filter, SessionRow, Store};
 
@@ -254,7 +253,7 @@ fn judge(store: &Store, resolver: &Resolver, row: &SessionRow) -> Result<Option<
     if row.entry.as_str() == API_ENTRY {
         return Ok(None);
     }
-    let identity = identity(row);
+    let identity = row.identity();
     // Who wrote is another read, so only where it matters.
     if resolver.rekey(&row.key, &identity, Writers::One) == Rekey::Same {
         return Ok(None);
@@ -270,23 +269,6 @@ fn judge(store: &Store, resolver: &Resolver, row: &SessionRow) -> Result<Option<
         Rekey::Shared => Some(Becomes::Shared),
         Rekey::Unresolvable(error) => Some(Becomes::Unresolvable(error.to_string())),
     })
-}
-
-/// Of the first message of a conversation.
-fn identity(row: &SessionRow) -> Identity {
-    Identity {
-        entry: row.entry.clone(),
-        channel: row.channel.clone(),
-        account: row.account.clone(),
-        tenant: row.tenant.clone(),
-        workspace: row.workspace.clone(),
-        server: row.server.clone(),
-        room: row.room.clone(),
-        thread: row.thread.clone(),
-        user: row.user.clone(),
-        kind: row.kind,
-        parent: row.parent,
-    }
 }
 
 #[cfg(test)]

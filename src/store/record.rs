@@ -7,7 +7,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::clock::Timestamp;
 use crate::id::{AgentId, ChannelType, EntryId, FileName, OpaqueId, SessionKey, TenantId};
-use crate::message::{ChatKind, Inbound, ReplyAddress, Subject};
+use crate::message::{ChatKind, Identity, Inbound, ReplyAddress, Subject};
 
 /// What became of a message that was offered to the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +63,26 @@ pub struct SessionRow {
     pub created_at: Timestamp,
     /// Last message, in either direction.
     pub last_active_at: Timestamp,
+}
+
+impl SessionRow {
+    /// Where its first message came from.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity {
+            entry: self.entry.clone(),
+            channel: self.channel.clone(),
+            account: self.account.clone(),
+            tenant: self.tenant.clone(),
+            workspace: self.workspace.clone(),
+            server: self.server.clone(),
+            room: self.room.clone(),
+            thread: self.thread.clone(),
+            user: self.user.clone(),
+            kind: self.kind,
+            parent: self.parent,
+        }
+    }
 }
 
 /// How long conversations live.
