@@ -81,7 +81,7 @@ pub struct ApiKey {
     pub(super) place: Place,
 }
 
-/// The `[updates]` section: what the owner wants. What updates the system reads it; the gateway itself installs nothing.
+/// The `[updates]` section: what the owner wants. The updater reads it; the gateway itself installs nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Updates {
     /// May updates be installed without asking?
@@ -260,12 +260,7 @@ impl Settings {
         };
         let first = || agents.iter().find(|a| a.name.as_str() == "default").or(agents.first()).map(|a| a.name.clone());
         let default_agent = default_agent.or_else(first)?;
-        let mut notes = notes(&session, &channels);
-        if updates.auto {
-            let note =
-                "updates.auto is true, and this version does not update itself yet; install new versions as before";
-            notes.push(note.to_owned());
-        }
+        let notes = notes(&session, &channels);
         let providers = if providers.is_empty() { vec![provider::Config::demo()] } else { providers };
         Some(Self {
             gateway,

@@ -14,6 +14,7 @@ mod boot;
 mod digest;
 mod disk;
 mod install;
+mod known;
 mod record;
 mod release;
 mod report;
@@ -31,6 +32,7 @@ pub use boot::{Boot, SdBoot, Slot, State, Trial, UbootScript};
 pub use digest::Sha256;
 pub use disk::{Disk, Mode, Sink, SystemDisk};
 pub use install::{Installer, Next, Payload, Release};
+pub use known::{Known, STATE_VARIABLE};
 pub use record::{Event, Outcome, Status};
 pub use release::{About, Board, Bundle, Choice, Device, Kind, Offer, Severity, Wave, choose};
 pub use report::{
