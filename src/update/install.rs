@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::boot::TRIES;
 use super::disk::write_checked;
-use super::record::{Phase, Record, RecordFile, shortened};
-use super::{Boot, Disk, Error, Event, Mode, Sha256, Status, Version};
+use super::record::{Phase, Record, RecordFile};
+use super::{Boot, Cause, Disk, Error, Event, Mode, Sha256, Status, Version, Why};
 use crate::clock::Timestamp;
 
 /// A file of a release.
@@ -88,10 +88,10 @@ impl<'a> Installer<'a> {
         } else if trial == Some(to) {
             // It would be waited for without end.
             self.boot.clear_idle()?;
-            record.end(now, Event::FellBack { from, to, why: "the boot loader did not start it".to_owned() });
+            record.end(now, Event::FellBack { from, to, why: Why::of(Cause::NotLoaded) });
             Next::Nothing
         } else if state.failed == Some(to) {
-            let why = record.unhealthy.take().unwrap_or_else(|| "it did not start".to_owned());
+            let why = record.unhealthy.take().unwrap_or_else(|| Why::of(Cause::DidNotStart));
             record.end(now, Event::FellBack { from, to, why });
             Next::Nothing
         } else {
@@ -132,7 +132,7 @@ impl<'a> Installer<'a> {
                 self.file.save(&record)
             }
             Err(error) => {
-                record.end(now, Event::NotInstalled { to, why: shortened(&error.to_string()) });
+                record.end(now, Event::NotInstalled { to, why: Why::from(&error) });
                 self.save_if_possible(&record);
                 Err(error)
             }
@@ -168,18 +168,18 @@ impl<'a> Installer<'a> {
         Ok(())
     }
 
-    /// What runs is not healthy, and `why`, in a few words that can follow "because". While it is tried, the answer is to
+    /// What runs is not healthy, and why. While it is tried, the answer is to
     /// restart: when its tries are used up, the old version runs. What is confirmed keeps running, so that somebody can look.
     ///
     /// # Errors
     /// When a disk fails; restart all the same.
-    pub fn give_up(&self, why: &str) -> Result<Next, Error> {
+    pub fn give_up(&self, why: Why) -> Result<Next, Error> {
         let running = self.boot.running();
         if self.boot.state()?.trial.is_none_or(|trial| trial.version != running) {
             return Ok(Next::Nothing);
         }
         let mut record = self.file.load()?;
-        record.unhealthy = Some(shortened(why));
+        record.unhealthy = Some(why);
         self.save_if_possible(&record);
         self.boot.count_running()?;
         Ok(Next::Restart)

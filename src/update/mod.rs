@@ -16,9 +16,11 @@ mod disk;
 mod install;
 mod record;
 mod release;
+mod report;
 mod repository;
 mod transport;
 mod version;
+mod why;
 
 #[cfg(test)]
 mod tests;
@@ -31,9 +33,13 @@ pub use disk::{Disk, Mode, Sink, SystemDisk};
 pub use install::{Installer, Next, Payload, Release};
 pub use record::{Event, Outcome, Status};
 pub use release::{About, Board, Bundle, Choice, Device, Kind, Offer, Severity, Wave, choose};
+pub use report::{
+    Answer, Checked, Doing, Installation, KEPT_OUTCOMES, Offered, Progress, Report, Request, Want, state_directory,
+};
 pub use repository::{BUILT_IN_REPOSITORY, BUILT_IN_ROOT, Refusal, Repository, Verified, parse_address};
 pub use transport::Limits;
 pub use version::Version;
+pub use why::{Cause, Why};
 
 use std::io;
 use std::path::{Path, PathBuf};

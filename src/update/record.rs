@@ -6,11 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::disk::{Disk, Mode, read_small};
-use super::{Error, State, Version};
+use super::{Error, State, Version, Why};
 use crate::clock::Timestamp;
-
-/// Longest reason that is kept, in characters.
-const MAX_WHY_CHARS: usize = 300;
 
 /// How far an update is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -27,7 +24,7 @@ pub(super) enum Phase {
 
 /// How an update ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "code", rename_all = "snake_case")]
 pub enum Event {
     /// It runs, and was healthy.
     Installed {
@@ -42,8 +39,8 @@ pub enum Event {
         from: Version,
         /// What was tried.
         to: Version,
-        /// In a few words.
-        why: String,
+        /// Why.
+        why: Why,
     },
     /// The machine was cut off before it could be tried.
     Interrupted {
@@ -54,8 +51,20 @@ pub enum Event {
     NotInstalled {
         /// What it should have become.
         to: Version,
-        /// In a few words.
-        why: String,
+        /// Why.
+        why: Why,
+    },
+    /// Somebody brought the previous version back.
+    WentBack {
+        /// What ran before.
+        from: Version,
+        /// What runs again.
+        to: Version,
+    },
+    /// What a newer version calls it.
+    Other {
+        /// Its word.
+        said: String,
     },
 }
 
@@ -73,7 +82,7 @@ pub struct Outcome {
 pub(super) struct Record {
     pub(super) phase: Phase,
     /// Why the health check of the one that is tried was not content, the last time.
-    pub(super) unhealthy: Option<String>,
+    pub(super) unhealthy: Option<Why>,
     pub(super) last: Option<Outcome>,
 }
 
@@ -118,11 +127,6 @@ impl Record {
     }
 }
 
-/// The first line of a reason, and not all of a long one.
-pub(super) fn shortened(why: &str) -> String {
-    why.lines().next().unwrap_or_default().chars().take(MAX_WHY_CHARS).collect()
-}
-
 /// What is under way and how the last update went. Prints as one sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
@@ -147,22 +151,31 @@ impl fmt::Display for Status {
                 )
             }
             (None, None) => write!(f, "Version {running} runs; no update was installed yet."),
-            (None, Some(Outcome { at_ms, event })) => {
-                let at = Timestamp(*at_ms);
-                match event {
-                    Event::Installed { from, to } => write!(f, "Version {to} runs since {at}, updated from {from}."),
-                    Event::FellBack { from, to, why } => {
-                        write!(f, "Version {from} runs: {to} was tried and given up at {at} because {why}.")
-                    }
-                    Event::Interrupted { to } => write!(
-                        f,
-                        "Version {running} runs: the update to {to} was cut off before {at} and begins anew by itself."
-                    ),
-                    Event::NotInstalled { to, why } => {
-                        write!(f, "Version {running} runs: {to} could not be installed at {at}: {why}.")
-                    }
-                }
+            (None, Some(outcome)) => match &outcome.event {
+                Event::Installed { .. } | Event::FellBack { .. } | Event::WentBack { .. } => write!(f, "{outcome}"),
+                _ => write!(f, "Version {running} runs. {outcome}"),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    /// One sentence.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = Timestamp(self.at_ms);
+        match &self.event {
+            Event::Installed { from, to } => write!(f, "Version {to} runs since {at}, updated from {from}."),
+            Event::FellBack { from, to, why } => {
+                write!(f, "Version {from} runs: {to} was tried and given up at {at} because {why}.")
             }
+            Event::Interrupted { to } => {
+                write!(f, "The update to {to} was cut off before {at} and begins anew by itself.")
+            }
+            Event::NotInstalled { to, why } => write!(f, "Version {to} was not installed at {at} because {why}."),
+            Event::WentBack { from, to } => {
+                write!(f, "Version {to} runs since {at}: somebody brought it back, in place of {from}.")
+            }
+            Event::Other { said } => write!(f, "At {at} the updater said {said:?}."),
         }
     }
 }
