@@ -118,6 +118,7 @@ fn a_device_key_without_a_passphrase_is_hinted_at() {
 
 fn status() -> Status {
     Status {
+        adopted: Vec::new(),
         local: Default::default(),
         https: HttpsStatus { certificate: None, acme: None },
         port: None,

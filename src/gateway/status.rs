@@ -29,6 +29,8 @@ pub struct Status {
     pub port: Option<u16>,
     /// `address:port`.
     pub address: String,
+    /// The addresses and ports of the sockets that the system handed over.
+    pub adopted: Vec<String>,
     /// What it is called in the local network.
     pub local: LocalName,
     /// The same address over TLS.
@@ -150,7 +152,7 @@ impl Gateway {
         warnings.extend(self.shared_mains(&live)?);
         if let Some(why) = self.0.accounts.why_shut() {
             warnings.push(why);
-        } else if !self.0.accounts.is_claimed() && address.is_some_and(|address| !address.ip().is_loopback()) {
+        } else if !self.0.accounts.is_claimed() && self.reachable().is_some() {
             warnings.push(
                 "nobody has claimed this box, and it can be reached over the network; open its admin page and enter the \
                  claim code, which `frontdesk gateway run` prints and claim.code in the home holds"
@@ -165,6 +167,7 @@ impl Gateway {
         Ok(Status {
             port: address.map(|address| address.port()),
             address: address.map(|address| address.to_string()).unwrap_or_default(),
+            adopted: self.adopted().iter().map(ToString::to_string).collect(),
             local,
             https,
             uptime_ms: self.now().since_ms(self.0.started_at),

@@ -20,6 +20,17 @@ pub(super) enum Phase {
     Writing { from: Version, to: Version },
     /// The loader was told to try the new one. We restarted so often for it and still run the old one.
     Trial { from: Version, to: Version, restarts: u8 },
+    /// Somebody wants the previous one back. It has everything that it needs.
+    GoingBack { from: Version, to: Version },
+}
+
+/// A version that ran before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Previous {
+    /// Which.
+    pub version: Version,
+    /// The newest format of what is stored that it can read.
+    pub store_format: u64,
 }
 
 /// How an update ended.
@@ -82,8 +93,24 @@ pub struct Outcome {
 pub(super) struct Record {
     pub(super) phase: Phase,
     /// Why the health check of the one that is tried was not content, the last time.
+    #[serde(default)]
     pub(super) unhealthy: Option<Why>,
     pub(super) last: Option<Outcome>,
+    /// Formats of what is stored: of the version that ran when the last update began, and of the one that it brings.
+    #[serde(default)]
+    pub(super) formats: (u64, u64),
+    /// What ran before what is confirmed.
+    #[serde(default)]
+    pub(super) previous: Option<Previous>,
+    /// What was tried and did not work, or was not wanted: it is not taken again by itself.
+    #[serde(default)]
+    pub(super) given_up: Option<Version>,
+    /// It was healthy on a copy and was let at what is stored: there is no way back.
+    #[serde(default)]
+    pub(super) is_opened: bool,
+    /// Of a program alone: the SHA-256 of the one that is put in place.
+    #[serde(default)]
+    pub(super) program: Option<String>,
 }
 
 /// The file that keeps it, on a disk that replaces files in one step.
@@ -120,9 +147,30 @@ impl<'a> RecordFile<'a> {
 }
 
 impl Record {
+    /// Begins an update between versions whose stores have these formats.
+    pub(super) fn begin(&mut self, phase: Phase, formats: (u64, u64)) {
+        (self.phase, self.formats) = (phase, formats);
+        (self.unhealthy, self.is_opened, self.program) = (None, false, None);
+    }
+
+    /// Must the version that is tried work on a copy of what is stored? Nobody knows it when the note was lost.
+    pub(super) fn is_on_copy(&self) -> bool {
+        !self.is_opened && (self.phase == Phase::Idle || self.formats.0 != self.formats.1)
+    }
+
     pub(super) fn end(&mut self, now: Timestamp, event: Event) {
+        match event {
+            Event::Installed { from, .. } => {
+                self.previous = Some(Previous { version: from, store_format: self.formats.0 });
+                self.given_up = None;
+            }
+            Event::FellBack { to, .. } => self.given_up = Some(to),
+            Event::WentBack { from, .. } => (self.previous, self.given_up) = (None, Some(from)),
+            Event::NotInstalled { to, ref why } if why.is_of_the_release() => self.given_up = Some(to),
+            Event::Interrupted { .. } | Event::NotInstalled { .. } | Event::Other { .. } => {}
+        }
         self.phase = Phase::Idle;
-        self.unhealthy = None;
+        (self.unhealthy, self.is_opened, self.program) = (None, false, None);
         self.last = Some(Outcome { at_ms: now.0, event });
     }
 }

@@ -83,6 +83,11 @@ impl Why {
         Self { code, detail: shown.collect() }
     }
 
+    /// Would the same release fail again?
+    pub(super) fn is_of_the_release(&self) -> bool {
+        matches!(self.code, Cause::NotThatProgram | Cause::Configuration | Cause::Migration | Cause::NotHealthy)
+    }
+
     /// Without details.
     #[must_use]
     pub fn of(code: Cause) -> Self {
@@ -129,7 +134,8 @@ impl From<&Error> for Why {
             Error::Payload { .. } | Error::Endless { .. } => Cause::Payload,
             Error::NotNewer { .. } => Cause::NoSuchRelease,
             Error::TrialPending(_) => Cause::TrialPending,
-            Error::NoWayBack(_) => Cause::NoWayBack,
+            Error::NoWayBack(_) | Error::NoPrevious => Cause::NoWayBack,
+            Error::StoreMovedOn(_) => Cause::StoreMovedOn,
             Error::Address { .. } => Cause::NoRepository,
             Error::Unreachable { .. } => Cause::Unreachable,
             Error::Refused(refusal) => return Self::new(Cause::Refused, refusal.words()),

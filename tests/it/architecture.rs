@@ -18,6 +18,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("mdns", &[]),
     // Certificates and handshakes; what listens is the gateway's.
     ("tls", &["clock", "document"]),
+    // What systemd is told and hands over; what there is to say, it is told.
+    ("service", &[]),
     ("message", &["clock", "id"]),
     // Spans of turns; its config is read, and it is told.
     ("telemetry", &["clock", "document"]),
@@ -118,7 +120,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "cli",
         &[
             "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import", "log",
-            "message", "page", "session", "store", "update",
+            "message", "page", "service", "session", "store", "update",
         ],
     ),
     // Anybody's tests may use it; the compiler keeps it out of everything else.

@@ -36,7 +36,7 @@ fn payload(bytes: &[u8]) -> Payload {
 }
 
 fn release(version: Version) -> Release {
-    Release { version, kernel: payload(&kernel(version)), root: payload(&root(version)) }
+    Release { version, kernel: payload(&kernel(version)), root: payload(&root(version)), store_format: 3 }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Machine {
                 &script
             }
         };
-        act(&Installer::new(boot, &self.disk, Path::new(&root_path(self.slot.other())), Path::new(RECORD)))
+        act(&Installer::new(boot, &self.disk, Path::new(&root_path(self.slot.other())), Path::new(RECORD), 3))
     }
 
     fn install(&self, version: Version) -> Result<(), Error> {
@@ -489,7 +489,7 @@ fn the_fake_behaves_as_the_others_do() {
         for cut in 0..n_cuts {
             let (boot, disk) = (Fake::new(ONE), ModelDisk::default());
             disk.put("/dev/root-b", &[0; 6_000]);
-            let installer = Installer::new(&boot, &disk, Path::new("/dev/root-b"), Path::new(RECORD));
+            let installer = Installer::new(&boot, &disk, Path::new("/dev/root-b"), Path::new(RECORD), 3);
             boot.cut_after(cut);
             let mut went_on = installer
                 .install(NOW, &release(TWO), &mut kernel(TWO).as_slice(), &mut root(TWO).as_slice())
