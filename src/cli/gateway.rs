@@ -37,6 +37,7 @@ pub(super) fn run(context: &Context, command: Gateway) -> Result<(), Failure> {
 
 fn start(context: &Context) -> Result<(), Failure> {
     log::start(context)?;
+    super::update::before_gateway(context);
     let n_threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 4);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(n_threads).enable_all().build();
     let runtime = runtime.map_err(anyhow::Error::from)?;
@@ -56,6 +57,7 @@ async fn serve(context: &Context) -> Result<(), Failure> {
         clock: Arc::new(SystemClock),
         device_key: keys::sources(context),
         pages: page::router,
+        on_copy: super::update::is_on_copy(context),
     };
     let gateway = gateway::Gateway::start(options).await.map_err(start_failure)?;
     admin::listen(&gateway).map_err(start_failure)?;

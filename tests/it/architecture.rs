@@ -51,6 +51,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "backup",
             "business",
             "channel",
+            "clock",
             "document",
             "id",
             "identity",
@@ -59,6 +60,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "session",
             "telemetry",
             "tls",
+            "update",
         ],
     ),
     (
