@@ -41,6 +41,7 @@ pub(super) fn run(context: &Context, command: Gateway) -> Result<(), Failure> {
 
 fn start(context: &Context) -> Result<(), Failure> {
     log::start(context)?;
+    super::update::before_gateway(context);
     // While there is one thread.
     let (sockets, problems) = service::sockets();
     problems.iter().for_each(|problem| tracing::error!("{problem}"));
@@ -64,6 +65,7 @@ async fn serve(context: &Context, sockets: Vec<TcpListener>) -> Result<(), Failu
         clock: Arc::new(SystemClock),
         device_key: keys::sources(context),
         pages: page::router,
+        on_copy: super::update::is_on_copy(context),
     };
     let gateway = gateway::Gateway::start(options).await.map_err(start_failure)?;
     gateway.adopt(sockets);
