@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use saphyr_parser::{Event, Parser};
+use saphyr_parser::{Event, Parser, ScalarStyle};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Value as Written};
 
 use super::problem::{Fault, Problem};
@@ -53,9 +53,15 @@ struct Comment {
 /// All of them, in order: what begins with `#` behind a space or at the start of a line, and is in no text.
 fn comments(text: &str) -> VecDeque<Comment> {
     let mut texts = Vec::new();
+    let chars: Vec<char> = text.chars().collect();
     let mut parser = Parser::new_from_str(text);
     while let Some(Ok((event, span))) = parser.next_event() {
         match event {
+            // What the parser takes for the end of a quoted text is behind the comment beside it.
+            Event::Scalar(_, ScalarStyle::DoubleQuoted | ScalarStyle::SingleQuoted, ..) => {
+                let start = span.start.index();
+                texts.push(start..end_of_quoted(&chars, start));
+            }
             Event::Scalar(..) => texts.push(span.start.index()..span.end.index()),
             Event::StreamEnd => break,
             _ => {}
@@ -81,6 +87,22 @@ fn comments(text: &str) -> VecDeque<Comment> {
         line += 1;
     }
     found
+}
+
+/// Behind the quote that ends the text that begins with the quote here.
+fn end_of_quoted(chars: &[char], start: usize) -> usize {
+    let quote = chars.get(start).copied();
+    let mut at = start + 1;
+    while let Some(c) = chars.get(at).copied() {
+        let is_escape = c == '\\' && quote == Some('"');
+        let is_pair = c == '\'' && quote == Some('\'') && chars.get(at + 1) == Some(&'\'');
+        match is_escape || is_pair {
+            true => at += 2,
+            false if Some(c) == quote => return at + 1,
+            false => at += 1,
+        }
+    }
+    at
 }
 
 struct Writer {
@@ -279,7 +301,7 @@ mod tests {
             "[[channels]]\ntype = \"slack\"\nid = \"1\"\n\n[[channels]]\ntype = \"webchat\"\n",
         );
         check("allow: [a, b]\nyes: true\nempty: {}\n", "allow = [\"a\", \"b\"]\nyes = true\n\n[empty]\n");
-        check("\"a b\": '#no'\n", "\"a b\" = \"#no\"\n");
+        check("\"a b\": '#no'' #' # yes\n", "\"a b\" = \"#no' #\" # yes\n");
         check("t: |\n  one\n  # two\n", "t = \"\"\"\none\n# two\n\"\"\"\n");
     }
 
@@ -319,11 +341,12 @@ mod tests {
             let mut yaml = String::new();
             for (n, text) in texts.iter().enumerate() {
                 let quoted = serde_json::to_string(text).unwrap();
-                yaml.push_str(&format!("# {comment}\nk{n}: {quoted} # {comment}\nl{n}:\n  - {quoted}\n  # {comment}\n  - x: {quoted}\n"));
+                yaml.push_str(&format!("# c{comment}\nk{n}: {quoted} # c{comment}\nl{n}:\n  - {quoted}\n  # c{comment}\n  - x: {quoted}\n"));
             }
             let converted = toml_of_yaml("x.yml", &yaml).unwrap();
             prop_assert_eq!(converted.lost.len(), 0);
-            prop_assert_eq!(converted.text.matches("# ").count() >= texts.len() * 3, true, "{}", converted.text);
+            let n_comments = converted.text.matches(&format!("# c{comment}").trim_end()).count();
+            prop_assert!(n_comments >= texts.len() * 3, "{}", converted.text);
             let read = toml::parse(&converted.text).unwrap();
             prop_assert!(is_same_table(&yaml::parse(&yaml).unwrap(), &read));
         }

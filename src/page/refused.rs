@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use super::visit::Visit;
 use super::words::{Words, words};
 use crate::admin;
+use crate::browser::Language;
 
 /// As `visit` may hear it.
 pub(super) fn said(visit: &Visit, error: admin::Error) -> (StatusCode, String) {
@@ -39,9 +40,11 @@ pub(super) fn told(words: &Words, error: admin::Error) -> (StatusCode, String) {
         "test_too_slow" => words.test_too_slow,
         "disk" => words.disk,
         // Here it matters what exactly.
-        "config_invalid" | "unusable" | "wrong_request" => return (status, with(words.config_invalid, &detail)),
         "address_unusable" => return (status, with(words.address_unusable, &detail)),
         "backup_failed" => return (status, with(words.backup_failed, &detail)),
+        // The API's own words are English.
+        _ if words.language == Language::English => return (status, detail),
+        "config_invalid" | "unusable" | "wrong_request" => return (status, with(words.config_invalid, &detail)),
         _ => return (status, with(words.other, &detail)),
     };
     (status, own.to_owned())
