@@ -32,6 +32,7 @@ pub mod document;
 pub mod id;
 pub mod log;
 pub mod message;
+pub mod service;
 pub mod telemetry;
 pub mod usage;
 #[cfg(any(test, feature = "testing"))]

@@ -11,8 +11,9 @@ use mdns_sd::{DaemonEvent, IfKind, Receiver, ServiceDaemon, ServiceInfo};
 
 /// Where responders listen (RFC 6762 §5).
 const PORT: u16 = 5353;
-/// As what browsers of services find it: both lead to the same port.
-const SERVICES: [&str; 2] = ["_http._tcp.local.", "_https._tcp.local."];
+/// As what browsers of services find it.
+const HTTP: &str = "_http._tcp.local.";
+const HTTPS: &str = "_https._tcp.local.";
 /// What people see in lists of services.
 const TITLE: &str = "Frontdesk";
 
@@ -23,6 +24,8 @@ pub struct Wanted {
     pub name: String,
     /// Where the gateway listens.
     pub address: SocketAddr,
+    /// The port that is announced for HTTPS.
+    pub https_port: u16,
     /// Path of the page.
     pub page: &'static str,
 }
@@ -82,11 +85,11 @@ pub fn announce(wanted: &Wanted) -> Result<(Announcer, News), String> {
         for kind in unheard(ip) {
             announcer.daemon.disable_interface(kind)?;
         }
-        for service in SERVICES {
+        for (service, port) in [(HTTP, wanted.address.port()), (HTTPS, wanted.https_port)] {
             let addresses: &[IpAddr] = if ip.is_unspecified() { &[] } else { &[ip] };
             let host = format!("{name}.");
             let page = [("path", wanted.page)];
-            let info = ServiceInfo::new(service, TITLE, &host, addresses, wanted.address.port(), &page[..])?;
+            let info = ServiceInfo::new(service, TITLE, &host, addresses, port, &page[..])?;
             announcer.daemon.register(if ip.is_unspecified() { info.enable_addr_auto() } else { info })?;
         }
         Ok(events)

@@ -21,6 +21,8 @@ pub(crate) struct Status {
     pub(crate) port: Option<u16>,
     /// `address:port`.
     pub(crate) address: Option<String>,
+    /// The same of sockets that the system opened and handed over.
+    pub(crate) adopted: Option<Vec<String>>,
     /// What it is called in the local network, as in `frontdesk.local`; null while nothing is announced.
     pub(crate) local_name: Option<String>,
     /// The same port over TLS, with the certificate that the box made for itself; null if it could make none.
@@ -121,6 +123,8 @@ pub(crate) struct Channel {
     /// Messages over the limit since the start.
     pub(crate) limited: u64,
     pub(crate) pairing: PairingCounts,
+    /// Does it take and send nothing for now?
+    pub(crate) paused: bool,
     /// What is wrong.
     pub(crate) problem: Option<String>,
 }
@@ -191,6 +195,7 @@ impl Status {
             version: env!("CARGO_PKG_VERSION"),
             port: status.port,
             address: Some(status.address.clone()),
+            adopted: Some(status.adopted.clone()),
             local_name: status.local.name.clone(),
             https: Https::of(&status.https),
             uptime_ms: Some(status.uptime_ms),
@@ -216,6 +221,7 @@ impl Status {
             version: env!("CARGO_PKG_VERSION"),
             port: None,
             address: None,
+            adopted: None,
             local_name: None,
             https: None,
             uptime_ms: None,
@@ -272,6 +278,7 @@ impl Channel {
             refused: channel.n_refused,
             limited: channel.n_limited,
             pairing: PairingCounts { pending: count(channel.n_pending), turned_away: channel.n_turned_away },
+            paused: channel.is_paused,
             problem: channel.problem.clone(),
         }
     }

@@ -1,16 +1,20 @@
 //! `gateway run|status|reload`.
 
+use std::net::TcpListener;
+use std::pin::pin;
 use std::sync::Arc;
 
 use clap::Subcommand;
 use http::Method;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 
 use super::output::{field, json, line, paragraph, printable, table, with_causes};
 use super::{Context, Exit, Failure, client, keys, log};
 use crate::clock::SystemClock;
 use crate::gateway::{self, HomeError, Options, StartError};
+use crate::service::{self, Manager};
 use crate::store;
 use crate::{admin, config, doctor, page};
 
@@ -37,20 +41,24 @@ pub(super) fn run(context: &Context, command: Gateway) -> Result<(), Failure> {
 
 fn start(context: &Context) -> Result<(), Failure> {
     log::start(context)?;
+    // While there is one thread.
+    let (sockets, problems) = service::sockets();
+    problems.iter().for_each(|problem| tracing::error!("{problem}"));
     super::update::before_gateway(context);
     let n_threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 4);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(n_threads).enable_all().build();
     let runtime = runtime.map_err(anyhow::Error::from)?;
-    let ended = runtime.block_on(serve(context));
+    let ended = runtime.block_on(serve(context, sockets));
     // What did not end in time is taken up at the next start.
     runtime.shutdown_background();
     ended
 }
 
-async fn serve(context: &Context) -> Result<(), Failure> {
+async fn serve(context: &Context, sockets: Vec<TcpListener>) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(anyhow::Error::from)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(anyhow::Error::from)?;
     let mut hang_up = signal(SignalKind::hangup()).map_err(anyhow::Error::from)?;
+    let manager = Arc::new(Manager::of(|name| context.environment.get(name).cloned()));
     let options = Options {
         home: context.home.clone(),
         variables: Arc::new(context.variables()),
@@ -60,21 +68,66 @@ async fn serve(context: &Context) -> Result<(), Failure> {
         on_copy: super::update::is_on_copy(context),
     };
     let gateway = gateway::Gateway::start(options).await.map_err(start_failure)?;
+    gateway.adopt(sockets);
     admin::listen(&gateway).map_err(start_failure)?;
     doctor::watch(&gateway);
     greet(&gateway);
+    manager.ready(&in_a_line(&gateway));
+    let mut signs = pin!(signs_of_life(&manager, &gateway));
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hang_up.recv() => match gateway.reload().await {
-                Ok(_) => {}
-                Err(error) => tracing::error!(%error, "the configuration was not reloaded; the running one stays"),
-            },
+            () = &mut signs => {}
+            _ = hang_up.recv() => {
+                manager.reloading();
+                if let Err(error) = gateway.reload().await {
+                    tracing::error!(%error, "the configuration was not reloaded; the running one stays");
+                }
+                manager.ready(&in_a_line(&gateway));
+            }
         }
     }
+    manager.stopping();
     gateway.shut_down().await;
     Ok(())
+}
+
+/// Tells whoever runs the service that the gateway lives: that its runtime turns, and that the store's writer answers. Ends
+/// never.
+async fn signs_of_life(manager: &Manager, gateway: &gateway::Gateway) {
+    let Some(every) = manager.alive_every() else { return std::future::pending().await };
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut said = String::new();
+    loop {
+        ticks.tick().await;
+        if !gateway.is_alive(every / 2).await {
+            tracing::error!("the store's writer does not answer; systemd ends what stays so");
+            continue;
+        }
+        manager.alive();
+        let line = in_a_line(gateway);
+        if line != said {
+            manager.status(&line);
+            said = line;
+        }
+    }
+}
+
+/// How the gateway is, for lists of services: no word of the configuration.
+fn in_a_line(gateway: &gateway::Gateway) -> String {
+    let Ok(status) = gateway.status() else { return "the store cannot be read; see the log".to_owned() };
+    if status.safe_mode.is_some() {
+        return "safe mode: messages wait; see the page, or `frontdesk gateway status`".to_owned();
+    }
+    let addresses = status.adopted.iter().chain([&status.address]).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let n_wrong = status.channels.iter().filter(|channel| channel.problem.is_some()).count();
+    let n_channels = status.channels.len();
+    match n_wrong {
+        0 => format!("listening on {addresses}; {n_channels} channels"),
+        n_wrong => format!("listening on {addresses}; {n_wrong} of {n_channels} channels do not work"),
+    }
 }
 
 fn greet(gateway: &gateway::Gateway) {
@@ -84,8 +137,12 @@ fn greet(gateway: &gateway::Gateway) {
         line(&format!("web chat: http://{address}{page}"));
     }
     line(&format!("admin: http://{address}/admin/"));
-    if let (Some(name), Some(address)) = (gateway.local_name().name, gateway.address()) {
-        line(&format!("in the local network: http://{name}:{}/admin/", address.port()));
+    if let (Some(name), Some(address)) = (gateway.local_name().name, gateway.reachable()) {
+        let port = if address.port() == 80 { String::new() } else { format!(":{}", address.port()) };
+        line(&format!("in the local network: http://{name}{port}/admin/"));
+    }
+    for address in gateway.adopted() {
+        line(&format!("listening at {address} too: the system opened it"));
     }
     if let Some(certificate) = gateway.tls().device() {
         line(&format!("admin over HTTPS: https://{address}/admin/"));
@@ -144,6 +201,9 @@ fn status(context: &Context) -> Result<(), Failure> {
     }
     let number = |path: &str| status.pointer(path).and_then(Value::as_u64).unwrap_or(0);
     line(&format!("listening on :{}, {} active sessions", field(&status, "port"), number("/sessions/active")));
+    for address in status.get("adopted").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        line(&format!("listening at {address} too: the system opened it"));
+    }
     if let Some(name) = status.get("local_name").and_then(Value::as_str) {
         line(&format!("in the local network: {name}"));
     }
@@ -182,8 +242,10 @@ fn status(context: &Context) -> Result<(), Failure> {
     line(&format!("configuration: {}", printable(config)));
     let texts = |name: &str| status.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let columns = ["id", "type", "tenant", "path", "last_in", "last_out", "refused", "limited", "problem"];
-    let channels: Vec<Vec<String>> =
-        texts("channels").iter().map(|channel| columns.iter().map(|name| field(channel, name)).collect()).collect();
+    let channels: Vec<Vec<String>> = texts("channels")
+        .iter()
+        .map(|channel| columns.iter().map(|name| super::channels::cell(channel, name)).collect())
+        .collect();
     if !channels.is_empty() {
         line("");
         table(

@@ -118,6 +118,7 @@ fn a_device_key_without_a_passphrase_is_hinted_at() {
 
 fn status() -> Status {
     Status {
+        adopted: Vec::new(),
         local: Default::default(),
         https: HttpsStatus { certificate: None, acme: None },
         port: None,
@@ -161,6 +162,7 @@ fn a_running_gateway_says_what_only_it_knows() {
         n_limited: 0,
         n_pending: 0,
         n_turned_away: 0,
+        is_paused: false,
         problem: None,
     };
     check_runtime(|_| {}, &[]);

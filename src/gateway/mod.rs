@@ -228,6 +228,8 @@ struct Inner {
     acme_now: Notify,
     acme_refusal: Mutex<Option<acme::Refusal>>,
     server: Mutex<Option<Server>>,
+    /// Sockets that the system opened.
+    adopted: Mutex<Vec<Server>>,
     reloading: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -304,7 +306,7 @@ impl Gateway {
             (Ok(_), None) if on_copy => {
                 Live::safe_mode(ON_COPY.to_owned(), config::salvage(home.path(), &*variables), &http)
             }
-            (Ok(loaded), None) => Live::new(loaded, None, &home, &http),
+            (Ok(loaded), None) => Live::new(loaded, None, clock.now(), &home, &http),
             (Err(error), why) => {
                 tracing::error!(error = %error, "the configuration cannot be used: starting in safe mode");
                 let both = why.into_iter().chain([error.to_string()]).collect::<Vec<_>>();
@@ -345,6 +347,7 @@ impl Gateway {
             acme_now: Notify::new(),
             acme_refusal: Mutex::new(None),
             server: Mutex::new(None),
+            adopted: Mutex::default(),
             reloading: tokio::sync::Mutex::new(()),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -467,7 +470,38 @@ impl Gateway {
         &self.0.accounts
     }
 
-    /// Where it listens.
+    /// Serves sockets that the system opened, beside the address of its settings, until it ends. What cannot be used is
+    /// in the log.
+    pub fn adopt(&self, sockets: Vec<std::net::TcpListener>) {
+        for socket in sockets {
+            match Server::adopt(socket, self.clone()) {
+                Ok(server) => self.0.adopted.lock().unwrap_or_else(PoisonError::into_inner).push(server),
+                Err(error) => tracing::error!(%error, "a socket that the system handed over cannot be used"),
+            }
+        }
+        self.announce();
+    }
+
+    /// Where it listens besides, at the sockets of [`Self::adopt`].
+    #[must_use]
+    pub fn adopted(&self) -> Vec<SocketAddr> {
+        self.0.adopted.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Server::address).collect()
+    }
+
+    /// Where others than this machine reach it, if they do: the sockets of the system come first.
+    #[must_use]
+    pub fn reachable(&self) -> Option<SocketAddr> {
+        self.adopted().into_iter().chain(self.address()).find(|address| !address.ip().is_loopback())
+    }
+
+    /// Does the store's writer answer within this time, whatever it says, or is it at something that takes long?
+    pub async fn is_alive(&self, within: Duration) -> bool {
+        // Also a disk that refuses is an answer.
+        let answered = tokio::time::timeout(within, self.0.store.prune_marks(Timestamp(0), None)).await;
+        answered.is_ok() || self.0.store.is_at_file()
+    }
+
+    /// Where it listens, by its settings.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.0.server.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Server::address)

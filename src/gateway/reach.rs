@@ -1,6 +1,5 @@
 //! By which names the gateway is reached: what it is called in the local network, and its certificate of HTTPS.
 
-use std::net::SocketAddr;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -80,10 +79,15 @@ impl Gateway {
 
     /// Announces the name, if it is not announced already and others can reach the gateway.
     pub(super) fn announce(&self) {
-        let (live, address) = (self.0.live.load(), self.address());
-        let wanted = address
-            .filter(|address| !address.ip().is_loopback())
-            .map(|address| wanted(&live.settings.gateway.name, address));
+        let live = self.0.live.load();
+        // Both protocols are spoken at every port; people know these two.
+        let https = self.adopted().iter().any(|address| address.port() == 443).then_some(443);
+        let wanted = self.reachable().map(|address| Wanted {
+            name: live.settings.gateway.name.clone(),
+            address,
+            https_port: https.unwrap_or(address.port()),
+            page: PAGE,
+        });
         let mut announced = self.0.announced.lock().unwrap_or_else(PoisonError::into_inner);
         let is_so = |announced: &Announced| announced.announcer.is_ok() && Some(&announced.wanted) == wanted.as_ref();
         if announced.as_ref().map_or(wanted.is_none(), is_so) {
@@ -140,8 +144,4 @@ impl Gateway {
             drop(tokio::time::timeout(GOODBYE, announcer.end()).await);
         }
     }
-}
-
-fn wanted(name: &str, address: SocketAddr) -> Wanted {
-    Wanted { name: name.to_owned(), address, page: PAGE }
 }

@@ -105,6 +105,17 @@ impl Server {
         let error = |source| Error::Tcp { address, source };
         let listener = bind(address).map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
+        Ok(Self::serve(listener, address, gateway))
+    }
+
+    /// Serves a socket that somebody else opened.
+    pub(super) fn adopt(socket: std::net::TcpListener, gateway: Gateway) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        Ok(Self::serve(TcpListener::from_std(socket)?, address, gateway))
+    }
+
+    fn serve(listener: TcpListener, address: SocketAddr, gateway: Gateway) -> Self {
         let listening = CancellationToken::new();
         let connections =
             Connections::new(router(gateway.clone()), &gateway, MAX_CONNECTIONS, Some(gateway.0.tls.clone()));
@@ -123,7 +134,7 @@ impl Server {
                 connections.serve(accepted, slot).await;
             }
         });
-        Ok(Self { address, _listening: listening.drop_guard() })
+        Self { address, _listening: listening.drop_guard() }
     }
 
     pub(super) fn address(&self) -> SocketAddr {

@@ -29,6 +29,8 @@ pub struct Status {
     pub port: Option<u16>,
     /// `address:port`.
     pub address: String,
+    /// The addresses and ports of the sockets that the system handed over.
+    pub adopted: Vec<String>,
     /// What it is called in the local network.
     pub local: LocalName,
     /// The same address over TLS.
@@ -86,6 +88,8 @@ pub struct ChannelStatus {
     pub n_pending: usize,
     /// Messages of strangers who came when too many waited, since the start.
     pub n_turned_away: u64,
+    /// Does it take and send nothing for now?
+    pub is_paused: bool,
     /// What is wrong.
     pub problem: Option<String>,
 }
@@ -152,7 +156,7 @@ impl Gateway {
         warnings.extend(self.shared_mains(&live)?);
         if let Some(why) = self.0.accounts.why_shut() {
             warnings.push(why);
-        } else if !self.0.accounts.is_claimed() && address.is_some_and(|address| !address.ip().is_loopback()) {
+        } else if !self.0.accounts.is_claimed() && self.reachable().is_some() {
             warnings.push(
                 "nobody has claimed this box, and it can be reached over the network; open its admin page and enter the \
                  claim code, which `frontdesk gateway run` prints and claim.code in the home holds"
@@ -167,6 +171,7 @@ impl Gateway {
         Ok(Status {
             port: address.map(|address| address.port()),
             address: address.map(|address| address.to_string()).unwrap_or_default(),
+            adopted: self.adopted().iter().map(ToString::to_string).collect(),
             local,
             https,
             uptime_ms: self.now().since_ms(self.0.started_at),
@@ -302,6 +307,7 @@ fn channel(entry: &LiveEntry, n_pending: usize) -> ChannelStatus {
         n_limited: entry.health.n_limited(),
         n_pending,
         n_turned_away: entry.health.n_turned_away(),
+        is_paused: entry.is_paused,
         problem: entry.health.problem(),
     }
 }

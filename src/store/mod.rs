@@ -171,6 +171,12 @@ impl Store {
         self.shared.database.why_unusable()
     }
 
+    /// Is the whole file being read or written at this moment, so that writes wait for long?
+    #[must_use]
+    pub fn is_at_file(&self) -> bool {
+        self.shared.writer.is_at_file()
+    }
+
     /// Like [`Self::open`], where a test has it in its hands.
     #[cfg(any(test, feature = "testing"))]
     fn open_at(place: impl place::Place + 'static, keyring: Keyring) -> Result<Self, Error> {

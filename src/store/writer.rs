@@ -8,6 +8,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -54,20 +55,24 @@ pub(super) struct Writer {
     queue: Option<mpsc::Sender<Work>>,
     thread: Option<JoinHandle<()>>,
     why_unusable: Option<String>,
+    is_at_file: Arc<AtomicBool>,
 }
 
 impl Writer {
     pub(super) fn start(database: Arc<Database>) -> std::io::Result<Self> {
         let (queue, jobs) = mpsc::channel(MAX_WAITING);
         let clock = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        let run = move || clock.block_on(Batches { database, jobs, state: State::Sound, unsynced: None }.run());
+        let is_at_file = Arc::new(AtomicBool::new(false));
+        let batches =
+            Batches { database, jobs, state: State::Sound, unsynced: None, is_at_file: Arc::clone(&is_at_file) };
+        let run = move || clock.block_on(batches.run());
         let thread = thread::Builder::new().name("store".to_owned()).spawn(run)?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), why_unusable: None })
+        Ok(Self { queue: Some(queue), thread: Some(thread), why_unusable: None, is_at_file })
     }
 
     /// One that takes nothing.
     pub(super) fn unusable(why: String) -> Self {
-        Self { queue: None, thread: None, why_unusable: Some(why) }
+        Self { queue: None, thread: None, why_unusable: Some(why), is_at_file: Arc::default() }
     }
 
     /// Writes, after waiting for its turn however long the queue is.
@@ -92,6 +97,11 @@ impl Writer {
         let (asked, answer) = oneshot::channel();
         self.queue()?.send(Work::Rewrite(asked)).await.or(Err(Error::Closed))?;
         answer.await.unwrap_or(Err(Error::Closed))
+    }
+
+    /// Does it read or write the whole file at this moment? Nothing else is answered meanwhile, however long it takes.
+    pub(super) fn is_at_file(&self) -> bool {
+        self.is_at_file.load(Ordering::Relaxed)
     }
 
     fn queue(&self) -> Result<&mpsc::Sender<Work>, Error> {
@@ -193,6 +203,8 @@ struct Batches {
     state: State,
     /// Since when something is written that is not synced.
     unsynced: Option<Instant>,
+    /// Tells others that the whole file is being read or written.
+    is_at_file: Arc<AtomicBool>,
 }
 
 /// Can it write?
@@ -258,7 +270,9 @@ impl Batches {
     /// Several erasures that wait for it are served by the first.
     fn rewrite(&mut self) -> Result<Rewritten, Error> {
         self.ready()?;
+        self.is_at_file.store(true, Ordering::Relaxed);
         let run = catch_unwind(AssertUnwindSafe(|| rewrite::if_pending(&self.database)));
+        self.is_at_file.store(false, Ordering::Relaxed);
         run.unwrap_or_else(|_panic| Err(panicked())).map_err(|Failed { error, must_reopen }| {
             tracing::error!(error = %describe(&error), "the store's file was not written anew");
             if must_reopen {
@@ -348,7 +362,9 @@ impl Batches {
     }
 
     fn reopen(&mut self) -> Result<(), Error> {
+        self.is_at_file.store(true, Ordering::Relaxed);
         let reopened = caught(|| self.database.reopen());
+        self.is_at_file.store(false, Ordering::Relaxed);
         self.state = match &reopened {
             Ok(()) => {
                 tracing::info!(takes_messages = self.database.is_open_to_write(), "the store was opened again");

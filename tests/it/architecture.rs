@@ -18,6 +18,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("mdns", &[]),
     // Certificates and handshakes; what listens is the gateway's.
     ("tls", &["clock", "document"]),
+    // What systemd is told and hands over; what there is to say, it is told.
+    ("service", &[]),
     ("message", &["clock", "id"]),
     // Spans of turns; its config is read, and it is told.
     ("telemetry", &["clock", "document"]),
@@ -94,7 +96,10 @@ const MODULES: &[(&str, &[&str])] = &[
     // Looks at what everything else has; nothing asks it but the doors of the operator.
     (
         "doctor",
-        &["alert", "clock", "config", "document", "gateway", "id", "identity", "mdns", "message", "session", "tls"],
+        &[
+            "alert", "browser", "business", "clock", "config", "document", "gateway", "id", "identity", "mdns", "message",
+            "session", "tls",
+        ],
     ),
     (
         "admin",
@@ -117,7 +122,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "cli",
         &[
             "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import", "log",
-            "message", "page", "session", "store", "update",
+            "message", "page", "service", "session", "store", "update",
         ],
     ),
     // Anybody's tests may use it; the compiler keeps it out of everything else.

@@ -52,6 +52,7 @@ class Gateway:
             "NO_PROXY": "127.0.0.1,localhost",
             "RUST_BACKTRACE": "1",
         } | (env or {})
+        self.handed = ()  # open files that it is given
         self._process = None
         self.home.mkdir(parents=True)
         self.user_home.mkdir(exist_ok=True)
@@ -84,7 +85,9 @@ class Gateway:
         assert self._process is None or self._process.poll() is not None
         with self.log_path.open("ab") as log:
             command = [*self._command, "gateway", "run"]
-            self._process = subprocess.Popen(command, env=self.env, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self._process = subprocess.Popen(
+                command, env=self.env, stdout=log, stderr=log, stdin=subprocess.DEVNULL, pass_fds=self.handed,
+            )
 
     def start(self, timeout=30):
         self.launch()
