@@ -97,8 +97,8 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "doctor",
         &[
-            "alert", "browser", "business", "clock", "config", "document", "gateway", "id", "identity", "mdns", "message",
-            "session", "tls",
+            "alert", "browser", "business", "clock", "config", "document", "gateway", "id", "identity", "mdns",
+            "message", "session", "tls",
         ],
     ),
     (
