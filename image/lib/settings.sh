@@ -9,8 +9,11 @@ SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH
 
 SUITE=trixie
-MIRROR=${IMAGE_MIRROR:-http://deb.debian.org/debian}
-SECURITY=${IMAGE_SECURITY:-http://deb.debian.org/debian-security}
+# Debian's archive, and that of its security team: those that this machine uses, whatever release it has itself.
+archive_of() { apt-get indextargets --format '$(SITE) $(ORIGIN) $(LABEL)' 2>/dev/null | awk -v label="$1" '{site=$1; sub(/^[^ ]* Debian /, "")} $0 == label {print site; exit}'; }
+MIRROR=${IMAGE_MIRROR:-$(archive_of Debian)}
+SECURITY=${IMAGE_SECURITY:-$(archive_of Debian-Security)}
+[[ -n $MIRROR && -n $SECURITY ]] || { printf 'image/build: set IMAGE_MIRROR and IMAGE_SECURITY to archives of Debian\n' >&2; exit 1; }
 
 # MiB. After the first release nobody can change the size of a slot.
 BOOT_MIB=256 SLOT_MIB=512 DATA_MIB=64

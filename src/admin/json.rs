@@ -121,6 +121,8 @@ pub(crate) struct Channel {
     /// Messages over the limit since the start.
     pub(crate) limited: u64,
     pub(crate) pairing: PairingCounts,
+    /// Does it take and send nothing for now?
+    pub(crate) paused: bool,
     /// What is wrong.
     pub(crate) problem: Option<String>,
 }
@@ -272,6 +274,7 @@ impl Channel {
             refused: channel.n_refused,
             limited: channel.n_limited,
             pairing: PairingCounts { pending: count(channel.n_pending), turned_away: channel.n_turned_away },
+            paused: channel.is_paused,
             problem: channel.problem.clone(),
         }
     }

@@ -240,8 +240,10 @@ fn status(context: &Context) -> Result<(), Failure> {
     line(&format!("configuration: {}", printable(config)));
     let texts = |name: &str| status.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let columns = ["id", "type", "tenant", "path", "last_in", "last_out", "refused", "limited", "problem"];
-    let channels: Vec<Vec<String>> =
-        texts("channels").iter().map(|channel| columns.iter().map(|name| field(channel, name)).collect()).collect();
+    let channels: Vec<Vec<String>> = texts("channels")
+        .iter()
+        .map(|channel| columns.iter().map(|name| super::channels::cell(channel, name)).collect())
+        .collect();
     if !channels.is_empty() {
         line("");
         table(

@@ -336,6 +336,8 @@ pub struct Salvaged {
     pub session: session::Config,
     /// Who is told.
     pub alerts: alert::Config,
+    /// In whose words.
+    pub business: Option<Business>,
     /// The file, as far as it was found.
     pub file: Option<PathBuf>,
 }
@@ -346,6 +348,7 @@ impl Default for Salvaged {
             gateway: Settings::embedded().gateway,
             session: session::Config::absent(),
             alerts: alert::Config::absent(),
+            business: None,
             file: None,
         }
     }
@@ -360,8 +363,9 @@ impl Salvaged {
         let session = session.map_or(unread.session, |mut section| session::Config::read(&mut section));
         let alerts = root.take_section("alerts");
         let alerts = alerts.map_or(unread.alerts, |mut section| alert::Config::read(&mut section));
+        let business = root.take_section("business").map(|mut section| Business::read(&mut section));
         root.abandon();
-        Self { gateway, session, alerts, file: None }
+        Self { gateway, session, alerts, business, file: None }
     }
 }
 

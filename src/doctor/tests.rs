@@ -161,6 +161,7 @@ fn a_running_gateway_says_what_only_it_knows() {
         n_limited: 0,
         n_pending: 0,
         n_turned_away: 0,
+        is_paused: false,
         problem: None,
     };
     check_runtime(|_| {}, &[]);

@@ -296,7 +296,7 @@ impl Gateway {
             .build()?;
         let live = match (loaded, store.why_unusable()) {
             (Ok(_), Some(why)) => Live::safe_mode(why, config::salvage(home.path(), &*variables), &http),
-            (Ok(loaded), None) => Live::new(loaded, None, &home, &http),
+            (Ok(loaded), None) => Live::new(loaded, None, clock.now(), &home, &http),
             (Err(error), why) => {
                 tracing::error!(error = %error, "the configuration cannot be used: starting in safe mode");
                 let both = why.into_iter().chain([error.to_string()]).collect::<Vec<_>>();

@@ -146,7 +146,7 @@ impl Gateway {
     pub(super) async fn swap(&self, ready: Ready) -> Reloaded {
         let Ready { loaded, server } = ready;
         let old = self.0.live.load_full();
-        let new = Live::new(loaded, Some(&old), &self.0.home, &self.0.http);
+        let new = Live::new(loaded, Some(&old), self.now(), &self.0.home, &self.0.http);
         let mut reloaded = new.compare(&old);
         let names_differently = !new.settings.session.names_alike(&old.settings.session) || old.safe_mode.is_some();
         self.resize_turns(old.settings.gateway.max_turns, new.settings.gateway.max_turns);

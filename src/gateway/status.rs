@@ -86,6 +86,8 @@ pub struct ChannelStatus {
     pub n_pending: usize,
     /// Messages of strangers who came when too many waited, since the start.
     pub n_turned_away: u64,
+    /// Does it take and send nothing for now?
+    pub is_paused: bool,
     /// What is wrong.
     pub problem: Option<String>,
 }
@@ -299,6 +301,7 @@ fn channel(entry: &LiveEntry, n_pending: usize) -> ChannelStatus {
         n_limited: entry.health.n_limited(),
         n_pending,
         n_turned_away: entry.health.n_turned_away(),
+        is_paused: entry.is_paused,
         problem: entry.health.problem(),
     }
 }

@@ -94,7 +94,10 @@ const MODULES: &[(&str, &[&str])] = &[
     // Looks at what everything else has; nothing asks it but the doors of the operator.
     (
         "doctor",
-        &["alert", "clock", "config", "document", "gateway", "id", "identity", "mdns", "message", "session", "tls"],
+        &[
+            "alert", "browser", "business", "clock", "config", "document", "gateway", "id", "identity", "mdns", "message",
+            "session", "tls",
+        ],
     ),
     (
         "admin",

@@ -3,4 +3,5 @@
 mod attacks;
 mod model;
 mod power;
+mod program;
 mod signed;
