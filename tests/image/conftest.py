@@ -90,9 +90,19 @@ def x86_next(x86) -> Files:
 def built(arch: str, version: str) -> Files:
     files = Files(arch, version)
     if not files.root.exists():
-        environment = {**os.environ, "IMAGE_VERSION": version}
+        program = WORK / f"frontdesk-{version}"
+        program.write_bytes(saying(version, arch))
+        program.chmod(0o755)
+        environment = {**os.environ, "IMAGE_VERSION": version, "FRONTDESK_PROGRAM": str(program)}
         subprocess.run(["image/build", "slot", arch], cwd=REPOSITORY, check=True, env=environment)
     return files
+
+
+def saying(version: str, arch: str) -> bytes:
+    """The program as if the next release were the same but for its number."""
+    path = os.environ.get("FRONTDESK_PROGRAM") or REPOSITORY / "target/static" / arch.replace("arm64", "aarch64") / "frontdesk"
+    assert len(version) == len(VERSION)
+    return Path(path).read_bytes().replace(VERSION.encode(), version.encode())
 
 
 @pytest.fixture
