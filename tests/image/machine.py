@@ -71,6 +71,16 @@ class Disk:
     def partitions(self) -> list[dict]:
         return json.loads(run("sfdisk", "-J", self.path).stdout)["partitiontable"]["partitions"]
 
+    def plant(self, path: str, content: bytes, mode: int = 0o600):
+        """Puts a file onto the data partition of a disk that was never started, with the directories above it."""
+        device = f"{self.path}?offset={DATA_START * MIB}"
+        source = self.path.with_name("planted")
+        source.write_bytes(content)
+        above = path.strip("/").split("/")[:-1]
+        requests = [f"mkdir /{'/'.join(above[: n + 1])}" for n in range(len(above))]
+        requests += [f"write {source} {path}", f"sif {path} mode 0{0o100000 | mode:o}"]
+        run("debugfs", "-w", "-f", "-", device, input="\n".join(requests).encode())
+
     def data(self, directory: Path) -> "Data":
         return Data(self, directory)
 
