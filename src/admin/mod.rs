@@ -42,6 +42,7 @@ pub(crate) mod setup;
 pub(crate) mod taking;
 pub(crate) mod tenants;
 pub(crate) mod unresolved;
+pub(crate) mod updates;
 pub(crate) mod usage;
 pub(crate) mod users;
 
@@ -216,6 +217,7 @@ fn operations() -> Vec<Operation> {
         import::operations(),
         providers::operations(),
         alerts::operations(),
+        updates::operations(),
         setup::operations(),
         users::operations(),
         usage::operations(),
@@ -260,7 +262,7 @@ async fn no_method() -> Response {
 
 pub(crate) async fn status(reached: Reached, (): ()) -> Result<Status, Error> {
     Ok(match reached.status()? {
-        Seen::Whole(status) => Status::whole(&status),
+        Seen::Whole(status) => Status::whole(&status, updates::sentence(reached.whole(READ)?)),
         Seen::Share { counts, n_unresolved, channels } => Status::share(&counts, n_unresolved, &channels),
     })
 }

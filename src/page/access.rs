@@ -234,6 +234,12 @@ fn deeds(words: &AccessWords) -> impl Iterator<Item = (&'static str, &'static st
         ("revoke approval", words.did_disapprove),
         ("make key", words.did_make_key),
         ("end key", words.did_end_key),
+        ("test channel", words.did_test),
+        ("pause channel", words.did_pause),
+        ("resume channel", words.did_resume),
+        ("check for updates", words.did_look),
+        ("install update", words.did_install),
+        ("roll back update", words.did_go_back),
     ]
     .into_iter()
 }
@@ -308,4 +314,10 @@ words! {
     did_disapprove: "Lets somebody write no longer", "Zulassung entzogen";
     did_make_key: "Made a key for a program", "Schlüssel für ein Programm angelegt";
     did_end_key: "Ended a key of a program", "Schlüssel eines Programms beendet";
+    did_test: "Tested a channel", "Kanal geprüft";
+    did_pause: "Paused a channel", "Kanal angehalten";
+    did_resume: "Let a channel go on", "Kanal weiterlaufen lassen";
+    did_look: "Had it looked for updates", "Nach Updates sehen lassen";
+    did_install: "Had an update installed", "Update installieren lassen";
+    did_go_back: "Had the version before brought back", "Vorige Version zurückholen lassen";
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::visit::{self, From, Visit};
 use super::words::{Words, fill, words};
-use super::{CLAIM, HOME, LOGIN, answer, layout};
+use super::{CLAIM, HOME, LOGIN, answer, layout, refused};
 use crate::account::{self, ClaimError, LoginError, Weakness, Who};
 use crate::admin::{self, Reached};
 use crate::browser::Scheme;
@@ -242,8 +242,8 @@ pub(super) fn refused(words: &Words, error: account::Error) -> (StatusCode, Stri
         account::Error::Weak(weakness) => Some(*weakness),
         _ => None,
     };
-    let (status, refused) = admin::Error::from(error).told();
-    (status, weakness.map_or(refused.error, |weakness| weak(DoorWords::of(words), weakness).to_owned()))
+    let (status, text) = refused::told(words, admin::Error::from(error));
+    (status, weakness.map_or(text, |weakness| weak(DoorWords::of(words), weakness).to_owned()))
 }
 
 fn weak(words: &DoorWords, weakness: Weakness) -> &'static str {

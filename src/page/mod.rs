@@ -20,6 +20,8 @@
 //! | `/admin/settings`, `/admin/settings/revision?number` | admins of the whole gateway | what owners change, the file, what it was, secrets |
 //! | `/admin/channels`, `/admin/channels/new?type`, `/admin/channels/entry?id` | who is logged in; to change, admins of the whole gateway | channels, and who may write |
 //! | `/admin/people` | who is logged in | accounts, own sessions, own password |
+//! | `/admin/updates` | who sees all of it | which version runs, what there is |
+//! | `POST /admin/updates/{check,install,rollback,save}` | admins of everything | what the updater is asked for |
 //! | `/admin/backups`, `POST /admin/backups/{now,check,passphrase}` | admins of everything | backups |
 //! | `/admin/page.css`, `/admin/page.js`, `/admin/mark.svg` | anybody | what pages need |
 //!
@@ -46,8 +48,10 @@ mod layout;
 mod logs;
 mod people;
 mod programs;
+mod refused;
 mod setup;
 mod tenants;
+mod updates;
 mod settings;
 mod visit;
 mod words;
@@ -87,6 +91,7 @@ const PROGRAMS: &str = "/admin/programs";
 const EXPLAIN: &str = "/admin/explain";
 const ACCESS: &str = "/admin/access";
 const BACKUPS: &str = "/admin/backups";
+const UPDATES: &str = "/admin/updates";
 const ERASE: &str = "/admin/erase";
 
 /// How pages look: what all have, then what one of them has.
@@ -98,6 +103,7 @@ const STYLE: &str = concat!(
     include_str!("workers.css"),
     include_str!("setup.css"),
     include_str!("settings.css"),
+    include_str!("updates.css"),
 );
 
 /// What pages do by themselves.
@@ -139,6 +145,8 @@ pub fn router(gateway: &Gateway) -> Router {
         .route("/admin/channels/{action}", post(channels::change))
         .route(PEOPLE, get(people::show))
         .route(ACCESS, get(access::show))
+        .route(UPDATES, get(updates::show))
+        .route("/admin/updates/{action}", post(updates::change))
         .route(BACKUPS, get(backups::show))
         .route("/admin/backups/{action}", post(backups::change))
         .route("/admin/people/{action}", post(people::change))

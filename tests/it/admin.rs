@@ -100,6 +100,7 @@ fn what_changes_something_is_for_admins_and_what_is_about_the_gateway_for_its_op
             "alerts",
             "setup",
             "logs",
+            "updates",
             // Entries of the configuration.
             "channels/{name}/pause",
             "channels/{name}/resume",

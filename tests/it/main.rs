@@ -26,6 +26,7 @@ mod page;
 mod page_hands;
 mod page_workers;
 mod page_config;
+mod page_updates;
 mod peers;
 mod setup;
 mod soak;

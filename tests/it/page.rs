@@ -50,8 +50,12 @@ impl Browser {
 
     /// A form of a page of ours.
     pub(crate) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Response {
-        let request = self.request(Method::POST, path).header(header::ORIGIN, &self.origin);
-        form(request, fields).send().await.unwrap()
+        self.form(path, fields).send().await.unwrap()
+    }
+
+    /// The same, not sent yet.
+    pub(crate) fn form(&self, path: &str, fields: &[(&str, &str)]) -> RequestBuilder {
+        form(self.request(Method::POST, path).header(header::ORIGIN, &self.origin), fields)
     }
 
     /// Logs in, and shows the session from then on.
