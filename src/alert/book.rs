@@ -30,6 +30,18 @@ pub struct Trouble {
     pub what: String,
     /// What to do.
     pub fix: String,
+    /// The same for an owner, in their language, where there are words for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
+}
+
+/// A trouble in an owner's words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// What is so.
+    pub title: String,
+    /// What to do.
+    pub lead: String,
 }
 
 impl Trouble {
@@ -250,7 +262,7 @@ mod tests {
 
     fn trouble(n: usize) -> Trouble {
         let what = ["the disk is full", "safe mode: line 7", "the key can be read by others"][n % 3];
-        Trouble { id: format!("id{n}"), what: what.to_owned(), fix: "mend it".to_owned() }
+        Trouble { id: format!("id{n}"), what: what.to_owned(), fix: "mend it".to_owned(), told: None }
     }
 
     /// Looks at these times, in seconds from noon; returns what was told at each.
@@ -299,7 +311,12 @@ mod tests {
 
     #[test]
     fn what_differs_in_numbers_alone_is_one_trouble() {
-        let minutes = |n: u64| Trouble { id: "a".into(), what: format!("failed {n} minutes ago"), fix: String::new() };
+        let minutes = |n: u64| Trouble {
+            id: "a".into(),
+            what: format!("failed {n} minutes ago"),
+            fix: String::new(),
+            told: None,
+        };
         let mut book = Book::default();
         for n in 0..30 {
             book.look(&[minutes(n)], &[Target::Email], 9, Timestamp(NOON + n * 60_000));

@@ -9,6 +9,6 @@ mod config;
 mod send;
 mod words;
 
-pub use book::{Book, Failed, Letter, Message, Target, Trouble};
+pub use book::{Book, Failed, Letter, Message, Target, Told, Trouble};
 pub use config::{Config, Email, Post, Security, server_of};
 pub use send::{SendError, send};

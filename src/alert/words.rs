@@ -26,9 +26,16 @@ pub(super) fn email(message: &Message, business: Option<&str>, language: Languag
         }
         text.push_str(&format!("{head}\n\n"));
         for trouble in troubles {
-            text.push_str(&format!("- {}\n", trouble.what));
-            if has_fix {
-                text.push_str(&format!("  {}: {}\n", words.fix, trouble.fix));
+            text.push_str(&format!("- {}\n", trouble.told.as_ref().map_or(&trouble.what, |told| &told.title)));
+            match &trouble.told {
+                _ if !has_fix => {}
+                Some(told) => {
+                    text.push_str(&format!(
+                        "  {}\n  {}: {}; {}\n",
+                        told.lead, words.details, trouble.what, trouble.fix
+                    ));
+                }
+                None => text.push_str(&format!("  {}: {}\n", words.fix, trouble.fix)),
             }
         }
         text.push('\n');
@@ -66,6 +73,7 @@ struct Words {
     needed_head: &'static str,
     over_head: &'static str,
     fix: &'static str,
+    details: &'static str,
     foot: &'static str,
     last: &'static str,
     test_text: &'static str,
@@ -78,6 +86,7 @@ static ENGLISH: Words = Words {
     needed_head: "Something is wrong:",
     over_head: "This is over:",
     fix: "What to do",
+    details: "For whoever helps you",
     foot: "You are told once, and once more when it is over. The admin page has more.",
     last: "This was the last message for today. The admin page shows what else there is.",
     test_text: "This is a test: alerts of your Frontdesk reach you here. Nothing is wrong.",
@@ -90,6 +99,7 @@ static GERMAN: Words = Words {
     needed_head: "Etwas stimmt nicht:",
     over_head: "Das ist vorbei:",
     fix: "Was zu tun ist",
+    details: "Für den, der Ihnen hilft",
     foot: "Das erfahren Sie einmal, und noch einmal, wenn es vorbei ist. Mehr steht auf der Verwaltungsseite.",
     last: "Das war die letzte Nachricht für heute. Was es sonst gibt, steht auf der Verwaltungsseite.",
     test_text: "Das ist ein Test: Meldungen Ihres Frontdesk erreichen Sie hier. Es ist alles in Ordnung.",
@@ -98,10 +108,18 @@ static GERMAN: Words = Words {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alert::Told;
 
     fn message(new: &[&str], over: &[&str]) -> Message {
         let troubles = |whats: &[&str]| -> Vec<Trouble> {
-            let one = |what: &&str| Trouble { id: "a".into(), what: (*what).to_owned(), fix: "mend it".into() };
+            let one = |what: &&str| Trouble {
+                id: "a".into(),
+                what: (*what).to_owned(),
+                fix: "mend it".into(),
+                told: what
+                    .strip_prefix("the ")
+                    .map(|what| Told { title: format!("Titel: {what}"), lead: "Schaffen Sie Platz.".into() }),
+            };
             whats.iter().map(one).collect()
         };
         Message { id: "1".into(), at_ms: 0, new: troubles(new), over: troubles(over), is_last: false }
@@ -109,13 +127,17 @@ mod tests {
 
     #[test]
     fn a_letter_says_what_is_wrong_what_to_do_and_what_is_over() {
-        let (subject, text) =
-            email(&message(&["the disk is full"], &["safe mode"]), Some("Dr. Lind"), Language::English);
+        let (subject, text) = email(&message(&["disk full"], &["safe mode"]), Some("Dr. Lind"), Language::English);
         assert_eq!(subject, "Frontdesk (Dr. Lind): something needs you");
-        let expected = "Something is wrong:\n\n- the disk is full\n  What to do: mend it\n\nThis is over:\n\n- safe mode\n\nYou are";
+        let expected =
+            "Something is wrong:\n\n- disk full\n  What to do: mend it\n\nThis is over:\n\n- safe mode\n\nYou are";
         assert!(text.starts_with(expected), "{text}");
-        let (subject, _) = email(&message(&[], &["safe mode"]), None, Language::German);
+        let (subject, text) = email(&message(&[], &["the disk"]), None, Language::German);
         assert_eq!(subject, "Frontdesk: es ist vorbei");
+        assert!(text.starts_with("Das ist vorbei:\n\n- Titel: disk\n\n"), "{text}");
+        let (_, text) = email(&message(&["the disk"], &[]), None, Language::German);
+        let expected = "- Titel: disk\n  Schaffen Sie Platz.\n  Für den, der Ihnen hilft: the disk; mend it\n";
+        assert!(text.contains(expected), "{text}");
         let (subject, text) = email(&message(&[], &[]), None, Language::English);
         assert!(subject.ends_with("a test") && text.contains("Nothing is wrong"));
         assert_eq!(body(&message(&[], &[]), None)["type"], "alert.test");

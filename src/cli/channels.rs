@@ -1,4 +1,4 @@
-//! `channels list|test`.
+//! `channels list|test|pause|resume`.
 
 use clap::{Args, Subcommand};
 use http::Method;
@@ -13,6 +13,10 @@ pub(super) enum Channels {
     List,
     /// Try whether a channel works, without a message to anybody; exit 75: it does not
     Test(Id),
+    /// Have a channel take and send nothing until `resume`; what waits is kept, also over a restart
+    Pause(Id),
+    /// Let a paused channel go on
+    Resume(Id),
 }
 
 #[derive(Debug, Args)]
@@ -26,6 +30,8 @@ pub(super) fn run(context: &Context, command: Channels) -> Result<(), Failure> {
     match command {
         Channels::List => list(context),
         Channels::Test(Id { id }) => test(context, &id),
+        Channels::Pause(Id { id }) => switch(context, &id, "pause", "paused"),
+        Channels::Resume(Id { id }) => switch(context, &id, "resume", "goes on"),
     }
 }
 
@@ -45,8 +51,26 @@ fn list(context: &Context) -> Result<(), Failure> {
         return Ok(());
     }
     let columns = ["id", "type", "tenant", "last_in", "last_out", "problem"];
-    let rows: Vec<Vec<String>> = rows.iter().map(|row| columns.iter().map(|name| field(row, name)).collect()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| columns.iter().map(|name| cell(row, name)).collect()).collect();
     table(&["id", "type", "tenant", "last in", "last out", "problem"], &rows);
+    Ok(())
+}
+
+/// What a table of channels shows: a pause is the owner's wish, and stands where else trouble does.
+pub(super) fn cell(channel: &Value, name: &str) -> String {
+    match (name, channel.get("paused").and_then(Value::as_bool)) {
+        ("problem", Some(true)) => "paused".to_owned(),
+        _ => field(channel, name),
+    }
+}
+
+fn switch(context: &Context, id: &str, action: &str, done: &str) -> Result<(), Failure> {
+    let path = format!("/api/v1/channels/{}/{action}", client::encoded(id));
+    let found = client::ask(context, Method::POST, &path)?.success()?;
+    match context.json {
+        true => output::json(&found),
+        false => line(&format!("channel {}: {done}", field(&found, "id"))),
+    }
     Ok(())
 }
 

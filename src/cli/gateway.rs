@@ -44,6 +44,7 @@ fn start(context: &Context) -> Result<(), Failure> {
     // While there is one thread.
     let (sockets, problems) = service::sockets();
     problems.iter().for_each(|problem| tracing::error!("{problem}"));
+    super::update::before_gateway(context);
     let n_threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 4);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(n_threads).enable_all().build();
     let runtime = runtime.map_err(anyhow::Error::from)?;
@@ -64,6 +65,7 @@ async fn serve(context: &Context, sockets: Vec<TcpListener>) -> Result<(), Failu
         clock: Arc::new(SystemClock),
         device_key: keys::sources(context),
         pages: page::router,
+        on_copy: super::update::is_on_copy(context),
     };
     let gateway = gateway::Gateway::start(options).await.map_err(start_failure)?;
     gateway.adopt(sockets);
@@ -240,8 +242,10 @@ fn status(context: &Context) -> Result<(), Failure> {
     line(&format!("configuration: {}", printable(config)));
     let texts = |name: &str| status.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let columns = ["id", "type", "tenant", "path", "last_in", "last_out", "refused", "limited", "problem"];
-    let channels: Vec<Vec<String>> =
-        texts("channels").iter().map(|channel| columns.iter().map(|name| field(channel, name)).collect()).collect();
+    let channels: Vec<Vec<String>> = texts("channels")
+        .iter()
+        .map(|channel| columns.iter().map(|name| super::channels::cell(channel, name)).collect())
+        .collect();
     if !channels.is_empty() {
         line("");
         table(

@@ -115,7 +115,7 @@ enum Command {
     FactoryReset(appliance::FactoryReset),
     /// On the appliance: show on the screen where the page is and what is wrong
     Console,
-    /// Look for newer versions
+    /// Look for newer versions, install them, and go back
     #[command(subcommand)]
     Update(update::Update),
     /// Find models, and see whether they answer

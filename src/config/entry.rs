@@ -22,6 +22,8 @@ pub struct Entry {
     pub tenant: Option<TenantId>,
     /// One more segment in its session keys.
     pub workspace: Option<OpaqueId>,
+    /// Does it take and send nothing for now?
+    pub is_paused: bool,
     /// Who may write.
     pub policy: Policy,
     /// The settings of its type.
@@ -45,6 +47,7 @@ impl Entry {
             // It speaks for as many as it likes.
             Sender::Program => None,
         };
+        let is_paused = section.take_bool("enabled") == Some(false);
         let policy = Policy::read(section, scope, per_minute);
         let settings = (channel_type.read)(section);
         let id = match id {
@@ -64,6 +67,7 @@ impl Entry {
             account,
             tenant,
             workspace,
+            is_paused,
             policy,
             settings: settings?,
             fingerprint,

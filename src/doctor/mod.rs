@@ -6,6 +6,7 @@
 
 mod audit;
 mod disk;
+mod told;
 mod watch;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use crate::document::{Severity as ProblemSeverity, Variables};
 use crate::gateway::device_key::Sources;
 use crate::gateway::{Offline, Status, find_store};
 
+pub use told::{Told, told};
 pub use watch::watch;
 
 use disk::Disk;
@@ -153,7 +155,15 @@ fn runtime(running: &Running<'_>, loaded: &Result<Loaded, Error>) -> Vec<Finding
     }
     for channel in &status.channels {
         let id = &channel.id;
-        if channel.last_in.is_some() && channel.last_out.is_none() {
+        if channel.is_paused {
+            let what = format!("the channel {id} is paused; it takes and sends nothing, and what waits for it waits");
+            findings.push(Finding::new(
+                Severity::Hint,
+                "paused",
+                what,
+                format!("let it go on with `channels resume {id}`"),
+            ));
+        } else if channel.last_in.is_some() && channel.last_out.is_none() {
             let what = format!("channel {id} took messages, and no reply has gone through since the start");
             let fix = "see `gateway status` and the log; a reply that is new may still be on its way";
             findings.push(Finding::new(Severity::Warning, "never-delivered", what, fix));

@@ -126,6 +126,7 @@ fn status() -> Status {
         uptime_ms: 0,
         config: None,
         safe_mode: None,
+        on_copy: false,
         counts: Default::default(),
         n_lanes: 0,
         n_unresolved: 0,
@@ -161,6 +162,7 @@ fn a_running_gateway_says_what_only_it_knows() {
         n_limited: 0,
         n_pending: 0,
         n_turned_away: 0,
+        is_paused: false,
         problem: None,
     };
     check_runtime(|_| {}, &[]);

@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn what_was_told_is_known_after_a_restart() {
         let home = tempfile::tempdir().unwrap();
-        let trouble = Trouble { id: "a".into(), what: "b".into(), fix: "c".into() };
+        let trouble = Trouble { id: "a".into(), what: "b".into(), fix: "c".into(), told: None };
         let alerts = Alerts::of(home.path());
         for at in [1_000_000, 1_030_000] {
             alerts.change(|book| book.look(std::slice::from_ref(&trouble), &[Target::Webhook], 9, Timestamp(at)));

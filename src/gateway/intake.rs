@@ -17,6 +17,8 @@ use crate::store::{self, EntryStore, Filed, NewDelivery};
 
 /// When to send a message again that the store could not take.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// The same while the entry is paused.
+const PAUSED: Duration = Duration::from_secs(60);
 /// What a stranger's message is answered with where the channel says it.
 const NOT_APPROVED: &str = "this peer or group must be approved first; see `pairing list`";
 
@@ -31,6 +33,9 @@ impl Gateway {
     ) -> Admitted {
         if self.0.stop.is_cancelled() {
             return Admitted::Unavailable { retry_after: RETRY_AFTER };
+        }
+        if entry.is_paused {
+            return Admitted::Unavailable { retry_after: PAUSED };
         }
         let live = self.0.live.load_full();
         let resolved = match lacks {
@@ -262,6 +267,7 @@ mod tests {
             clock: Arc::new(SystemClock),
             device_key: device_key::Sources::default(),
             pages: |_| axum::Router::new(),
+            on_copy: false,
         };
         let gateway = Gateway::start(options).await.unwrap();
         let entry = gateway.0.live.load().entries.get(&EntryId::new("desk").unwrap()).unwrap().clone();

@@ -67,6 +67,10 @@ pub(super) struct LiveEntry {
     pub(super) account: Option<OpaqueId>,
     pub(super) tenant: Option<TenantId>,
     pub(super) workspace: Option<OpaqueId>,
+    /// It takes and sends nothing: what waits for it waits.
+    pub(super) is_paused: bool,
+    /// When it went on after a pause, in this process. What waited has a day from then.
+    pub(super) resumed_at: Option<Timestamp>,
     /// A reload may change it and nothing else.
     pub(super) policy: ArcSwap<Policy>,
     pub(super) channel: Arc<dyn Channel>,
@@ -123,6 +127,19 @@ pub(super) struct Health {
 }
 
 impl Health {
+    /// Of the same entry, opened anew: what went through, without what was wrong.
+    fn carried_on(&self) -> Self {
+        let same = |n: &AtomicU64| AtomicU64::new(n.load(Ordering::Relaxed));
+        Self {
+            last_in: same(&self.last_in),
+            last_out: same(&self.last_out),
+            n_refused: same(&self.n_refused),
+            n_limited: same(&self.n_limited),
+            n_turned_away: same(&self.n_turned_away),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn message_in(&self, at: Timestamp) {
         self.last_in.store(at.0, Ordering::Relaxed);
     }
@@ -186,9 +203,12 @@ fn set(slot: &Mutex<Option<String>>, problem: Option<String>) {
 }
 
 impl LiveEntry {
-    fn open(entry: Entry, home: &Home, http: &reqwest::Client) -> Self {
+    /// `old` is what stood under this id before.
+    fn open(entry: Entry, old: Option<&Self>, now: Timestamp, home: &Home, http: &reqwest::Client) -> Self {
         let signing_key = home.key_for(&format!("channel {}", entry.id));
         let stamp = stamp(&entry);
+        let old = old.filter(|old| old.stamp == stamp);
+        let is_resumed = !entry.is_paused && old.is_some_and(|old| old.is_paused);
         let channel = entry.settings.open(Setup { entry: entry.id.clone(), signing_key, http: http.clone() });
         Self {
             id: entry.id,
@@ -196,10 +216,12 @@ impl LiveEntry {
             account: entry.account,
             tenant: entry.tenant,
             workspace: entry.workspace,
+            is_paused: entry.is_paused,
+            resumed_at: if is_resumed { Some(now) } else { old.and_then(|old| old.resumed_at) },
             policy: ArcSwap::from_pointee(entry.policy),
             channel,
             stamp,
-            health: Health::default(),
+            health: old.map(|old| old.health.carried_on()).unwrap_or_default(),
             rates: Rates::default(),
             fingerprint: entry.fingerprint,
             is_started: AtomicBool::new(false),
@@ -207,9 +229,11 @@ impl LiveEntry {
         }
     }
 
-    /// A token to stop it with, the first time.
+    /// A token to stop it with, the first time. A paused one has no connection to keep; a page of ours is there, and says
+    /// that nothing is taken.
     pub(super) fn start_once(&self) -> Option<CancellationToken> {
-        (!self.is_started.swap(true, Ordering::SeqCst)).then(|| self.stop.clone())
+        let is_off = self.is_paused && !self.descriptor().has_page;
+        (!is_off && !self.is_started.swap(true, Ordering::SeqCst)).then(|| self.stop.clone())
     }
 
     pub(super) fn descriptor(&self) -> &'static Descriptor {
@@ -219,22 +243,21 @@ impl LiveEntry {
 
 impl Live {
     /// Opens what the settings name. Entries that `old` has with the same settings are taken over, and get their policies.
-    pub(super) fn new(loaded: Loaded, old: Option<&Self>, home: &Home, http: &reqwest::Client) -> Self {
+    pub(super) fn new(loaded: Loaded, old: Option<&Self>, now: Timestamp, home: &Home, http: &reqwest::Client) -> Self {
         let Loaded { mut settings, file, warnings, text, secrets, .. } = loaded;
         // Before anything can go wrong with one of them.
         log::hide(&secrets);
         let (resolver, names) = (settings.resolver(), names(&settings));
         let has_own_channels = !settings.channels.iter().any(Entry::is_embedded);
         let entries = std::mem::take(&mut settings.channels).into_iter().map(|entry| {
-            let kept = old
-                .and_then(|old| old.entries.get(&entry.id))
-                .filter(|old| old.fingerprint == entry.fingerprint && old.channel_type == entry.channel);
+            let before = old.and_then(|old| old.entries.get(&entry.id));
+            let kept = before.filter(|old| old.fingerprint == entry.fingerprint && old.channel_type == entry.channel);
             let live = match kept {
                 Some(kept) => {
                     kept.policy.store(Arc::new(entry.policy));
                     kept.clone()
                 }
-                None => Arc::new(LiveEntry::open(entry, home, http)),
+                None => Arc::new(LiveEntry::open(entry, before.map(|entry| &**entry), now, home, http)),
             };
             (live.id.clone(), live)
         });
@@ -263,6 +286,7 @@ impl Live {
         settings.channels.clear();
         settings.gateway = salvaged.gateway;
         settings.alerts = salvaged.alerts;
+        settings.business = salvaged.business;
         Self { safe_mode: Some(error), file: salvaged.file, ..Self::without_entries(settings, http) }
     }
 
@@ -315,8 +339,8 @@ impl Live {
         let names = |entries: Vec<&Arc<LiveEntry>>| entries.into_iter().map(|entry| entry.id.to_string()).collect();
         Reloaded {
             file: self.file.clone(),
-            started: names(self.entries.values().filter(|entry| !old.has_same(entry)).collect()),
-            stopped: names(old.entries.values().filter(|entry| !is_kept(entry)).collect()),
+            started: names(self.entries.values().filter(|entry| !old.has_same(entry) && !entry.is_paused).collect()),
+            stopped: names(old.entries.values().filter(|entry| !is_kept(entry) && !entry.is_paused).collect()),
             kept: names(old.entries.values().filter(|entry| is_kept(entry)).collect()),
             warnings: self.warnings.clone(),
             rekeyed: None,

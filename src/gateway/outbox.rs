@@ -193,7 +193,14 @@ impl Gateway {
         // Erased or dropped meanwhile: nobody may hear it.
         let Some(delivery) = session.claim_delivery(id)? else { return Ok(Attempt::Done) };
         let address = &delivery.content.address;
-        let age_ms = self.age_ms(delivery.unparked_at.unwrap_or(delivery.created_at));
+        let entry = self.0.live.load().entries.get(address.entry()).cloned();
+        let own = entry.as_ref().filter(|entry| entry.stamp == address.stamp());
+        if own.is_some_and(|entry| entry.is_paused) {
+            // However long: it is the owner's wish, and no failure.
+            return Ok(Attempt::Later { asked: None, left_ms: MAX_AGE_MS });
+        }
+        let since = delivery.unparked_at.unwrap_or(delivery.created_at);
+        let age_ms = self.age_ms(own.and_then(|entry| entry.resumed_at).map_or(since, |resumed| resumed.max(since)));
         let left_ms = max_age_ms(&delivery).checked_sub(age_ms);
         let Some(left_ms) = left_ms else {
             return self.set_aside(session, id, "it could not be delivered in time".to_owned()).await;
@@ -207,9 +214,7 @@ impl Gateway {
             session.settle_delivery(id).await?;
             return Ok(Attempt::Done);
         }
-        let Some(entry) = self.0.live.load().entries.get(address.entry()).cloned() else {
-            return later(None);
-        };
+        let Some(entry) = entry else { return later(None) };
         if entry.stamp != address.stamp() {
             let reason = format!("the channel entry {} is another channel, or another tenant's, by now", entry.id);
             return self.set_aside(session, id, reason).await;

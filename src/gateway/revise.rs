@@ -127,6 +127,9 @@ impl Gateway {
         if let Some(why) = self.0.store.why_unusable() {
             return Err(ReloadError::StoreUnusable(why));
         }
+        if self.0.on_copy {
+            return Err(ReloadError::StoreUnusable(super::ON_COPY.to_owned()));
+        }
         let user_home = self.0.variables.get("HOME");
         if home::store_file(self.home(), Some(&loaded.settings.session), user_home.as_deref()) != self.0.store_file {
             return Err(ReloadError::StoreMoved);
@@ -146,7 +149,7 @@ impl Gateway {
     pub(super) async fn swap(&self, ready: Ready) -> Reloaded {
         let Ready { loaded, server } = ready;
         let old = self.0.live.load_full();
-        let new = Live::new(loaded, Some(&old), &self.0.home, &self.0.http);
+        let new = Live::new(loaded, Some(&old), self.now(), &self.0.home, &self.0.http);
         let mut reloaded = new.compare(&old);
         let names_differently = !new.settings.session.names_alike(&old.settings.session) || old.safe_mode.is_some();
         self.resize_turns(old.settings.gateway.max_turns, new.settings.gateway.max_turns);

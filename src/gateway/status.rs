@@ -42,6 +42,8 @@ pub struct Status {
     pub config: Option<String>,
     /// Why only status and reload work.
     pub safe_mode: Option<String>,
+    /// It is being tried on a copy of what is stored, and takes no messages until it is kept.
+    pub on_copy: bool,
     /// Conversations and what waits.
     pub counts: Counts,
     /// Messages that belong to no conversation.
@@ -87,6 +89,8 @@ pub struct ChannelStatus {
     pub n_pending: usize,
     /// Messages of strangers who came when too many waited, since the start.
     pub n_turned_away: u64,
+    /// Does it take and send nothing for now?
+    pub is_paused: bool,
     /// What is wrong.
     pub problem: Option<String>,
 }
@@ -104,7 +108,9 @@ impl Gateway {
         let address = self.address();
         let (now, channels) = (self.now(), self.channels(&Who::console())?);
         let mut warnings: Vec<String> = live.warnings.iter().map(ToString::to_string).collect();
-        let mut errors: Vec<String> = live.safe_mode.iter().map(|error| format!("safe mode: {error}")).collect();
+        let safe_mode = live.safe_mode.clone().filter(|_| !self.0.on_copy);
+        warnings.extend(self.0.on_copy.then(|| super::ON_COPY.to_owned()));
+        let mut errors: Vec<String> = safe_mode.iter().map(|error| format!("safe mode: {error}")).collect();
         if counts.parked > 0 {
             warnings.push(format!(
                 "{} set aside; see which and why with `frontdesk deliveries list`",
@@ -174,7 +180,8 @@ impl Gateway {
             https,
             uptime_ms: self.now().since_ms(self.0.started_at),
             config: live.file.as_ref().map(|file| file.display().to_string()),
-            safe_mode: live.safe_mode.clone(),
+            safe_mode,
+            on_copy: self.0.on_copy,
             counts,
             n_unresolved,
             n_lanes: self.0.lanes.len(),
@@ -204,7 +211,8 @@ impl Gateway {
         if self.0.stop.is_cancelled() {
             return Err("stopping");
         }
-        if self.0.live.load().safe_mode.is_some() {
+        // What is tried is ready when it could take messages.
+        if self.0.live.load().safe_mode.is_some() && !self.0.on_copy {
             return Err("safe mode: see `gateway status`");
         }
         if self.disk_trouble().is_some() {
@@ -303,6 +311,7 @@ fn channel(entry: &LiveEntry, n_pending: usize) -> ChannelStatus {
         n_limited: entry.health.n_limited(),
         n_pending,
         n_turned_away: entry.health.n_turned_away(),
+        is_paused: entry.is_paused,
         problem: entry.health.problem(),
     }
 }

@@ -406,10 +406,12 @@ impl Target {
             let show = move |preview| gateway.0.api.preview(&target, preview);
             return Self::showing(Some(&super::api::DESCRIPTOR), show);
         }
-        let Some(entry) = live.entries.get(address.entry()).filter(|entry| entry.stamp == address.stamp()).cloned()
+        let Some(entry) =
+            live.entries.get(address.entry()).filter(|entry| entry.stamp == address.stamp() && !entry.is_paused)
         else {
             return Self::showing(None, |_| {});
         };
+        let entry = entry.clone();
         Self::showing(Some(entry.descriptor()), move |preview| entry.channel.preview(&target, preview))
     }
 

@@ -66,6 +66,8 @@ fn done_words(words: &ChannelWords, done: &str) -> Option<&'static str> {
         "approved" => Some(words.approved),
         "rejected" => Some(words.rejected),
         "revoked" => Some(words.revoked),
+        "resting" => Some(words.pause_done),
+        "going" => Some(words.resumed),
         "same" => Some(words.same),
         _ => None,
     }
@@ -129,11 +131,12 @@ fn row(gateway: &Gateway, visit: &Visit, channel: &ChannelStatus) -> Markup {
             td { (when(channel.last_in)) }
             td { (when(channel.last_out)) }
             td {
-                @match (&channel.problem, channel.last_out.is_some()) {
+                @if channel.is_paused { span class="tag warn" { (words.paused) } }
+                @else { @match (&channel.problem, channel.last_out.is_some()) {
                     (Some(problem), _) => { span class="tag bad" { (words.trouble) } " " span class="hint" lang="en" { (problem) } },
                     (None, true) => span class="tag good" { (words.works) },
                     (None, false) => span class="tag" { (words.unused) },
-                }
+                } }
             }
         }
     }
@@ -368,9 +371,31 @@ async fn entry_page(
                 }
             }
         }
-        @if may_manage(visit) { (manage(gateway, visit, &channel, of).await?) }
+        @if may_manage(visit) {
+            (pause_card(visit, &channel))
+            (manage(gateway, visit, &channel, of).await?)
+        }
     };
     Ok(layout::page(visit, Place::Channels, &channel.id, &content))
+}
+
+fn pause_card(visit: &Visit, channel: &ChannelStatus) -> Markup {
+    let words = ChannelWords::of(visit.words);
+    let (title, lead, action) = match channel.is_paused {
+        false => (words.pause, words.pause_lead, "pause"),
+        true => (words.resume, words.resume_lead, "resume"),
+    };
+    html! {
+        section class={ "card" @if channel.is_paused { " warned" } } {
+            h2 { (title) }
+            p { (lead) }
+            form method="post" action=(format!("{CHANNELS}/{action}")) {
+                (layout::csrf(visit))
+                input type="hidden" name="id" value=(channel.id);
+                button { (title) }
+            }
+        }
+    }
 }
 
 /// What the file says of an entry, where it can be changed in place.
@@ -508,6 +533,14 @@ async fn obey(gateway: &Gateway, visit: &Visit, action: &str, sent: &Sent) -> Re
         }
         "add" => add(gateway, visit, &reached, sent).await,
         "save" => save(&reached, gateway, visit, sent).await,
+        "pause" => {
+            channels::pause(reached.clone(), Name(given("id")?)).await?;
+            Ok(Done::Gone(entry_address(&given("id")?, Some("resting"))))
+        }
+        "resume" => {
+            channels::resume(reached.clone(), Name(given("id")?)).await?;
+            Ok(Done::Gone(entry_address(&given("id")?, Some("going"))))
+        }
         "rotate" => rotate(&reached, gateway, visit, sent).await,
         "remove" => {
             if sent.get("sure") != Some("yes") {
@@ -735,6 +768,18 @@ words! {
     fine: "fine", "in Ordnung";
     unused: "not used yet", "noch nicht benutzt";
     trouble: "trouble", "Störung";
+    paused: "paused", "angehalten";
+    pause: "Pause this channel", "Kanal anhalten";
+    pause_lead: "It takes and sends nothing until you let it go on, also after a restart. What it took already waits, and is then \
+        sent. What people write meanwhile is refused: web chat tells them so, most vendors try again for about an hour.",
+        "Er nimmt nichts an und sendet nichts, bis Sie ihn weiterlaufen lassen, auch nach einem Neustart. Was er schon angenommen \
+        hat, wartet und wird dann gesendet. Was inzwischen geschrieben wird, wird abgewiesen: Der Web-Chat sagt das, die meisten \
+        Anbieter versuchen es etwa eine Stunde lang erneut.";
+    pause_done: "Paused. Nothing that waits is lost.", "Angehalten. Was wartet, geht nicht verloren.";
+    resume: "Let it go on", "Weiterlaufen lassen";
+    resume_lead: "This channel is paused. It takes and sends nothing; what waits is kept.",
+        "Dieser Kanal ist angehalten. Er nimmt nichts an und sendet nichts; was wartet, bleibt erhalten.";
+    resumed: "It goes on, and sends what waited.", "Er läuft weiter und sendet, was gewartet hat.";
     none: "No channels", "Keine Kanäle";
     none_lead: "Add one, and people can write.", "Fügen Sie einen hinzu, dann kann man schreiben.";
     strangers: "Who would like to write", "Wer schreiben möchte";

@@ -148,10 +148,11 @@ fn channel_cards(words: &HomeWords, channels: &[ChannelStatus], now: Timestamp) 
                                     td { (when(channel.last_in)) }
                                     td { (when(channel.last_out)) }
                                     td {
-                                        @match &channel.problem {
+                                        @if channel.is_paused { span class="tag warn" { (words.paused) } }
+                                        @else { @match &channel.problem {
                                             Some(problem) => span class="tag bad" { (problem) },
                                             None => span class="tag good" { (words.fine) },
-                                        }
+                                        } }
                                     }
                                 }
                             }
@@ -255,6 +256,7 @@ words! {
     last_in: "Last message in", "Letzte Nachricht";
     last_out: "Last answer out", "Letzte Antwort";
     state: "State", "Zustand";
+    paused: "Paused", "Angehalten";
     fine: "Fine", "In Ordnung";
     no_message_yet: "Nothing yet", "Noch nichts";
     no_channels: "No channel is set up yet.", "Noch ist kein Kanal eingerichtet.";

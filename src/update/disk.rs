@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use rustix::fs::{Advice, fadvise};
@@ -18,6 +19,8 @@ const CHUNK_BYTES: usize = 256 * 1024;
 pub enum Mode {
     /// It is made, or emptied.
     Anew,
+    /// The same, and it may be run as a program.
+    Program,
     /// It is there and keeps its size: a partition, or a record that is rewritten where it lies.
     InPlace,
 }
@@ -126,6 +129,23 @@ fn digest_of(disk: &dyn Disk, path: &Path, n_bytes: u64) -> io::Result<Option<Sh
     Ok((n_read == n_bytes).then(|| hasher.finish()))
 }
 
+/// Of a whole file, with its size; `None`: it is not there.
+pub(super) fn payload_of(disk: &dyn Disk, path: &Path) -> Result<Option<Payload>, Error> {
+    let mut from = match disk.read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        from => from.map_err(Error::disk("read", path))?,
+    };
+    let (mut hasher, mut bytes, mut chunk) = (Hasher::new(), 0u64, vec![0; CHUNK_BYTES]);
+    loop {
+        let n = from.read(&mut chunk).map_err(Error::disk("read", path))?;
+        if n == 0 {
+            return Ok(Some(Payload { bytes, sha256: hasher.finish() }));
+        }
+        bytes = bytes.saturating_add(u64::try_from(n).unwrap_or(u64::MAX));
+        hasher.update(chunk.get(..n).unwrap_or_default());
+    }
+}
+
 /// A small file whole; `None` when it is not there.
 pub(super) fn read_small(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, Error> {
     const LIMIT_BYTES: u64 = 64 * 1024;
@@ -173,8 +193,11 @@ impl Disk for SystemDisk {
     }
 
     fn write(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn Sink>> {
-        let is_new = mode == Mode::Anew;
+        let is_new = mode != Mode::InPlace;
         let file = OpenOptions::new().write(true).create(is_new).truncate(is_new).open(path)?;
+        if mode == Mode::Program {
+            file.set_permissions(fs::Permissions::from_mode(0o755))?;
+        }
         Ok(Box::new(file))
     }
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::boot::TRIES;
 use super::disk::write_checked;
-use super::record::{Phase, Record, RecordFile, shortened};
-use super::{Boot, Disk, Error, Event, Mode, Sha256, Status, Version};
+use super::record::{Phase, Previous, Record, RecordFile};
+use super::{Boot, Cause, Disk, Error, Event, Mode, Sha256, Status, Version, Why};
 use crate::clock::Timestamp;
 
 /// A file of a release.
@@ -28,6 +28,19 @@ pub struct Release {
     pub kernel: Payload,
     /// The file system with its hash tree.
     pub root: Payload,
+    /// The format of what it stores.
+    pub store_format: u64,
+}
+
+/// What is being tried, or waits to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tried {
+    /// What ran before; `None`: the note of it was lost.
+    pub from: Option<Version>,
+    /// What is tried.
+    pub to: Version,
+    /// Must it work on a copy of what is stored?
+    pub on_copy: bool,
 }
 
 /// What is to be done after a start.
@@ -48,13 +61,15 @@ pub struct Installer<'a> {
     disk: &'a dyn Disk,
     idle_root: PathBuf,
     file: RecordFile<'a>,
+    store_format: u64,
 }
 
 impl<'a> Installer<'a> {
-    /// `idle_root` is the partition of the slot that does not run, `record` a file on the data partition.
+    /// `idle_root` is the partition of the slot that does not run, `record` a file on the data partition, `store_format` the
+    /// format of what the version that runs stores.
     #[must_use]
-    pub fn new(boot: &'a dyn Boot, disk: &'a dyn Disk, idle_root: &Path, record: &Path) -> Self {
-        Self { boot, disk, idle_root: idle_root.to_owned(), file: RecordFile::new(disk, record) }
+    pub fn new(boot: &'a dyn Boot, disk: &'a dyn Disk, idle_root: &Path, record: &Path, store_format: u64) -> Self {
+        Self { boot, disk, idle_root: idle_root.to_owned(), file: RecordFile::new(disk, record), store_format }
     }
 
     /// At every start, before anything else: tidies up, and finds out how an update that was under way went.
@@ -74,6 +89,12 @@ impl<'a> Installer<'a> {
             },
             Phase::Writing { from, to } => (from, to, 0),
             Phase::Trial { from, to, restarts } => (from, to, restarts),
+            Phase::GoingBack { from, to } => {
+                let event = if state.running == to { Event::WentBack { from, to } } else { Event::Interrupted { to } };
+                record.end(now, event);
+                self.file.save(&record)?;
+                return Ok(Next::Nothing);
+            }
         };
         let trial = state.trial.map(|trial| trial.version);
         let next = if state.running == to && trial == Some(to) {
@@ -88,10 +109,10 @@ impl<'a> Installer<'a> {
         } else if trial == Some(to) {
             // It would be waited for without end.
             self.boot.clear_idle()?;
-            record.end(now, Event::FellBack { from, to, why: "the boot loader did not start it".to_owned() });
+            record.end(now, Event::FellBack { from, to, why: Why::of(Cause::NotLoaded) });
             Next::Nothing
         } else if state.failed == Some(to) {
-            let why = record.unhealthy.take().unwrap_or_else(|| "it did not start".to_owned());
+            let why = record.unhealthy.take().unwrap_or_else(|| Why::of(Cause::DidNotStart));
             record.end(now, Event::FellBack { from, to, why });
             Next::Nothing
         } else {
@@ -122,8 +143,8 @@ impl<'a> Installer<'a> {
             return Err(Error::TrialPending(trial.version));
         }
         let mut record = self.file.load()?;
-        record.phase = Phase::Writing { from, to };
-        record.unhealthy = None;
+        record.begin(Phase::Writing { from, to }, (self.store_format, release.store_format));
+        record.previous = None;
         self.file.save(&record)?;
         match self.put_in_place(release, kernel, root) {
             Ok(()) => {
@@ -132,7 +153,7 @@ impl<'a> Installer<'a> {
                 self.file.save(&record)
             }
             Err(error) => {
-                record.end(now, Event::NotInstalled { to, why: shortened(&error.to_string()) });
+                record.end(now, Event::NotInstalled { to, why: Why::from(&error) });
                 self.save_if_possible(&record);
                 Err(error)
             }
@@ -168,21 +189,71 @@ impl<'a> Installer<'a> {
         Ok(())
     }
 
-    /// What runs is not healthy, and `why`, in a few words that can follow "because". While it is tried, the answer is to
+    /// What runs is not healthy, and why. While it is tried, the answer is to
     /// restart: when its tries are used up, the old version runs. What is confirmed keeps running, so that somebody can look.
     ///
     /// # Errors
     /// When a disk fails; restart all the same.
-    pub fn give_up(&self, why: &str) -> Result<Next, Error> {
+    pub fn give_up(&self, why: Why) -> Result<Next, Error> {
         let running = self.boot.running();
         if self.boot.state()?.trial.is_none_or(|trial| trial.version != running) {
             return Ok(Next::Nothing);
         }
         let mut record = self.file.load()?;
-        record.unhealthy = Some(shortened(why));
+        record.unhealthy = Some(why);
         self.save_if_possible(&record);
         self.boot.count_running()?;
         Ok(Next::Restart)
+    }
+
+    /// What is tried, or waits to be.
+    ///
+    /// # Errors
+    /// When a disk cannot be read.
+    pub fn tried(&self) -> Result<Option<Tried>, Error> {
+        let (state, record) = (self.boot.state()?, self.file.load()?);
+        let from = match record.phase {
+            Phase::Trial { from, .. } | Phase::Writing { from, .. } => Some(from),
+            Phase::Idle | Phase::GoingBack { .. } => None,
+        };
+        Ok(state.trial.map(|trial| Tried { from, to: trial.version, on_copy: record.is_on_copy() }))
+    }
+
+    /// What could be brought back by hand; `None`: nothing, or nobody knows what it can read.
+    ///
+    /// # Errors
+    /// When a disk cannot be read.
+    pub fn previous(&self) -> Result<Option<Previous>, Error> {
+        let (there, previous) = (self.boot.previous()?, self.file.load()?.previous);
+        Ok(previous.filter(|previous| there == Some(previous.version)))
+    }
+
+    /// What was tried and did not work, or was not wanted.
+    ///
+    /// # Errors
+    /// When a disk cannot be read.
+    pub fn given_up(&self) -> Result<Option<Version>, Error> {
+        Ok(self.file.load()?.given_up)
+    }
+
+    /// Has the previous version started from now on. Whoever calls restarts then.
+    ///
+    /// # Errors
+    /// [`Error::NoPrevious`], [`Error::StoreMovedOn`], [`Error::TrialPending`]; when a disk fails.
+    pub fn go_back(&self) -> Result<Version, Error> {
+        if let Some(trial) = self.boot.state()?.trial {
+            return Err(Error::TrialPending(trial.version));
+        }
+        let previous = self.previous()?.ok_or(Error::NoPrevious)?;
+        let (from, to) = (self.boot.running(), previous.version);
+        if previous.store_format < self.store_format {
+            return Err(Error::StoreMovedOn(to));
+        }
+        let mut record = self.file.load()?;
+        record.phase = Phase::GoingBack { from, to };
+        self.file.save(&record)?;
+        self.boot.go_back()?;
+        Ok(to)
     }
 
     /// What is under way and how the last update went.

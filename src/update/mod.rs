@@ -13,12 +13,17 @@
 mod boot;
 mod digest;
 mod disk;
+mod engine;
 mod install;
+mod program;
 mod record;
 mod release;
+mod report;
 mod repository;
+mod system;
 mod transport;
 mod version;
+mod why;
 
 #[cfg(test)]
 mod tests;
@@ -28,12 +33,19 @@ pub use boot::Fake;
 pub use boot::{Boot, SdBoot, Slot, State, Trial, UbootScript};
 pub use digest::Sha256;
 pub use disk::{Disk, Mode, Sink, SystemDisk};
-pub use install::{Installer, Next, Payload, Release};
-pub use record::{Event, Outcome, Status};
+pub use engine::{Done, Order, Place, Updater, Wishes, lock, make_state_directory};
+pub use install::{Installer, Next, Payload, Release, Tried};
+pub use program::{Pending, Program};
+pub use record::{Event, Outcome, Previous, Status};
 pub use release::{About, Board, Bundle, Choice, Device, Kind, Offer, Severity, Wave, choose};
+pub use report::{
+    Answer, Checked, Doing, Installation, KEPT_OUTCOMES, Offered, Progress, Report, Request, Want, state_directory,
+};
 pub use repository::{BUILT_IN_REPOSITORY, BUILT_IN_ROOT, Refusal, Repository, Verified, parse_address};
+pub use system::{Machine, Service, System};
 pub use transport::Limits;
 pub use version::Version;
+pub use why::{Cause, Why};
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -62,6 +74,12 @@ pub enum Error {
         "the kernel of version {0}, which runs, is not on the boot partition; nothing is installed without a way back"
     )]
     NoWayBack(Version),
+    /// There is nothing to go back to.
+    #[error("there is no previous version to go back to")]
+    NoPrevious,
+    /// It could not read what this one stores.
+    #[error("what is stored has a newer shape than version {0} can read; there is no way back to it")]
+    StoreMovedOn(Version),
     /// Nobody can look there.
     #[error("{address:?} is no address of a repository: {why}")]
     Address { address: String, why: String },

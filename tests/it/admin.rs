@@ -102,6 +102,9 @@ fn what_changes_something_is_for_admins_and_what_is_about_the_gateway_for_its_op
             "alerts",
             "setup",
             "logs",
+            // Entries of the configuration.
+            "channels/{name}/pause",
+            "channels/{name}/resume",
         ]
         .iter()
         .any(|name| path.trim_start_matches("/api/v1/").starts_with(name))

@@ -58,6 +58,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "backup",
             "business",
             "channel",
+            "clock",
             "document",
             "id",
             "identity",
@@ -66,6 +67,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "session",
             "telemetry",
             "tls",
+            "update",
         ],
     ),
     (
@@ -102,7 +104,10 @@ const MODULES: &[(&str, &[&str])] = &[
     // Looks at what everything else has; nothing asks it but the doors of the operator.
     (
         "doctor",
-        &["alert", "clock", "config", "document", "gateway", "id", "identity", "mdns", "message", "session", "tls"],
+        &[
+            "alert", "browser", "business", "clock", "config", "document", "gateway", "id", "identity", "mdns",
+            "message", "session", "tls",
+        ],
     ),
     (
         "admin",

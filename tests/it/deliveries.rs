@@ -415,3 +415,53 @@ async fn the_operator_decides_on_the_command_line() {
 fn percent(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
+
+#[tokio::test]
+async fn what_waits_for_a_paused_channel_waits_for_days_and_over_a_restart_and_is_sent_when_it_goes_on() {
+    let (mut gateway, mut model, mut hook) = desk().await;
+    hook.accepted(&gateway, &direct("u1", "one")).await;
+    let question = model.asked().await;
+    let (status, paused) = gateway.admin(Method::POST, "/api/v1/channels/hook/pause").await;
+    assert_eq!(
+        (status, &paused["paused"], &paused["problem"]),
+        (StatusCode::OK, &json!(true), &Value::Null),
+        "{paused}"
+    );
+    question.answer("to one");
+    let (status, _) = hook.say(&gateway, &direct("u1", "two")).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "its program keeps it");
+
+    gateway.power_off().await;
+    gateway.advance_ms(2 * DAY_MS);
+    gateway.power_on().await;
+    let (code, said) = gateway.command(&["channels", "list"]).await;
+    assert!(code == 0 && said.contains("paused"), "{said}");
+    let tried = async { while only(&gateway, "").await["tries"].as_u64() < Some(1) {} };
+    soon("an attempt", tried).await;
+    let row = only(&gateway, "").await;
+    assert_eq!((&row["state"], &row["what"]), (&json!("waiting"), &json!("reply")), "{row}");
+    let (_, status) = gateway.admin(Method::GET, "/api/v1/status").await;
+    assert_eq!(status["warnings"], json!([]), "it is the owner's wish");
+
+    let (code, said) = gateway.command(&["channels", "resume", "hook"]).await;
+    assert_eq!((code, said.trim()), (0, "channel hook: goes on"));
+    hook.hears("to one", &["one"]).await;
+    hook.accepted(&gateway, &direct("u1", "two")).await;
+    model.asked().await.answer("to two");
+    hook.hears("to two", &["two"]).await;
+    gateway.settled().await;
+    let config = std::fs::read_to_string(gateway.home().join("config.toml")).unwrap();
+    assert!(!config.contains("enabled"), "{config}");
+    let (status, _) = gateway.admin(Method::POST, "/api/v1/channels/nothing/pause").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_web_chat_that_no_file_names_can_be_paused_too() {
+    let gateway = TestGateway::start(PER_PEER).await;
+    for (action, is_paused) in [("pause", true), ("pause", true), ("resume", false), ("resume", false)] {
+        let (status, channel) = gateway.admin(Method::POST, &format!("/api/v1/channels/webchat/{action}")).await;
+        assert_eq!((status, &channel["paused"]), (StatusCode::OK, &json!(is_paused)), "{action}: {channel}");
+        assert_eq!(gateway.get("/chat/webchat").await.0, StatusCode::OK, "its page is there");
+    }
+}

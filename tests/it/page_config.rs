@@ -136,6 +136,16 @@ async fn a_channel_is_added_tested_changed_and_removed() {
     assert!(page.file().contains("dm_policy = \"allowlist\"") && page.file().contains("allow = [\"u1\", \"u2\"]"));
     let (_, shown) = page.send("/admin/channels/save", &[("id", "crm"), ("reply_url", "nowhere")]).await;
     assert!(shown.contains("is not an address"), "{shown}");
+    let (_, to) = page.send("/admin/channels/pause", &[("id", "crm")]).await;
+    assert_eq!(to, "/admin/channels/entry?id=crm&done=resting");
+    assert!(page.file().contains("enabled = false"));
+    for (path, word) in [("/admin/channels/entry?id=crm", "Let it go on"), ("/admin/", "Paused")] {
+        let (_, shown) = page.browser.get(path).await;
+        assert!(shown.contains(word), "{path}: {shown}");
+    }
+    let (_, to) = page.send("/admin/channels/resume", &[("id", "crm")]).await;
+    assert_eq!(to, "/admin/channels/entry?id=crm&done=going");
+    assert!(!page.file().contains("enabled"));
     let (_, to) = page.send("/admin/channels/remove", &[("id", "crm"), ("sure", "yes")]).await;
     assert_eq!(to, "/admin/channels?done=removed");
     assert!(!page.file().contains("crm"));
@@ -196,6 +206,8 @@ async fn whoever_may_only_look_or_has_one_business_changes_no_settings() {
             "channels/save",
             "channels/rotate",
             "channels/remove",
+            "channels/pause",
+            "channels/resume",
         ] {
             let response = browser.post(&format!("/admin/{action}"), &fields).await;
             assert_eq!(response.status(), StatusCode::FORBIDDEN, "{name} {action}");

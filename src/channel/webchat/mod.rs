@@ -32,14 +32,15 @@
 //! ← {"type":"accepted","id":"…","text":"…","at":1700000000000}    to all tabs of the visitor
 //! ← {"type":"refused","id":"…","reason":"unavailable","retry_after_ms":2000}
 //! ← {"type":"typing"} {"type":"delta","text":"…"} {"type":"reset"}
-//! ← {"type":"message","seq":14,"delivery":"…","text":"…"}
+//! ← {"type":"message","seq":14,"delivery":"…","answers":["…"],"text":"…"}
 //! ← {"type":"beat"}                               the line is alive
 //! ```
 //!
 //! A line of the history is `{"seq":13|null,"from":"agent"|"you","id":"…"|null,"at":ms,"text":"…"}`.
 //! A page repeats a message, with the same id, until it hears `accepted`; the id is the message's id
 //! for the gateway, which files it once. An agent's line is known by its number *and* text, since a
-//! notice carries the number of the line before it; `delivery` names one send, whatever it says.
+//! notice carries the number of the line before it; `delivery` names one send, whatever it says. An answer may overtake the `accepted` of
+//! what it `answers`; the page shows it below.
 //! A page that has nothing is shown the live conversation; one that asks from a line on gets everything since, also what
 //! was archived in the meantime. `fresh` means that what it has was erased.
 //! `POST /messages` takes `{"id","text"}` and answers with `accepted` or `refused` and a fitting status.

@@ -61,6 +61,8 @@ pub(super) enum ToPage {
     Message {
         seq: u64,
         delivery: String,
+        /// Ids of the messages that it answers.
+        answers: Vec<String>,
         text: String,
     },
     Typing,
@@ -114,7 +116,8 @@ impl ToPage {
         // A delivery's id may hold the session key, which is not the page's business.
         let digest = digest::digest(&digest::SHA256, reply.delivery_id.as_bytes());
         let delivery = digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Self::Message { seq: reply.seq, delivery, text: reply.text.clone() }
+        let answers = reply.answers.iter().map(|id| page_id(id.as_str().to_owned())).collect();
+        Self::Message { seq: reply.seq, delivery, answers, text: reply.text.clone() }
     }
 
     pub(super) fn refused(id: String, reason: Refusal, retry_after: Option<Duration>) -> Self {
@@ -177,18 +180,19 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_tells_the_page_nothing_but_number_and_text() {
+    fn a_reply_tells_the_page_its_number_what_it_answers_and_the_text() {
         let reply = Reply {
             delivery_id: "webchat:anon_1/7".into(),
             target: "anon_1".into(),
             session_key: Some("webchat:anon_1".into()),
             in_reply_to: OpaqueId::new("m1").unwrap(),
-            answers: vec![],
+            answers: vec![OpaqueId::new("anon_1/m0").unwrap(), OpaqueId::new("anon_1/m1").unwrap()],
             text: "hello".into(),
             seq: 7,
         };
         let text = ToPage::message(&reply).encode();
         assert!(text.starts_with(r#"{"type":"message","seq":7,"delivery":""#), "{text}");
+        assert!(text.ends_with(r#","answers":["m0","m1"],"text":"hello"}"#), "{text}");
         assert!(!text.contains("anon_1"), "{text}");
     }
 

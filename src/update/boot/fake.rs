@@ -125,4 +125,18 @@ impl Boot for Fake {
         }
         Ok(())
     }
+
+    fn previous(&self) -> Result<Option<Version>, Error> {
+        let inside = self.operation()?;
+        let running = inside.running;
+        Ok(inside.good.iter().copied().filter(|version| *version != running).max())
+    }
+
+    fn go_back(&self) -> Result<(), Error> {
+        self.previous()?.ok_or(Error::NoPrevious)?;
+        let mut inside = self.operation()?;
+        let running = inside.running;
+        inside.good.retain(|version| *version != running);
+        Ok(())
+    }
 }

@@ -110,4 +110,16 @@ pub trait Boot: fmt::Debug + Send + Sync {
     /// # Errors
     /// When the boot partition cannot be written.
     fn commit_running(&self) -> Result<(), Error>;
+
+    /// The version of the other slot, if it was confirmed once and can still be started.
+    ///
+    /// # Errors
+    /// When the boot partition cannot be read.
+    fn previous(&self) -> Result<Option<Version>, Error>;
+
+    /// Has the version of the other slot started from now on, because somebody wants it.
+    ///
+    /// # Errors
+    /// [`Error::NoPrevious`]; when the boot partition cannot be written.
+    fn go_back(&self) -> Result<(), Error>;
 }

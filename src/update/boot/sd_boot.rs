@@ -196,6 +196,20 @@ impl Boot for SdBoot<'_> {
         self.disk.rename(&self.kernels.join(&name.text), &to).map_err(Error::disk("put in place", &to))?;
         self.sync(&self.kernels)
     }
+
+    fn previous(&self) -> Result<Option<Version>, Error> {
+        let confirmed = self.names()?.into_iter().filter(|name| name.left.is_none() && name.version != self.running);
+        Ok(confirmed.map(|name| name.version).max())
+    }
+
+    /// The loader takes the highest version, so the one that runs goes.
+    fn go_back(&self) -> Result<(), Error> {
+        self.previous()?.ok_or(Error::NoPrevious)?;
+        for name in self.names()?.iter().filter(|name| name.version == self.running) {
+            self.remove(&name.text)?;
+        }
+        self.sync(&self.kernels)
+    }
 }
 
 #[cfg(test)]

@@ -212,6 +212,23 @@ impl Boot for UbootScript<'_> {
         self.write(Record { good: self.slot, tried: Some(idle), left: TRIES })
     }
 
+    fn previous(&self) -> Result<Option<Version>, Error> {
+        let (record, other) = (self.record_or_running()?, self.slot.other());
+        let kernels = self.disk.list(&self.partition).map_err(Error::disk("read", &self.partition))?;
+        let name = format!("slot-{other}.efi");
+        let is_there = kernels.iter().any(|(kernel, size)| *kernel == name && *size > 0);
+        // One that used up its tries is none that was confirmed.
+        if !is_there || record.good != self.slot || record.tried.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(self.version_of(other)?).filter(|version| *version != UNKNOWN))
+    }
+
+    fn go_back(&self) -> Result<(), Error> {
+        self.previous()?.ok_or(Error::NoPrevious)?;
+        self.write(Record { good: self.slot.other(), tried: None, left: 0 })
+    }
+
     fn count_running(&self) -> Result<(), Error> {
         // The script counted before it started it.
         Ok(())

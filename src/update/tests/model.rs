@@ -299,13 +299,13 @@ impl Disk for ModelDisk {
         let file = match (there, mode) {
             (Some(file), Mode::InPlace) => file,
             (None, Mode::InPlace) => return Err(io::ErrorKind::NotFound.into()),
-            (Some(file), Mode::Anew) => {
+            (Some(file), Mode::Anew | Mode::Program) => {
                 let op = Op::Empty { file };
                 inside.seen.apply(&op);
                 inside.push(op);
                 file
             }
-            (None, Mode::Anew) => {
+            (None, Mode::Anew | Mode::Program) => {
                 inside.n_files += 1;
                 let file = inside.n_files;
                 let op = Op::Link { path: path.to_owned(), file };

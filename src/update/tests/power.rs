@@ -8,8 +8,8 @@ use super::model::{Dice, ModelDisk};
 use crate::clock::Timestamp;
 use crate::update::boot::Fake;
 use crate::update::{
-    Boot, Disk as _, Error, Event, Installer, Next, Payload, Release, SdBoot, Sha256, Slot, Status, UbootScript,
-    Version,
+    Boot, Cause, Disk as _, Error, Event, Installer, Next, Payload, Release, SdBoot, Sha256, Slot, Status, UbootScript,
+    Version, Why,
 };
 
 const ONE: Version = Version::new(1, 0, 0);
@@ -36,7 +36,7 @@ fn payload(bytes: &[u8]) -> Payload {
 }
 
 fn release(version: Version) -> Release {
-    Release { version, kernel: payload(&kernel(version)), root: payload(&root(version)) }
+    Release { version, kernel: payload(&kernel(version)), root: payload(&root(version)), store_format: 3 }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Machine {
                 &script
             }
         };
-        act(&Installer::new(boot, &self.disk, Path::new(&root_path(self.slot.other())), Path::new(RECORD)))
+        act(&Installer::new(boot, &self.disk, Path::new(&root_path(self.slot.other())), Path::new(RECORD), 3))
     }
 
     fn install(&self, version: Version) -> Result<(), Error> {
@@ -237,7 +237,7 @@ impl Machine {
             let went_on = self.with(|installer| -> Result<Next, Error> {
                 match installer.start(NOW)? {
                     Next::CheckHealth if self.running == TWO && new != New::Healthy => {
-                        installer.give_up("the gateway did not answer")
+                        installer.give_up(Why::new(Cause::NotHealthy, "the gateway did not answer"))
                     }
                     Next::CheckHealth => installer.confirm(NOW).map(|()| Next::Nothing),
                     next => Ok(next),
@@ -279,13 +279,13 @@ fn check(loader: Loader, new: New, cut: Option<u64>, seed: u64) {
     let expected = match new {
         New::Healthy => [Some(Event::Installed { from: ONE, to: TWO }), Some(Event::Interrupted { to: TWO })],
         New::Unhealthy | New::Panics => {
-            let fell_back = |why: &str| Event::FellBack { from: ONE, to: TWO, why: why.to_owned() };
+            let fell_back = |why: Why| Event::FellBack { from: ONE, to: TWO, why };
             let event = match &event {
                 // The note is lost when the power goes while it is written.
-                Some(Event::FellBack { why, .. }) if new == New::Unhealthy && why.contains("gateway") => {
-                    fell_back("the gateway did not answer")
+                Some(Event::FellBack { why, .. }) if new == New::Unhealthy && why.detail.contains("gateway") => {
+                    fell_back(Why::new(Cause::NotHealthy, "the gateway did not answer"))
                 }
-                _ => fell_back("it did not start"),
+                _ => fell_back(Why::of(Cause::DidNotStart)),
             };
             [Some(event), Some(Event::Interrupted { to: TWO })]
         }
@@ -398,11 +398,14 @@ fn a_version_that_is_never_healthy_has_exactly_its_tries() {
             }
             n_starts += 1;
             assert_eq!(machine.with(|installer| installer.start(NOW)).unwrap(), Next::CheckHealth);
-            assert_eq!(machine.with(|installer| installer.give_up("the page is dead")).unwrap(), Next::Restart);
+            assert_eq!(
+                machine.with(|installer| installer.give_up(Why::new(Cause::NotHealthy, "the page is dead"))).unwrap(),
+                Next::Restart
+            );
         }
         assert_eq!(n_starts, TRIES, "{loader:?}");
         machine.live(New::Unhealthy);
-        let said = "Version 1.0.0 runs: 1.1.0 was tried and given up at 2023-11-14T22:13:20Z because the page is dead.";
+        let said = "Version 1.0.0 runs: 1.1.0 was tried and given up at 2023-11-14T22:13:20Z because it was not healthy (the page is dead).";
         assert_eq!(machine.status().to_string(), said, "{loader:?}");
     }
 }
@@ -449,7 +452,7 @@ fn what_is_not_the_release_is_not_tried() {
             machine.live(New::Healthy);
             assert_eq!(machine.running, ONE);
             let status = machine.status().to_string();
-            assert!(status.contains("1.1.0 could not be installed"), "{status}");
+            assert!(status.contains("1.1.0 was not installed"), "{status}");
         }
     }
 }
@@ -486,7 +489,7 @@ fn the_fake_behaves_as_the_others_do() {
         for cut in 0..n_cuts {
             let (boot, disk) = (Fake::new(ONE), ModelDisk::default());
             disk.put("/dev/root-b", &[0; 6_000]);
-            let installer = Installer::new(&boot, &disk, Path::new("/dev/root-b"), Path::new(RECORD));
+            let installer = Installer::new(&boot, &disk, Path::new("/dev/root-b"), Path::new(RECORD), 3);
             boot.cut_after(cut);
             let mut went_on = installer
                 .install(NOW, &release(TWO), &mut kernel(TWO).as_slice(), &mut root(TWO).as_slice())
@@ -495,7 +498,7 @@ fn the_fake_behaves_as_the_others_do() {
                 boot.restart();
                 went_on = installer.start(NOW).and_then(|next| match next {
                     Next::CheckHealth if is_healthy => installer.confirm(NOW).map(|()| Next::Nothing),
-                    Next::CheckHealth => installer.give_up("the gateway did not answer"),
+                    Next::CheckHealth => installer.give_up(Why::new(Cause::NotHealthy, "the gateway did not answer")),
                     next => Ok(next),
                 });
                 assert!(boot.n_operations() < 100);

@@ -187,7 +187,7 @@ describe('each line once', () => {
   };
   const you = (seq, text) => ({ seq, from: 'you', id: `m${text}`, at: 1_700_000_000_000, text });
   const agent = (seq, text) => ({ seq, from: 'agent', id: null, at: 1_700_000_000_000, text });
-  const message = (seq, text, delivery) => ({ type: 'message', seq, text, delivery });
+  const message = (seq, text, delivery, answers = []) => ({ type: 'message', seq, text, delivery, answers });
   const shows = (page, texts) =>
     until(async () => isDeepStrictEqual((await lines(page)).map(([, text]) => text), texts), `this is shown: ${texts}`);
 
@@ -208,6 +208,32 @@ describe('each line once', () => {
     await shows(page, ['hi', 'hello', 'more', 'more of it', 'a notice', 'a notice', 'waits']);
     assert.deepEqual(hellos, [null, 2]);
     assert.equal(await log(page).locator('.draft').count(), 1, 'what waits is being worked on');
+  });
+
+  test('an answer that comes before its question is confirmed is shown below it', async () => {
+    // Two connections of the gateway: which of two words goes out first is nobody's to say.
+    const { page } = await scripted([
+      history([you(1, 'hi'), agent(2, 'hello')]),
+      message(4, 'one answer to both', 'd1', ['mfirst', 'msecond']),
+      { type: 'accepted', id: 'mfirst', text: 'first', at: 1_700_000_060_000 },
+      { type: 'accepted', id: 'msecond', text: 'second', at: 1_700_000_061_000 },
+      { type: 'accepted', id: 'mthird', text: 'third', at: 1_700_000_062_000 },
+    ]);
+    await shows(page, ['hi', 'hello', 'first', 'second', 'one answer to both', 'third']);
+    await page.routeWebSocket(/socket$/, (socket) => {
+      socket.onMessage((frame) => {
+        const { type, id, text } = JSON.parse(frame);
+        if (type === 'hello') return socket.send(JSON.stringify(history([])));
+        socket.send(JSON.stringify(message(2, `to ${text}`, 'd2', [id])));
+        setTimeout(() => socket.send(JSON.stringify({ type: 'accepted', id, text, at: Date.now() })), 200);
+      });
+    });
+    await page.reload();
+    await online(page);
+    await say(page, 'asked here');
+    await shows(page, ['asked here', 'to asked here']);
+    await sent(page, 1);
+    await shows(page, ['asked here', 'to asked here']);
   });
 
   test('what was erased goes, and what was archived in the meantime is shown', async () => {

@@ -18,6 +18,8 @@ export class Conversation {
   #own = new Map();
   #shown = new Map();
   #deliveries = new Set();
+  // Answers to what was not confirmed here yet, by the id of what they answer.
+  #early = new Map();
   #after = null;
   #draft = null;
   #draftText = '';
@@ -64,12 +66,15 @@ export class Conversation {
   }
 
   /** A line that came while we were connected. */
-  receive({ seq, delivery, text }) {
+  receive({ seq, delivery, answers = [], text }) {
     if (this.#deliveries.has(delivery)) return false;
     this.#deliveries.add(delivery);
     this.#keepingPlace(() => {
       this.stopActivity();
-      this.#showAgent({ seq, text, at: Date.now() }, 'live');
+      // It may overtake the word that they were taken. What is answered was taken.
+      for (const id of answers) if (this.#own.has(id)) this.showOwn({ id }, 'sent');
+      const line = this.#showAgent({ seq, text, at: Date.now() }, 'live');
+      for (const id of answers) if (line && !this.#own.has(id)) this.#early.set(id, line);
     });
     return true;
   }
@@ -81,7 +86,8 @@ export class Conversation {
       if (!line) {
         line = this.#line('you', plain(text), at);
         this.#own.set(id, line);
-        this.#insert(line, state === 'sent');
+        this.#insert(line, state === 'sent', this.#early.get(id));
+        this.#early.delete(id);
       } else if (state === 'sent' && line.dataset.state !== 'sent') {
         // Those that wait stay below those that arrived.
         this.#insert(line, true);
@@ -132,9 +138,11 @@ export class Conversation {
     // A line is known by number and text. Two notices may say the same after the same line, but
     // what a history brought does not come again.
     const before = this.#shown.get(key);
-    if (before === 'history' || (before && source === 'history')) return;
+    if (before === 'history' || (before && source === 'history')) return null;
     this.#shown.set(key, source);
-    this.#insert(this.#line('agent', marked(text), at), true);
+    const line = this.#line('agent', marked(text), at);
+    this.#insert(line, true);
+    return line;
   }
 
   #setDraft(text) {
@@ -194,13 +202,14 @@ export class Conversation {
     return line;
   }
 
-  #insert(line, isBeforeWaiting) {
+  /** At the end, or above what waits, or above `answer`, which came first. */
+  #insert(line, isBeforeWaiting, answer = null) {
     document.getElementById('greeting')?.classList.add('small');
     const waiting = [...this.#own.values()].find((own) => own !== line && own.isConnected && own.dataset.state !== 'sent');
     const anchor = isBeforeWaiting ? waiting ?? null : null;
     // What is being written comes last of all that was said.
     const draft = this.#draft?.isConnected && line !== this.#draft && isBeforeWaiting ? this.#draft : null;
-    const next = draft ?? anchor;
+    const next = answer ?? draft ?? anchor;
     // A line that is moved without need is animated, and read aloud, a second time.
     if (!line.isConnected || nextLine(line) !== next) this.#log.insertBefore(line, next);
     this.#regroup();
@@ -246,6 +255,7 @@ export class Conversation {
     for (const [id, line] of this.#own) if (line.dataset.state === 'sent') this.#own.delete(id);
     for (const line of this.#log.querySelectorAll('.line.agent, .line[data-state=sent]')) line.remove();
     this.#shown.clear();
+    this.#early.clear();
     this.#after = null;
   }
 
