@@ -78,6 +78,7 @@ impl Gateway {
             clock: self.0.clock.clone(),
             device_key: device_key::Sources::default(),
             pages: |_| axum::Router::new(),
+            on_copy: false,
         };
         // Boxed: a start within what a start has made.
         let gateway = Box::pin(Self::start(options)).await.map_err(|error| error.to_string())?;
