@@ -23,6 +23,8 @@ pub(crate) mod context;
 pub(crate) mod deliveries;
 pub(crate) mod error;
 mod export;
+pub(crate) mod factory_reset;
+mod health;
 pub(crate) mod import;
 pub(crate) mod json;
 pub(crate) mod lines;
@@ -218,6 +220,8 @@ fn operations() -> Vec<Operation> {
         providers::operations(),
         alerts::operations(),
         updates::operations(),
+        health::operations(),
+        factory_reset::operations(),
         setup::operations(),
         users::operations(),
         usage::operations(),

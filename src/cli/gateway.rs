@@ -118,6 +118,9 @@ async fn signs_of_life(manager: &Manager, gateway: &gateway::Gateway) {
 /// How the gateway is, for lists of services: no word of the configuration.
 fn in_a_line(gateway: &gateway::Gateway) -> String {
     let Ok(status) = gateway.status() else { return "the store cannot be read; see the log".to_owned() };
+    if status.on_copy {
+        return "this version is being tried; messages wait until it is kept".to_owned();
+    }
     if status.safe_mode.is_some() {
         return "safe mode: messages wait; see the page, or `frontdesk gateway status`".to_owned();
     }
