@@ -33,6 +33,8 @@ pub(crate) struct Status {
     pub(crate) config: Option<String>,
     /// Why only status and reload work, if so.
     pub(crate) safe_mode: Option<String>,
+    /// This version is being tried on a copy of what is stored, and takes no messages until it is kept.
+    pub(crate) on_copy: bool,
     pub(crate) sessions: SessionCounts,
     pub(crate) queue: Queue,
     pub(crate) store: Option<StoreFile>,
@@ -199,6 +201,7 @@ impl Status {
             uptime_ms: Some(status.uptime_ms),
             config: status.config.clone(),
             safe_mode: status.safe_mode.clone(),
+            on_copy: status.on_copy,
             sessions: SessionCounts::of(&status.counts),
             queue: Queue { turns: Some(count(status.n_lanes)), ..Queue::of(&status.counts, status.n_unresolved) },
             store: Some(StoreFile { path: status.store.clone(), bytes: status.store_bytes }),
@@ -224,6 +227,7 @@ impl Status {
             uptime_ms: None,
             config: None,
             safe_mode: None,
+            on_copy: false,
             sessions: SessionCounts::of(counts),
             queue: Queue::of(counts, n_unresolved),
             store: None,

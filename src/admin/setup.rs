@@ -224,7 +224,7 @@ pub(crate) async fn show(reached: Reached, (): ()) -> Result<SetupShown, Error> 
     let state = gateway.setup().unwrap_or_default();
     let asked = state.asked.iter().map(|question| question.as_str()).collect();
     let known = gateway.settings(|settings| settings.business.clone()).unwrap_or_default();
-    let (alerts, updates) = gateway.settings(|settings| (settings.alerts.clone(), settings.updates));
+    let (alerts, updates) = gateway.settings(|settings| (settings.alerts.clone(), settings.updates.clone()));
     let email = alerts.email.as_ref();
     Ok(SetupShown {
         wanted: gateway.wants_setup(),

@@ -35,6 +35,13 @@ impl Span {
         (from < to && to <= DAY).then_some(Self { from, to })
     }
 
+    /// Is this time of the day in it?
+    #[must_use]
+    pub fn has_time(self, time: Time) -> bool {
+        let minute = |n: i8| u16::try_from(n).unwrap_or_default();
+        self.has(minute(time.hour()) * 60 + minute(time.minute()))
+    }
+
     fn has(self, minute: u16) -> bool {
         (self.from..self.to).contains(&minute)
     }

@@ -44,6 +44,7 @@ fn start(context: &Context) -> Result<(), Failure> {
     // While there is one thread.
     let (sockets, problems) = service::sockets();
     problems.iter().for_each(|problem| tracing::error!("{problem}"));
+    super::update::before_gateway(context);
     let n_threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 4);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(n_threads).enable_all().build();
     let runtime = runtime.map_err(anyhow::Error::from)?;
@@ -64,6 +65,7 @@ async fn serve(context: &Context, sockets: Vec<TcpListener>) -> Result<(), Failu
         clock: Arc::new(SystemClock),
         device_key: keys::sources(context),
         pages: page::router,
+        on_copy: super::update::is_on_copy(context),
     };
     let gateway = gateway::Gateway::start(options).await.map_err(start_failure)?;
     gateway.adopt(sockets);

@@ -101,7 +101,7 @@ enum Command {
     /// Say what is wrong, worst first, and how to mend it, also when no gateway runs; exit 0: nothing, or only hints; 78: the
     /// configuration cannot be used; 75: anything else
     Doctor,
-    /// Look for newer versions
+    /// Look for newer versions, install them, and go back
     #[command(subcommand)]
     Update(update::Update),
     /// Find models, and see whether they answer

@@ -24,6 +24,7 @@ pub use settings::{ApiKey, Gateway, Salvaged, SessionScope, Settings, Tenant, Up
 use std::path::{Path, PathBuf};
 
 use crate::agent;
+use crate::business::Business;
 use crate::document::{Problem, Secret, Severity, Variables};
 
 /// Why there are no settings.
@@ -129,6 +130,15 @@ pub fn salvage(home: &Path, variables: &dyn Variables) -> Salvaged {
         }
     };
     Salvaged { file: located.map(|located| located.path), ..salvaged }
+}
+
+/// What the file of a home says of updates, and of the business by whose clock they go. A file that is wrong elsewhere says it
+/// all the same; one that cannot be read says that nothing is installed by itself.
+#[must_use]
+pub fn updates(home: &Path, variables: &dyn Variables) -> (Updates, Business) {
+    let located = locate(home).ok().flatten();
+    let document = located.and_then(|located| located.parse(&located.read().ok()?).ok());
+    document.map(|document| settings::updates(&document, variables)).unwrap_or_default()
 }
 
 fn load_located(located: &Located, home: &Path, variables: &dyn Variables) -> Result<Loaded, Error> {

@@ -11,6 +11,7 @@ use crate::alert;
 use crate::backup;
 use crate::business::{Business, Span};
 use crate::channel::registry;
+use crate::clock::Timestamp;
 use crate::document::{Document, Place, Secret, Section, Severity, Variables};
 use crate::id::{AgentId, TenantId};
 use crate::identity;
@@ -19,6 +20,7 @@ use crate::route::{Route, Router};
 use crate::session::{self, Resolver};
 use crate::telemetry;
 use crate::tls::AcmeConfig;
+use crate::update;
 
 /// The `[gateway]` section.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,13 +83,15 @@ pub struct ApiKey {
     pub(super) place: Place,
 }
 
-/// The `[updates]` section: what the owner wants. What updates the system reads it; the gateway itself installs nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// The `[updates]` section: what the owner wants. The updater reads it; the gateway itself installs nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Updates {
     /// May updates be installed without asking?
     pub auto: bool,
     /// When, on the clock of the business; `None`: at any time.
     pub window: Option<Span>,
+    /// Where releases are; `None`: where the program was built to look. Whose releases count is not said here.
+    pub repository: Option<String>,
 }
 
 /// Everything that the configuration says, checked.
@@ -260,12 +264,7 @@ impl Settings {
         };
         let first = || agents.iter().find(|a| a.name.as_str() == "default").or(agents.first()).map(|a| a.name.clone());
         let default_agent = default_agent.or_else(first)?;
-        let mut notes = notes(&session, &channels);
-        if updates.auto {
-            let note =
-                "updates.auto is true, and this version does not update itself yet; install new versions as before";
-            notes.push(note.to_owned());
-        }
+        let notes = notes(&session, &channels);
         let providers = if providers.is_empty() { vec![provider::Config::demo()] } else { providers };
         Some(Self {
             gateway,
@@ -354,6 +353,15 @@ impl Default for Salvaged {
     }
 }
 
+/// What a file says of updates and of the clock that they go by, whatever else it says.
+pub(super) fn updates(document: &Document, variables: &dyn Variables) -> (Updates, Business) {
+    let mut root = document.root(variables);
+    let updates = root.take_section("updates").map(|mut section| Updates::read(&mut section));
+    let business = root.take_section("business").map(|mut section| Business::read(&mut section));
+    root.abandon();
+    (updates.unwrap_or_default(), business.unwrap_or_default())
+}
+
 impl Salvaged {
     pub(super) fn read(document: &Document, variables: &dyn Variables) -> Self {
         let mut root = document.root(variables);
@@ -414,7 +422,15 @@ fn address(text: &str) -> Result<IpAddr, String> {
 impl Updates {
     fn read(section: &mut Section<'_>) -> Self {
         let window = section.take_parsed("window", |text: &str| text.parse::<Span>());
-        Self { auto: section.take_bool("auto").unwrap_or_default(), window }
+        let address = |text: &str| update::parse_address(text).map(|_| text.to_owned());
+        let repository = section.take_parsed("repository", address);
+        Self { auto: section.take_bool("auto").unwrap_or_default(), window, repository }
+    }
+
+    /// May something be installed by itself now, as far as the time goes?
+    #[must_use]
+    pub fn is_open(&self, business: &Business, now: Timestamp) -> bool {
+        self.window.is_none_or(|window| window.has_time(business.local(now).time()))
     }
 }
 

@@ -126,6 +126,7 @@ fn status() -> Status {
         uptime_ms: 0,
         config: None,
         safe_mode: None,
+        on_copy: false,
         counts: Default::default(),
         n_lanes: 0,
         n_unresolved: 0,

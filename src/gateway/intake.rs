@@ -267,6 +267,7 @@ mod tests {
             clock: Arc::new(SystemClock),
             device_key: device_key::Sources::default(),
             pages: |_| axum::Router::new(),
+            on_copy: false,
         };
         let gateway = Gateway::start(options).await.unwrap();
         let entry = gateway.0.live.load().entries.get(&EntryId::new("desk").unwrap()).unwrap().clone();

@@ -96,6 +96,9 @@ const DRAIN: Duration = Duration::from_millis(1_500);
 const RESTART_WAIT: Duration = Duration::from_secs(10);
 /// How soon a store that can be opened again is noticed.
 const LOOK_AT_STORE: Duration = Duration::from_secs(2);
+/// Why messages are not taken.
+const ON_COPY: &str = "this version is being tried on a copy of what is stored; messages are taken again when it is kept, \
+                       which takes a moment";
 /// Dedupe marks are kept this long: longer than any vendor repeats an event.
 const MARKS_KEPT_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
@@ -111,6 +114,9 @@ pub struct Options {
     pub device_key: device_key::Sources,
     /// What people and programs with an account are served beside the channels.
     pub pages: fn(&Gateway) -> axum::Router,
+    /// This version is being tried and stores in another shape than the one before: it works on a copy of the store, takes no
+    /// messages and answers none, so that nothing is lost when the one before comes back.
+    pub on_copy: bool,
 }
 
 impl fmt::Debug for Options {
@@ -227,6 +233,7 @@ struct Inner {
     reloading: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    on_copy: bool,
     /// Where the commands reach it, once they do.
     socket: OnceLock<PathBuf>,
     started_at: Timestamp,
@@ -268,7 +275,7 @@ impl Gateway {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let Options { home, variables, clock, device_key, pages } = options;
+        let Options { home, variables, clock, device_key, pages, on_copy } = options;
         let home = home::make(&home)?;
         if let Err(error) = config::Revisions::of(&home).finish_replacing() {
             tracing::error!(%error, "a configuration that was replaced cannot be removed; it does not count");
@@ -287,7 +294,7 @@ impl Gateway {
             Accounts::shut(home.path(), clock.clone(), &error)
         });
         let cache_bytes = session.map_or_else(|| crate::session::Config::absent().cache_bytes(), |s| s.cache_bytes());
-        let store = open_store(&store_file, cache_bytes, &home.wrapping_key())?;
+        let store = open_store(&store_file, cache_bytes, &home.wrapping_key(), on_copy)?;
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(10))
             // A redirect would carry words, and often a key, to wherever it points.
@@ -296,6 +303,9 @@ impl Gateway {
             .build()?;
         let live = match (loaded, store.why_unusable()) {
             (Ok(_), Some(why)) => Live::safe_mode(why, config::salvage(home.path(), &*variables), &http),
+            (Ok(_), None) if on_copy => {
+                Live::safe_mode(ON_COPY.to_owned(), config::salvage(home.path(), &*variables), &http)
+            }
             (Ok(loaded), None) => Live::new(loaded, None, clock.now(), &home, &http),
             (Err(error), why) => {
                 tracing::error!(error = %error, "the configuration cannot be used: starting in safe mode");
@@ -303,6 +313,8 @@ impl Gateway {
                 Live::safe_mode(both.join("\n"), salvaged.unwrap_or_default(), &http)
             }
         };
+        // A configuration or a store that cannot be used is what it is tried for.
+        let is_tried = live.safe_mode.as_deref() == Some(ON_COPY);
         crate::log::hide(accounts.claim_code().iter().chain([home.token()]));
         let is_usable = store.why_unusable().is_none();
         let max_turns = live.settings.gateway.max_turns;
@@ -339,6 +351,7 @@ impl Gateway {
             reloading: tokio::sync::Mutex::new(()),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            on_copy: is_tried,
             socket: OnceLock::new(),
             started_at,
             started_elapsed_ms,
@@ -674,8 +687,12 @@ impl Gateway {
 }
 
 /// Opens the store; one that cannot be opened is stood in for, unless another gateway has it.
-fn open_store(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Result<Store, store::Error> {
-    let error = match Store::open(path, cache_bytes, wrapping_key) {
+fn open_store(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32], on_copy: bool) -> Result<Store, store::Error> {
+    if !on_copy && let Err(error) = Store::forget_copy(path) {
+        tracing::warn!(%error, "the copy of the store that a version was tried on is still there");
+    }
+    let open = if on_copy { Store::open_copy } else { Store::open };
+    let error = match open(path, cache_bytes, wrapping_key) {
         Err(error @ store::Error::Locked { .. }) => return Err(error),
         Err(error) => error,
         opened => return opened,
@@ -697,7 +714,8 @@ fn open_store(path: &Path, cache_bytes: usize, wrapping_key: &[u8; 32]) -> Resul
     };
     tracing::error!(error = what, "the store cannot be opened: starting in safe mode");
     let why = format!("{what}; {fix}");
-    if error.is_for_the_disk() {
+    // Awaited, it would be the original.
+    if error.is_for_the_disk() && !on_copy {
         return Store::awaited(path, cache_bytes, &why, wrapping_key);
     }
     Store::unusable(path, &why, wrapping_key)

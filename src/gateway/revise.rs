@@ -127,6 +127,9 @@ impl Gateway {
         if let Some(why) = self.0.store.why_unusable() {
             return Err(ReloadError::StoreUnusable(why));
         }
+        if self.0.on_copy {
+            return Err(ReloadError::StoreUnusable(super::ON_COPY.to_owned()));
+        }
         let user_home = self.0.variables.get("HOME");
         if home::store_file(self.home(), Some(&loaded.settings.session), user_home.as_deref()) != self.0.store_file {
             return Err(ReloadError::StoreMoved);

@@ -41,6 +41,8 @@ pub struct Status {
     pub config: Option<String>,
     /// Why only status and reload work.
     pub safe_mode: Option<String>,
+    /// It is being tried on a copy of what is stored, and takes no messages until it is kept.
+    pub on_copy: bool,
     /// Conversations and what waits.
     pub counts: Counts,
     /// Messages that belong to no conversation.
@@ -105,7 +107,9 @@ impl Gateway {
         let address = self.address();
         let (now, channels) = (self.now(), self.channels(&Who::console())?);
         let mut warnings: Vec<String> = live.warnings.iter().map(ToString::to_string).collect();
-        let mut errors: Vec<String> = live.safe_mode.iter().map(|error| format!("safe mode: {error}")).collect();
+        let safe_mode = live.safe_mode.clone().filter(|_| !self.0.on_copy);
+        warnings.extend(self.0.on_copy.then(|| super::ON_COPY.to_owned()));
+        let mut errors: Vec<String> = safe_mode.iter().map(|error| format!("safe mode: {error}")).collect();
         if counts.parked > 0 {
             warnings.push(format!(
                 "{} set aside; see which and why with `frontdesk deliveries list`",
@@ -172,7 +176,8 @@ impl Gateway {
             https,
             uptime_ms: self.now().since_ms(self.0.started_at),
             config: live.file.as_ref().map(|file| file.display().to_string()),
-            safe_mode: live.safe_mode.clone(),
+            safe_mode,
+            on_copy: self.0.on_copy,
             counts,
             n_unresolved,
             n_lanes: self.0.lanes.len(),
@@ -202,7 +207,8 @@ impl Gateway {
         if self.0.stop.is_cancelled() {
             return Err("stopping");
         }
-        if self.0.live.load().safe_mode.is_some() {
+        // What is tried is ready when it could take messages.
+        if self.0.live.load().safe_mode.is_some() && !self.0.on_copy {
             return Err("safe mode: see `gateway status`");
         }
         if self.disk_trouble().is_some() {

@@ -14,6 +14,7 @@
 mod access;
 mod check;
 mod context;
+mod copy;
 mod database;
 mod delivery_id;
 mod disk;
@@ -88,6 +89,9 @@ pub use testing::Sealing;
 #[cfg(feature = "testing")]
 pub use tests::compare_with_maps;
 pub use usage::Counted;
+
+/// What this version stores, as a number: whoever has a lower one cannot read it. It is the `--store-format` of a release.
+pub const SHAPE: u64 = tables::SHAPE;
 
 use std::ops::Bound;
 use std::path::Path;

@@ -202,6 +202,17 @@ impl InDirectory {
         there.map_or(Ok(held), |path| Err(Error::Occupied { path: path.display().to_string() }))
     }
 
+    /// Copies what lies there, while nobody has it open: a store, its journal.
+    pub(super) fn copy_to(&self, store: &Path, journal: &Path) -> Result<(), Error> {
+        let held = Held { store: self.lock(&self.path)?, journal: self.lock(&journal_of(&self.path))? };
+        for (from, to) in [(&held.store, store), (&held.journal, journal)] {
+            if let Some(mut from) = from.as_ref() {
+                io::copy(&mut from, &mut for_the_owner().create_new(true).open(to)?)?;
+            }
+        }
+        Ok(())
+    }
+
     /// As redb locks it; `None`: it is not there.
     fn lock(&self, path: &Path) -> Result<Option<File>, Error> {
         let cannot = |source: io::Error| Error::Open { path: path.display().to_string(), source: source.into() };

@@ -113,6 +113,12 @@ macro_rules! tables {
             }
         }
 
+        /// Grows whenever a version stores something that the one before it cannot read: a format of the file, a table, or a
+        /// shape of a value.
+        pub(super) const SHAPE: u64 = (FORMAT as u64) * 1_000
+            $(+ <$shape as Versioned>::VERSION as u64)+
+            $(+ { let _ = $row_number; 1 })+;
+
         /// Shows all of them but [`META`].
         pub(super) fn show<V: Visitor>(to: &mut V) -> Result<(), V::Error> {
             $(to.values(&$values)?;)+

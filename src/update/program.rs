@@ -76,6 +76,9 @@ impl<'a> Program<'a> {
     /// When a disk fails; then nothing is decided, and it may be called again.
     pub fn recover(&self, now: Timestamp) -> Result<Pending, Error> {
         let mut record = self.file.load()?;
+        if record.path.as_ref().is_some_and(|path| *path != self.path) {
+            return Ok(Pending::None);
+        }
         let is_new = |record: &Record| -> Result<bool, Error> {
             let there = payload_of(self.disk, &self.path)?.map(|payload| payload.sha256.to_string());
             Ok(record.program.is_some() && there == record.program)
@@ -128,7 +131,7 @@ impl<'a> Program<'a> {
         }
         let mut record = self.file.load()?;
         record.begin(Phase::Writing { from, to }, (self.store_format, store_format));
-        record.program = Some(payload.sha256.to_string());
+        (record.program, record.path) = (Some(payload.sha256.to_string()), Some(self.path.clone()));
         self.file.save(&record)?;
         let new = self.new_path();
         let written = remove_if_there(self.disk, &new)

@@ -111,6 +111,9 @@ pub(super) struct Record {
     /// Of a program alone: the SHA-256 of the one that is put in place.
     #[serde(default)]
     pub(super) program: Option<String>,
+    /// Of a program alone: where it lies. Another program that is started over the same home has no part in it.
+    #[serde(default)]
+    pub(super) path: Option<PathBuf>,
 }
 
 /// The file that keeps it, on a disk that replaces files in one step.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Refusal};
+use super::Error;
 
 /// Longest detail that is kept, in characters.
 const MAX_DETAIL_CHARS: usize = 300;
@@ -138,27 +138,11 @@ impl From<&Error> for Why {
             Error::StoreMovedOn(_) => Cause::StoreMovedOn,
             Error::Address { .. } => Cause::NoRepository,
             Error::Unreachable { .. } => Cause::Unreachable,
-            Error::Refused(refusal) => return Self::new(Cause::Refused, refusal.words()),
+            Error::Refused(refusal) => return Self::new(Cause::Refused, &refusal.to_string()),
             Error::NoRoom { .. } => Cause::NoRoom,
-            Error::NothingForBoard(_) => return Self::of(Cause::NothingForBoard),
+            Error::NothingForBoard(_) => Cause::NothingForBoard,
         };
         Self::new(code, &error.to_string())
-    }
-}
-
-impl Refusal {
-    /// One word for it, the same in every language.
-    #[must_use]
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Signature => "signature",
-            Self::Expired => "expired",
-            Self::Rollback => "rollback",
-            Self::Mixed => "mixed",
-            Self::TooLarge => "too large",
-            Self::Malformed => "malformed",
-            Self::Clock => "clock",
-        }
     }
 }
 

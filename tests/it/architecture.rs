@@ -53,6 +53,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "backup",
             "business",
             "channel",
+            "clock",
             "document",
             "id",
             "identity",
@@ -61,6 +62,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "session",
             "telemetry",
             "tls",
+            "update",
         ],
     ),
     (

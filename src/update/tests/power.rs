@@ -452,7 +452,7 @@ fn what_is_not_the_release_is_not_tried() {
             machine.live(New::Healthy);
             assert_eq!(machine.running, ONE);
             let status = machine.status().to_string();
-            assert!(status.contains("1.1.0 could not be installed"), "{status}");
+            assert!(status.contains("1.1.0 was not installed"), "{status}");
         }
     }
 }

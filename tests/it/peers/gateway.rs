@@ -140,7 +140,8 @@ impl TestGateway {
         let started = runtime.spawn(async move {
             let variables = Arc::new(SystemVariables::new([], &home));
             let device_key = Sources::default();
-            let options = Options { home, variables, clock, device_key, pages: frontdesk::page::router };
+            let pages = frontdesk::page::router;
+            let options = Options { home, variables, clock, device_key, pages, on_copy: false };
             let gateway = Gateway::start(options).await.unwrap();
             frontdesk::admin::listen(&gateway).unwrap();
             gateway
