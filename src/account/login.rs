@@ -136,6 +136,14 @@ impl Accounts {
         Ok(NewSession { token, session })
     }
 
+    /// Is this the password of an account? For what must not happen because somebody left a browser open. Counts as an attempt.
+    ///
+    /// # Errors
+    /// [`LoginError`].
+    pub async fn confirm(&self, name: &str, password: &Secret, from: IpAddr) -> Result<(), LoginError> {
+        self.prove(name, password, from).await.map(drop)
+    }
+
     /// Gives whoever has this session another password, if they know the one they have. Their other sessions end.
     ///
     /// # Errors

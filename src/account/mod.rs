@@ -25,6 +25,7 @@ mod tokens;
 mod users;
 
 pub use accounts::{Accounts, ClaimError};
+pub use code::new_claim_code;
 pub use login::{LoginError, NewSession, Session, SessionRow};
 pub use name::NameError;
 pub use network::{is_local, network};
@@ -96,6 +97,12 @@ impl Who {
     #[must_use]
     pub fn console() -> Self {
         Self { name: CONSOLE.to_owned(), role: Role::Admin, reach: Reach::All, from: None }
+    }
+
+    /// Do they hold the admin token of the home?
+    #[must_use]
+    pub fn is_console(&self) -> bool {
+        self.name == CONSOLE
     }
 
     /// The tenant that they are bound to.

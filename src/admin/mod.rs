@@ -23,6 +23,8 @@ pub(crate) mod context;
 pub(crate) mod deliveries;
 pub(crate) mod error;
 mod export;
+pub(crate) mod factory_reset;
+mod health;
 pub(crate) mod import;
 pub(crate) mod json;
 pub(crate) mod lines;
@@ -216,6 +218,8 @@ fn operations() -> Vec<Operation> {
         import::operations(),
         providers::operations(),
         alerts::operations(),
+        health::operations(),
+        factory_reset::operations(),
         setup::operations(),
         users::operations(),
         usage::operations(),

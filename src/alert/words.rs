@@ -30,7 +30,10 @@ pub(super) fn email(message: &Message, business: Option<&str>, language: Languag
             match &trouble.told {
                 _ if !has_fix => {}
                 Some(told) => {
-                    text.push_str(&format!("  {}\n  {}: {}; {}\n", told.lead, words.details, trouble.what, trouble.fix));
+                    text.push_str(&format!(
+                        "  {}\n  {}: {}; {}\n",
+                        told.lead, words.details, trouble.what, trouble.fix
+                    ));
                 }
                 None => text.push_str(&format!("  {}: {}\n", words.fix, trouble.fix)),
             }
@@ -113,10 +116,9 @@ mod tests {
                 id: "a".into(),
                 what: (*what).to_owned(),
                 fix: "mend it".into(),
-                told: what.strip_prefix("the ").map(|what| Told {
-                    title: format!("Titel: {what}"),
-                    lead: "Schaffen Sie Platz.".into(),
-                }),
+                told: what
+                    .strip_prefix("the ")
+                    .map(|what| Told { title: format!("Titel: {what}"), lead: "Schaffen Sie Platz.".into() }),
             };
             whats.iter().map(one).collect()
         };
@@ -125,10 +127,10 @@ mod tests {
 
     #[test]
     fn a_letter_says_what_is_wrong_what_to_do_and_what_is_over() {
-        let (subject, text) =
-            email(&message(&["disk full"], &["safe mode"]), Some("Dr. Lind"), Language::English);
+        let (subject, text) = email(&message(&["disk full"], &["safe mode"]), Some("Dr. Lind"), Language::English);
         assert_eq!(subject, "Frontdesk (Dr. Lind): something needs you");
-        let expected = "Something is wrong:\n\n- disk full\n  What to do: mend it\n\nThis is over:\n\n- safe mode\n\nYou are";
+        let expected =
+            "Something is wrong:\n\n- disk full\n  What to do: mend it\n\nThis is over:\n\n- safe mode\n\nYou are";
         assert!(text.starts_with(expected), "{text}");
         let (subject, text) = email(&message(&[], &["the disk"]), None, Language::German);
         assert_eq!(subject, "Frontdesk: es ist vorbei");

@@ -22,7 +22,8 @@ fn troubles(gateway: &Gateway) -> Vec<Trouble> {
     let in_use = gateway.config_digest();
     let running = Running { status: &status, config_digest: in_use.as_deref() };
     let found = examine(gateway.home(), gateway.variables(), Some(&running), &Sources::default(), gateway.now());
-    let language = gateway.settings(|settings| settings.business.as_ref().map_or(Language::English, Business::language));
+    let language =
+        gateway.settings(|settings| settings.business.as_ref().map_or(Language::English, Business::language));
     found.into_iter().filter(is_told).map(|finding| trouble(finding, language)).collect()
 }
 

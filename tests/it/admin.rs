@@ -86,6 +86,8 @@ fn what_changes_something_is_for_admins_and_what_is_about_the_gateway_for_its_op
             "backup",
             "import",
             "doctor",
+            "health",
+            "factory_reset",
             "tenants/erase",
             "tenants/show",
             "tenants/add",
