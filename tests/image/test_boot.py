@@ -24,7 +24,7 @@ def test_it_starts_serves_remembers_and_starts_again(files, new_machine, tmp_pat
         # Whoever stands before it reads how to reach it, the code and the fingerprint.
         machine.says(r"[Cc]laim code:?\s+([0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{2})")
         said = machine.console()
-        assert re.search(r"([0-9A-F]{2}:){31}[0-9A-F]{2}", said), "the fingerprint of the certificate"
+        assert re.search(r"([0-9A-F]{2}:\s*){31}[0-9A-F]{2}", said), "the fingerprint of the certificate"
         assert "10.0.2.15" in said or "frontdesk.local" in said
         assert "login:" not in said
         page = machine.request("/admin/")
