@@ -127,6 +127,7 @@ class Machine:
         self.disk, self.arch, self.directory, self.uboot = disk, arch, directory, uboot
         self.smp, self.memory = smp, memory
         self.serial = directory / "serial.log"
+        self.drive = f"if=none,id=disk,format=raw,file={disk.path}"
         self.process: subprocess.Popen | None = None
 
     def command(self) -> list[str]:
@@ -135,7 +136,7 @@ class Machine:
         common = [
             *("-display", "none", "-serial", f"file:{self.serial}", "-smp", str(self.smp), "-m", str(self.memory)),
             *("-qmp", f"unix:{self.directory / 'qmp'},server=on,wait=off"),
-            *("-drive", f"if=none,id=disk,format=raw,file={self.disk.path}", "-device", "virtio-blk-pci,drive=disk,bootindex=0"),
+            *("-drive", self.drive, "-device", "virtio-blk-pci,drive=disk,bootindex=0"),
             *("-netdev", f"user,id=net,{forward}", "-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci"),
         ]
         if self.arch == "x86_64":
