@@ -2,6 +2,7 @@
 
 import re
 import ssl
+import sys
 import time
 import urllib.request
 
@@ -9,6 +10,10 @@ import pytest
 from conftest import Files
 from machine import MIB, PATIENCE
 from webchat import Visitor
+
+#: Of memory, for the whole system.
+IDLE_MIB = 100
+
 
 @pytest.fixture(scope="module", params=["x86_64", "arm64"])
 def files(request):
@@ -35,6 +40,9 @@ def test_it_starts_serves_remembers_and_starts_again(files, new_machine, tmp_pat
         answer = visitor.ask("Hello, are you there?")
         # The health check goes on for a while, and nothing shows from outside when it ends.
         time.sleep(PATIENCE / 5)
+        used = machine.used_mib()
+        print(f"{files.arch}: {used} MiB of memory are used when nobody does anything", file=sys.stderr)
+        assert used < IDLE_MIB
         machine.switch_off()
     data = machine.disk.data(tmp_path / "data")
     first = data.messages()
