@@ -525,6 +525,7 @@ async fn a_file_that_cannot_be_used_lets_nobody_in_and_is_not_touched() {
         good.replace("\"all\"", "\"everything\""),
         good.replace("\"reach\": \"all\",", ""),
         good.replace("\"version\": 1", "\"version\": 2"),
+        good.replace("\"version\": 1", "\"version\": 3"),
         good.replace("\"version\": 1", "\"version\": 1, \"more\": 1"),
         good.replace("m=19456", "m=4000000"),
         good.replace("$argon2id$", "$plain$"),
@@ -537,7 +538,7 @@ async fn a_file_that_cannot_be_used_lets_nobody_in_and_is_not_touched() {
         assert_ne!(whole, good);
         fs::write(&file, &whole).unwrap();
         let error = open().unwrap_err();
-        let is_newer = whole.contains("\"version\": 2");
+        let is_newer = whole.contains("\"version\": 3");
         assert!(matches!(error, Error::TooNew { .. }) == is_newer, "{error}");
         assert!(is_newer || matches!(error, Error::Damaged { .. }), "{error}\n{whole}");
         assert_eq!(fs::read_to_string(&file).unwrap(), whole);
@@ -613,14 +614,14 @@ async fn a_file_that_others_may_read_is_closed() {
 #[tokio::test]
 async fn a_code_that_was_made_beforehand_claims_a_box_that_is_not_told_it() {
     let (home, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::at(Timestamp(1_800_000_000_000))));
-    let (code, digest) = super::new_claim_code().unwrap();
+    let (code, digest) = new_claim_code().unwrap();
     let open = |digest: &str| Accounts::open_with(home.path(), clock.clone(), Some(digest)).unwrap();
     for _ in 0..2 {
         let accounts = open(&digest);
         assert!(accounts.is_claimable() && accounts.claim_code().is_none(), "the box cannot show it");
         assert!(!home.path().join("claim.code").exists());
     }
-    let wrong = super::new_claim_code().unwrap().0;
+    let wrong = new_claim_code().unwrap().0;
     let accounts = open(&digest);
     assert!(matches!(accounts.claim(&wrong, "Eve", &secret(PASSWORD), near()).await, Err(ClaimError::Wrong)));
     accounts.claim(&code, "Ada", &secret(PASSWORD), near()).await.unwrap();
@@ -628,7 +629,7 @@ async fn a_code_that_was_made_beforehand_claims_a_box_that_is_not_told_it() {
     // After a reset the box makes a code of its own, and the old one does not come back, also if that one is lost.
     let again = open(&digest).recover().await.unwrap();
     assert_ne!(again, code);
-    std::fs::remove_file(home.path().join("claim.code")).unwrap();
+    fs::remove_file(home.path().join("claim.code")).unwrap();
     let accounts = open(&digest);
     assert!(matches!(accounts.claim(&code, "Eve", &secret(PASSWORD), near()).await, Err(ClaimError::Wrong)));
 }

@@ -283,6 +283,7 @@ impl From<account::Error> for Error {
             account::Error::Unknown { .. } => StatusCode::NOT_FOUND,
             account::Error::Taken
             | account::Error::LastAdmin
+            | account::Error::NoPasskey
             | account::Error::Unclaimed
             | account::Error::TooMany(_) => StatusCode::CONFLICT,
             account::Error::Busy

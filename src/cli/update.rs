@@ -396,7 +396,7 @@ fn status(context: &Context) {
         match &checked.problem {
             None => line(&format!("The repository was last asked at {at}.")),
             Some(why) => {
-                line(&format!("The repository was last asked at {at}, in vain: {}.", printable(&why.to_string())))
+                line(&format!("The repository was last asked at {at}, in vain: {}.", printable(&why.to_string())));
             }
         }
     }

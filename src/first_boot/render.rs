@@ -23,7 +23,7 @@ pub(super) fn files(presets: &Presets) -> Vec<(&'static str, u32, Option<String>
         (WIRED, 0o644, wired),
         (WIRELESS, 0o644, wireless),
         (RADIO, 0o600, presets.wifi.as_ref().map(radio)),
-        (GATEWAY, 0o644, Some(gateway(presets))),
+        (GATEWAY, 0o600, Some(gateway(presets))),
     ]
 }
 

@@ -78,7 +78,7 @@ fn state(words: &UpdateWords, visit: &Visit, known: &Known, now: Timestamp) -> M
     html! {
         section class="card" {
             @if known.is_set_up {
-                h2 role="status" { (sentence(words, &report.state)) }
+                div role="status" { h2 { (sentence(words, &report.state)) } }
                 @if let Doing::Downloading { have, of, .. } = report.state {
                     progress max=(of) value=(have) aria-label=(words.download) {}
                 }

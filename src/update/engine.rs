@@ -684,7 +684,7 @@ impl<'a> Updater<'a> {
             }
             // It works on what is stored: the old one could not read that any more.
             Err(why) => {
-                tracing::error!(%why, "the new version is kept although it is not healthy: there is no way back")
+                tracing::error!(%why, "the new version is kept although it is not healthy: there is no way back");
             }
             Ok(()) => {}
         }

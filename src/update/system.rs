@@ -97,8 +97,8 @@ impl Ended {
         if let Some(wrong) = self.stdout.lines().find_map(|line| line.strip_prefix("WRONG: ")) {
             return wrong.to_owned();
         }
-        let lines = self.stderr.lines().chain(self.stdout.lines().filter(|_| self.stderr.trim().is_empty()));
-        let line = lines.filter(|line| !line.trim().is_empty()).next_back().unwrap_or("it said nothing").trim();
+        let mut lines = self.stderr.lines().chain(self.stdout.lines().filter(|_| self.stderr.trim().is_empty()));
+        let line = lines.rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim();
         line.strip_prefix("frontdesk: ").unwrap_or(line).to_owned()
     }
 }

@@ -26,6 +26,7 @@ mod import;
 mod life;
 mod page;
 mod page_hands;
+mod page_passkeys;
 mod page_workers;
 mod page_config;
 mod page_updates;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use frontdesk::account::{Reach, Role};
 use frontdesk::document::Secret;
 use frontdesk::id::TenantId;
@@ -245,7 +245,7 @@ async fn a_yaml_file_is_turned_into_toml_after_a_look_and_comes_back() {
     assert!(!home.join("config.yml").exists());
     let (code, said) = page.desk.gateway.command(&["config", "convert"]).await;
     assert!(code != 0 && said.contains("no config.yml"), "{code} {said}");
-    let (_, list) = page.desk.gateway.admin(axum::http::Method::GET, "/api/v1/config/revisions").await;
+    let (_, list) = page.desk.gateway.admin(Method::GET, "/api/v1/config/revisions").await;
     let old = list["revisions"].as_array().unwrap().iter().find(|row| row["in_file"] == false).unwrap();
     let (code, said) = page.desk.gateway.command(&["config", "undo", &old["number"].to_string()]).await;
     assert_eq!(code, 0, "{said}");
@@ -270,7 +270,7 @@ async fn what_is_refused_is_said_in_the_language_of_the_page() {
     let (status, refused) = page
         .desk
         .gateway
-        .admin_send(axum::http::Method::PATCH, "/api/v1/config", &serde_json::json!({ "base": "x", "changes": [] }))
+        .admin_send(Method::PATCH, "/api/v1/config", &serde_json::json!({ "base": "x", "changes": [] }))
         .await;
     assert_eq!((status, &refused["code"]), (StatusCode::CONFLICT, &serde_json::json!("changed")), "{refused}");
 }

@@ -149,7 +149,7 @@ describe('a paused channel', { concurrency: false }, () => {
     await visitor.getByRole('button', { name: 'Send' }).click();
     const phone = await person(PHONE);
     await phone.goto(`${gateway.origin}/admin/`);
-    await phone.getByText('Angehalten').waitFor();
+    await phone.getByText('Angehalten', { exact: true }).waitFor();
     await check(phone, 'paused-home');
     assert.equal(await visitor.locator('.line.agent').count(), 0);
     await page.getByRole('button', { name: 'Let it go on' }).click();
