@@ -118,6 +118,9 @@ async fn signs_of_life(manager: &Manager, gateway: &gateway::Gateway) {
 /// How the gateway is, for lists of services: no word of the configuration.
 fn in_a_line(gateway: &gateway::Gateway) -> String {
     let Ok(status) = gateway.status() else { return "the store cannot be read; see the log".to_owned() };
+    if status.on_copy {
+        return "this version is being tried; messages wait until it is kept".to_owned();
+    }
     if status.safe_mode.is_some() {
         return "safe mode: messages wait; see the page, or `frontdesk gateway status`".to_owned();
     }
@@ -237,6 +240,9 @@ fn status(context: &Context) -> Result<(), Failure> {
     line(&format!("store: {} ({} KiB)", field(store, "path"), number("/store/bytes") / 1024));
     if let Some(text) = super::backup::sentence(status.get("backup").unwrap_or(&Value::Null)) {
         line(&format!("backup: {text}"));
+    }
+    if let Some(text) = status.get("updates").and_then(Value::as_str) {
+        line(&format!("updates: {}", printable(text)));
     }
     let config = status.get("config").and_then(Value::as_str).unwrap_or(NO_FILE);
     line(&format!("configuration: {}", printable(config)));
