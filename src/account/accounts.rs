@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
+use super::ceremony::Ceremonies;
 use super::code::{ClaimCode, Digest};
 use super::file::{self, FILE};
 use super::login::{Begun, NewSession};
@@ -42,6 +43,7 @@ pub(super) struct Inner {
     pub(super) hashing: Hashing,
     pub(super) logins: Throttle,
     claims: Throttle,
+    pub(super) ceremonies: Ceremonies,
     /// What no password may be made of, besides the name of its account.
     words: ArcSwap<Vec<String>>,
 }
@@ -160,6 +162,7 @@ impl Accounts {
             hashing: Hashing::new(),
             logins: Throttle::default(),
             claims: Throttle::default(),
+            ceremonies: Ceremonies::default(),
             words: ArcSwap::default(),
         }))
     }
@@ -197,7 +200,7 @@ impl Accounts {
     }
 
     /// Makes whoever has the code an administrator of everything, and logs them in. After [`Self::recover`] it also gives
-    /// an administrator of everything another password. The code works once.
+    /// an administrator of everything another password, and takes its passkeys away. The code works once.
     ///
     /// # Errors
     /// [`ClaimError`]; the code still works.
@@ -242,7 +245,10 @@ impl Accounts {
                         let user = User::new(&name, Role::Admin, Reach::All, hash.clone(), now);
                         state.users.insert(name.folded.clone(), user);
                     }
-                    state.user(&name)?.set_password(hash);
+                    let user = state.user(&name)?;
+                    user.set_password(hash);
+                    // Whoever lost their passkeys gets in without them, and those that somebody else put there are gone.
+                    user.passkeys = None;
                     state.end_sessions_of(&name.folded, None);
                     begun.file(state, &name.folded, now);
                     Ok(true)

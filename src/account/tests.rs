@@ -525,6 +525,7 @@ async fn a_file_that_cannot_be_used_lets_nobody_in_and_is_not_touched() {
         good.replace("\"all\"", "\"everything\""),
         good.replace("\"reach\": \"all\",", ""),
         good.replace("\"version\": 1", "\"version\": 2"),
+        good.replace("\"version\": 1", "\"version\": 3"),
         good.replace("\"version\": 1", "\"version\": 1, \"more\": 1"),
         good.replace("m=19456", "m=4000000"),
         good.replace("$argon2id$", "$plain$"),
@@ -537,7 +538,7 @@ async fn a_file_that_cannot_be_used_lets_nobody_in_and_is_not_touched() {
         assert_ne!(whole, good);
         fs::write(&file, &whole).unwrap();
         let error = open().unwrap_err();
-        let is_newer = whole.contains("\"version\": 2");
+        let is_newer = whole.contains("\"version\": 3");
         assert!(matches!(error, Error::TooNew { .. }) == is_newer, "{error}");
         assert!(is_newer || matches!(error, Error::Damaged { .. }), "{error}\n{whole}");
         assert_eq!(fs::read_to_string(&file).unwrap(), whole);

@@ -17,7 +17,7 @@ use super::operation::{Body, MANAGE, Operation, Sent};
 use super::reach::Reached;
 use crate::config::edit::Value;
 use crate::config::{self, Change, EditError, Hidden, Located, RestoreError, Revisions, Secrets, Syntax, edit};
-use crate::document::{Secret, is_variable_name};
+use crate::document::{Secret, is_variable_name, toml_of_yaml};
 use crate::gateway::{Gateway, ReloadError};
 
 pub(crate) use crate::config::MARK;
@@ -40,6 +40,12 @@ pub(super) fn operations() -> Vec<Operation> {
             MANAGE,
             "Moves a secret that stands in config.toml to the secrets, and uses the result",
             move_secret,
+        ),
+        Operation::post(
+            "/api/v1/config/convert",
+            MANAGE,
+            "Turns config.yml into config.toml with the same values and comments, and uses it",
+            convert_file,
         ),
     ]
 }
@@ -128,6 +134,31 @@ pub(crate) async fn hide(reached: &Reached, base: Option<&str>, path: &str) -> R
             Err(error)
         }
     }
+}
+
+/// Puts `config.toml` with the same values and comments in the place of `config.yml`, and uses it; with `is_check` it only says what
+/// would become of it. What was there is a revision.
+///
+/// # Errors
+/// When the configuration is no YAML or cannot be used, or as for [`change`]. Then nothing has changed.
+pub(crate) async fn convert(reached: &Reached, base: Option<&str>, is_check: bool) -> Result<ConfigConverted, Error> {
+    let gateway = reached.whole(MANAGE)?;
+    let now = Now::of(gateway, base)?;
+    let located = now.located.as_ref().filter(|located| located.syntax == Syntax::Yaml);
+    let located =
+        located.ok_or_else(|| Error::Conflict("there is no config.yml to turn into config.toml".to_owned()))?;
+    let file = located.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let converted =
+        toml_of_yaml(&file, &now.text).map_err(|problems| ReloadError::from(config::Error::Invalid(problems)))?;
+    gateway.check_config(converted.text.clone(), Some(Syntax::Toml))?;
+    let hidden =
+        Hidden::default().hide(&named_file(Syntax::Toml)?, &converted.text, gateway.home(), gateway.variables());
+    let text = hidden.ok().flatten();
+    let reloaded = match is_check {
+        true => None,
+        false => Some(apply(reached, base, converted.text, Some(Syntax::Toml)).await?),
+    };
+    Ok(ConfigConverted { text, lost: converted.lost, reloaded })
 }
 
 /// What a secret at this path would be called: `channels[0].bot_token` of the entry `slack` is `SLACK_BOT_TOKEN`.
@@ -437,6 +468,34 @@ impl Sent for ClearSecret {}
 pub(crate) struct MovedSecret {
     /// What it is called now.
     name: String,
+}
+
+/// From `config.yml` to `config.toml`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConfigConvert {
+    /// Digest of the text.
+    base: Option<String>,
+    /// Only say what would become of it.
+    #[serde(default)]
+    check: bool,
+}
+
+impl Sent for ConfigConvert {}
+
+/// What became of `config.yml`, or would.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ConfigConverted {
+    /// What `config.toml` says, with marks for what must not be shown. Null: it cannot be shown.
+    pub(crate) text: Option<String>,
+    /// What could not come along, a sentence each.
+    pub(crate) lost: Vec<String>,
+    /// What the use of it did; null: it was not used.
+    pub(crate) reloaded: Option<Reloaded>,
+}
+
+async fn convert_file(reached: Reached, Body(sent): Body<ConfigConvert>) -> Result<ConfigConverted, Error> {
+    convert(&reached, sent.base.as_deref(), sent.check).await
 }
 
 async fn move_secret(reached: Reached, Body(sent): Body<ClearSecret>) -> Result<MovedSecret, Error> {

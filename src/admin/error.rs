@@ -19,6 +19,8 @@ use crate::store;
 pub(crate) struct Refusal {
     /// What happened and what to do, for people.
     pub(crate) error: String,
+    /// Which kind of refusal it is, in a word that stays the same.
+    pub(crate) code: &'static str,
     /// What is wrong with a configuration, where it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -27,6 +29,12 @@ pub(crate) struct Refusal {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) weakness: Option<&'static str>,
+}
+
+impl Refusal {
+    fn new(code: &'static str, error: impl std::fmt::Display) -> Self {
+        Self { error: error.to_string(), code, problems: None, weakness: None }
+    }
 }
 
 /// Why a request was not answered.
@@ -54,6 +62,8 @@ pub(crate) enum Error {
     TooMany(String, Duration),
     /// As things are it cannot be done.
     Conflict(String),
+    /// The same, of a kind that has a code.
+    State(&'static str, String),
     /// What was sent can be read and not be used.
     Unusable(String),
     /// Not now.
@@ -79,9 +89,32 @@ impl Error {
 }
 
 impl Error {
+    /// Which kind it is.
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Nobody => "nobody",
+            Self::Forbidden(_) => "forbidden",
+            Self::Query(_) => "wrong_request",
+            Self::TooLong(_) => "too_long",
+            Self::TooSlow => "too_slow",
+            Self::Misdirected => "misdirected",
+            Self::NoPath | Self::NoMethod => "no_path",
+            Self::NotFound(_) | Self::Store(store::Error::Gone { .. }) => "not_found",
+            Self::TooMany(..) => "too_many",
+            Self::Conflict(_) => "conflict",
+            Self::State(code, _) => code,
+            Self::Unusable(_) => "unusable",
+            Self::Unavailable(_) => "unavailable",
+            Self::Refused(_, refusal) => refusal.code,
+            Self::Store(error) if error.is_for_the_disk() => "disk",
+            Self::Store(_) => "store",
+        }
+    }
+
     /// Its status, and what is said.
     pub(crate) fn told(self) -> (StatusCode, Refusal) {
-        let plain = |status: StatusCode, error: String| (status, Refusal { error, problems: None, weakness: None });
+        let code = self.code();
+        let plain = |status: StatusCode, error: String| (status, Refusal::new(code, error));
         match self {
             Self::Nobody => plain(StatusCode::UNAUTHORIZED, "the token is missing or wrong".to_owned()),
             Self::Forbidden(message) => plain(StatusCode::FORBIDDEN, message.to_owned()),
@@ -105,7 +138,7 @@ impl Error {
             ),
             Self::NotFound(message) => plain(StatusCode::NOT_FOUND, message),
             Self::TooMany(message, _) => plain(StatusCode::TOO_MANY_REQUESTS, message),
-            Self::Conflict(message) => plain(StatusCode::CONFLICT, message),
+            Self::Conflict(message) | Self::State(_, message) => plain(StatusCode::CONFLICT, message),
             Self::Unusable(message) => plain(StatusCode::UNPROCESSABLE_ENTITY, message),
             Self::Unavailable(message) => plain(StatusCode::SERVICE_UNAVAILABLE, message),
             Self::Refused(status, refused) => (status, refused),
@@ -193,7 +226,12 @@ impl From<TakeError> for Error {
         match error {
             TakeError::Empty | TakeError::TooLong => Self::Query(error.to_string()),
             TakeError::Store(error) => Self::Store(error),
-            error => Self::Conflict(error.to_string()),
+            TakeError::Others { .. } => Self::State("taken_by_other", error.to_string()),
+            TakeError::NotTaken(_) => Self::State("not_taken", error.to_string()),
+            TakeError::NotLive(_) => Self::State("conversation_over", error.to_string()),
+            TakeError::Changed => Self::State("conversation_changed", error.to_string()),
+            TakeError::NoAddress(_) | TakeError::NoEntry(_) => Self::State("nowhere_to_send", error.to_string()),
+            TakeError::SafeMode => Self::State("safe_mode", error.to_string()),
         }
     }
 }
@@ -224,7 +262,13 @@ pub(super) fn of_backup(error: &BackupError) -> StatusCode {
 
 impl From<BackupError> for Error {
     fn from(error: BackupError) -> Self {
-        Self::Refused(of_backup(&error), Refusal { error: error.to_string(), problems: None, weakness: None })
+        let code = match &error {
+            BackupError::Running => "backup_running",
+            BackupError::TooMany { .. } => "too_many",
+            BackupError::Order(_) => "wrong_request",
+            BackupError::Backup(_) => "backup_failed",
+        };
+        Self::Refused(of_backup(&error), Refusal::new(code, error))
     }
 }
 
@@ -239,6 +283,7 @@ impl From<account::Error> for Error {
             account::Error::Unknown { .. } => StatusCode::NOT_FOUND,
             account::Error::Taken
             | account::Error::LastAdmin
+            | account::Error::NoPasskey
             | account::Error::Unclaimed
             | account::Error::TooMany(_) => StatusCode::CONFLICT,
             account::Error::Busy
@@ -248,7 +293,23 @@ impl From<account::Error> for Error {
             | account::Error::TooNew { .. } => StatusCode::SERVICE_UNAVAILABLE,
             account::Error::Random | account::Error::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self::Refused(status, Refusal { error: error.to_string(), problems: None, weakness })
+        let code = match &error {
+            account::Error::Weak(_) => "weak_password",
+            account::Error::Name(_) => "wrong_name",
+            account::Error::Taken => "name_taken",
+            account::Error::LastAdmin => "last_admin",
+            account::Error::NoPasskey => "no_passkey",
+            account::Error::Unknown { .. } => "not_found",
+            account::Error::TooMany(_) => "too_many_accounts",
+            account::Error::Unclaimed => "unclaimed",
+            account::Error::Busy => "busy",
+            account::Error::Random | account::Error::Interrupted => "unavailable",
+            account::Error::Shut(_)
+            | account::Error::File { .. }
+            | account::Error::Damaged { .. }
+            | account::Error::TooNew { .. } => "accounts_unusable",
+        };
+        Self::Refused(status, Refusal { weakness, ..Refusal::new(code, error) })
     }
 }
 
@@ -256,7 +317,9 @@ impl From<ChannelTestError> for Error {
     fn from(error: ChannelTestError) -> Self {
         match error {
             ChannelTestError::Unknown(_) => Self::NotFound(error.to_string()),
-            ChannelTestError::TooSlow(_) => Self::Unavailable(error.to_string()),
+            ChannelTestError::TooSlow(_) => {
+                Self::Refused(StatusCode::SERVICE_UNAVAILABLE, Refusal::new("test_too_slow", error))
+            }
         }
     }
 }
@@ -267,7 +330,8 @@ impl From<EditError> for Error {
         match error {
             EditError::Path { .. } => Self::Query(message),
             EditError::NoSuch { .. } => Self::NotFound(message),
-            EditError::Syntax { .. } | EditError::Yaml => Self::Conflict(message),
+            EditError::Yaml => Self::State("yaml", message),
+            EditError::Syntax { .. } => Self::State("config_invalid", message),
             EditError::Several { .. } | EditError::Other { .. } => Self::Unusable(message),
         }
     }
@@ -303,6 +367,14 @@ impl From<ReloadError> for Error {
             }
             _ => Vec::new(),
         };
-        Self::Refused(status, Refusal { error: error.to_string(), problems: Some(problems), weakness: None })
+        let code = match &error {
+            ReloadError::Changed => "changed",
+            ReloadError::Config(_) | ReloadError::StillBad { .. } => "config_invalid",
+            ReloadError::Rebound | ReloadError::StoreMoved => "restart_needed",
+            ReloadError::StoreUnusable(_) => "store",
+            ReloadError::Listen(_) => "address_unusable",
+            ReloadError::FileGone(_) | ReloadError::Revision(_) => "file",
+        };
+        Self::Refused(status, Refusal { problems: Some(problems), ..Refusal::new(code, error) })
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Status {
     pub(crate) queue: Queue,
     pub(crate) store: Option<StoreFile>,
     pub(crate) backup: Option<Backup>,
+    /// Which version runs and what the updater does, in one sentence; null: there is no updater.
+    pub(crate) updates: Option<String>,
     pub(crate) channels: Vec<Channel>,
     /// What the operator should know although nothing is wrong.
     pub(crate) notes: Vec<String>,
@@ -190,7 +192,7 @@ pub(crate) struct FailedBackup {
 
 impl Status {
     /// All of it.
-    pub(crate) fn whole(status: &gateway::Status) -> Self {
+    pub(crate) fn whole(status: &gateway::Status, updates: Option<String>) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             port: status.port,
@@ -206,6 +208,7 @@ impl Status {
             queue: Queue { turns: Some(count(status.n_lanes)), ..Queue::of(&status.counts, status.n_unresolved) },
             store: Some(StoreFile { path: status.store.clone(), bytes: status.store_bytes }),
             backup: Some(Backup::of(&status.backup)),
+            updates,
             channels: status.channels.iter().map(Channel::of).collect(),
             notes: status.notes.clone(),
             warnings: status.errors.iter().chain(&status.warnings).cloned().collect(),
@@ -232,6 +235,7 @@ impl Status {
             queue: Queue::of(counts, n_unresolved),
             store: None,
             backup: None,
+            updates: None,
             channels: channels.iter().map(Channel::of).collect(),
             notes: Vec::new(),
             warnings: channels.iter().filter_map(warning).collect(),

@@ -33,6 +33,7 @@ mod metrics;
 mod openapi;
 pub(crate) mod operation;
 pub(crate) mod pairing;
+pub(crate) mod passkeys;
 mod place;
 pub(crate) mod providers;
 pub(crate) mod reach;
@@ -44,11 +45,12 @@ pub(crate) mod setup;
 pub(crate) mod taking;
 pub(crate) mod tenants;
 pub(crate) mod unresolved;
+pub(crate) mod updates;
 pub(crate) mod usage;
 pub(crate) mod users;
 
 pub(crate) use error::Error;
-pub(crate) use operation::{Body, Name, NameAndFile, Query};
+pub(crate) use operation::{Body, Name, NameAndFile, NameAndId, Query};
 pub use operation::{Listed, Rule, Scope};
 pub(crate) use place::{Episode, Named, Place as Conversation};
 pub(crate) use reach::{Reached, Seen, Stop};
@@ -218,10 +220,12 @@ fn operations() -> Vec<Operation> {
         import::operations(),
         providers::operations(),
         alerts::operations(),
+        updates::operations(),
         health::operations(),
         factory_reset::operations(),
         setup::operations(),
         users::operations(),
+        passkeys::operations(),
         usage::operations(),
         metrics::operations(),
         logs::operations(),
@@ -264,7 +268,7 @@ async fn no_method() -> Response {
 
 pub(crate) async fn status(reached: Reached, (): ()) -> Result<Status, Error> {
     Ok(match reached.status()? {
-        Seen::Whole(status) => Status::whole(&status),
+        Seen::Whole(status) => Status::whole(&status, updates::sentence(reached.whole(READ)?)),
         Seen::Share { counts, n_unresolved, channels } => Status::share(&counts, n_unresolved, &channels),
     })
 }

@@ -1,4 +1,4 @@
-//! `config check|show|revisions|diff|undo`.
+//! `config check|show|revisions|diff|undo|convert`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,7 +12,8 @@ use super::output::{self, field, line, printable, table};
 use super::{Context, Exit, Failure, client};
 use crate::admin::config::{self as shown, ShowError};
 use crate::admin::problem_json;
-use crate::config::{self, Candidate, Error, Loaded, RevisionError};
+use crate::config::{self, Candidate, Error, Loaded, RevisionError, Syntax};
+use crate::document::toml_of_yaml;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Config {
@@ -26,6 +27,12 @@ pub(super) enum Config {
     Diff {
         /// Number of the revision, as `config revisions` prints it
         number: u32,
+    },
+    /// Turn config.yml into config.toml with the same values and comments, and use it; undo brings the file back
+    Convert {
+        /// Only print what it would say
+        #[arg(long)]
+        check: bool,
     },
     /// Go back to what the configuration was, and use it
     Undo {
@@ -60,6 +67,7 @@ pub(super) fn run(context: &Context, command: Config) -> Result<(), Failure> {
         Config::Revisions => revisions(context),
         Config::Diff { number } => diff(context, number),
         Config::Undo { number } => undo(context, number),
+        Config::Convert { check } => convert(context, check),
     }
 }
 
@@ -158,6 +166,53 @@ fn undo_file(context: &Context, number: Option<u32>) -> Result<(), Failure> {
     } else {
         let (number, file) = (number.unwrap_or_default(), candidate.file().display());
         line(&format!("revision {number} is in {file}; no gateway is running here, so the next start uses it"));
+    }
+    Ok(())
+}
+
+fn convert(context: &Context, is_check: bool) -> Result<(), Failure> {
+    let Some(now) = client::try_ask(context, Method::GET, "/api/v1/config/text")? else {
+        return convert_file(context, is_check);
+    };
+    let base = now.success()?.get("digest").cloned().unwrap_or_default();
+    let body = json!({ "base": base, "check": is_check });
+    let converted = client::ask_with(context, Method::POST, "/api/v1/config/convert", Some(&body))?;
+    let body = converted.body.clone();
+    let converted = converted.success().map_err(|failure| Failure { json: Some(body), ..failure })?;
+    if context.json {
+        output::json(&converted);
+        return Ok(());
+    }
+    strings(&converted, "lost").iter().for_each(|lost| line(&format!("not taken over: {lost}")));
+    match (is_check, converted.get("text").and_then(Value::as_str)) {
+        (true, Some(text)) => text.lines().for_each(line),
+        (true, None) => line("it can be used; what it says cannot be shown"),
+        (false, _) => line("config.toml says the same now, and is in use; `config undo` brings config.yml back"),
+    }
+    Ok(())
+}
+
+/// Without a gateway it is a matter of files.
+fn convert_file(context: &Context, is_check: bool) -> Result<(), Failure> {
+    let located = config::locate(&context.home).map_err(Error::from)?;
+    let located = located.filter(|located| located.syntax == Syntax::Yaml);
+    let located = located.ok_or_else(|| Exit::Usage.say("there is no config.yml to turn into config.toml"))?;
+    let file = located.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let text = located.read().map_err(Error::from)?;
+    let converted = toml_of_yaml(&file, &text).map_err(Error::Invalid)?;
+    let candidate = Candidate::text(&context.home, converted.text, Some(Syntax::Toml))?;
+    let loaded = candidate.check(&context.home, &context.variables())?;
+    if !is_check {
+        candidate.put(&context.home)?;
+    }
+    if context.json {
+        output::json(&json!({ "lost": converted.lost, "values": loaded.redacted, "running": false }));
+        return Ok(());
+    }
+    converted.lost.iter().for_each(|lost| line(&format!("not taken over: {lost}")));
+    match is_check {
+        true => loaded.redacted.iter().for_each(|value| line(value)),
+        false => line("config.toml says the same now; no gateway is running here, so the next start uses it"),
     }
     Ok(())
 }

@@ -241,6 +241,9 @@ fn status(context: &Context) -> Result<(), Failure> {
     if let Some(text) = super::backup::sentence(status.get("backup").unwrap_or(&Value::Null)) {
         line(&format!("backup: {text}"));
     }
+    if let Some(text) = status.get("updates").and_then(Value::as_str) {
+        line(&format!("updates: {}", printable(text)));
+    }
     let config = status.get("config").and_then(Value::as_str).unwrap_or(NO_FILE);
     line(&format!("configuration: {}", printable(config)));
     let texts = |name: &str| status.get(name).and_then(Value::as_array).cloned().unwrap_or_default();

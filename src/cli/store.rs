@@ -27,9 +27,9 @@ pub(super) fn run(context: &Context, command: &Store) -> Result<(), Failure> {
     if matches!(command, Store::Format) {
         let format = store::SHAPE;
         if context.json {
-            output::json(&json!({ "format": format }))
+            output::json(&json!({ "format": format }));
         } else {
-            line(&format.to_string())
+            line(&format.to_string());
         }
         return Ok(());
     }

@@ -134,7 +134,7 @@ pub(super) fn is_on_copy(context: &Context) -> bool {
 /// and then that is started.
 pub(super) fn before_gateway(context: &Context) {
     let state = state(context);
-    let is_left = !context.environment.contains_key("FRONTDESK_UPDATE_STATE") && state.join("update.json").exists();
+    let is_left = state == context.home.join("updates") && state.join("update.json").exists();
     // Who holds the lock tries this very program.
     let Some(_lock) = is_left.then(|| update::lock(&state).ok()).flatten() else { return };
     let recovered = with_updater(context, None, false, |updater, _| {
@@ -154,7 +154,11 @@ pub(super) fn before_gateway(context: &Context) {
 }
 
 fn act(context: &Context, repository: Option<&str>, by_hand: bool, act: Act<'_>) -> Result<(), Failure> {
-    let _lock = update::lock(&state(context)).map_err(|why| Exit::TryAgain.say(sentence(&why)))?;
+    let _lock = match update::lock(&state(context)) {
+        // The clock comes again.
+        Err(why) if matches!(act, Act::Run) && why.code == Cause::Busy => return Ok(()),
+        lock => lock.map_err(|why| Exit::TryAgain.say(sentence(&why)))?,
+    };
     let done = with_updater(context, repository, by_hand, |updater, runtime| {
         let refused = |why: Why| {
             let exit = match why.code {
@@ -166,7 +170,11 @@ fn act(context: &Context, repository: Option<&str>, by_hand: bool, act: Act<'_>)
         };
         match act {
             Act::Order(order) => runtime.block_on(updater.carry_out(order)).map_err(refused).map(Some),
-            Act::Run => runtime.block_on(updater.run()).map_err(refused).map(Some),
+            // The report says it, and the clock comes again: a unit that failed would only say it twice.
+            Act::Run => Ok(runtime
+                .block_on(updater.run())
+                .inspect_err(|why| tracing::warn!(%why, "the updater did not go on"))
+                .ok()),
             Act::Recover => updater.recover().map(|_| None).map_err(|error| Exit::TryAgain.because(error)),
             Act::Confirm => {
                 runtime.block_on(updater.confirm()).map(|()| None).map_err(|error| Exit::TryAgain.because(error))
@@ -388,7 +396,7 @@ fn status(context: &Context) {
         match &checked.problem {
             None => line(&format!("The repository was last asked at {at}.")),
             Some(why) => {
-                line(&format!("The repository was last asked at {at}, in vain: {}.", printable(&why.to_string())))
+                line(&format!("The repository was last asked at {at}, in vain: {}.", printable(&why.to_string())));
             }
         }
     }

@@ -8,6 +8,7 @@ use super::{Finding, Severity, sentence};
 use crate::clock::Timestamp;
 use crate::gateway::{Offline, device_key};
 use crate::tls;
+use crate::update::Known;
 
 /// With less it will be full some day soon, which the store says by itself.
 const LOW_BYTES: u64 = 200_000_000;
@@ -37,6 +38,8 @@ pub(super) struct Disk {
     pub(super) clear_key: Option<PathBuf>,
     /// Without a gateway that runs and says it.
     pub(super) offline: Offline,
+    /// Of updates.
+    pub(super) updates: Known,
 }
 
 impl Disk {
@@ -68,7 +71,14 @@ impl Disk {
         let key = device_key::status(home, &device_key::Sources::default(), store).ok().flatten();
         let clear_key = key.filter(|key| key.protection.is_none()).map(|key| key.path);
         let files = paths.iter().filter_map(|path| look(path)).collect();
-        Self { home: look(home), files, free_bytes: free, clear_key, offline: Offline::default() }
+        Self {
+            home: look(home),
+            files,
+            free_bytes: free,
+            clear_key,
+            offline: Offline::default(),
+            updates: Known::default(),
+        }
     }
 
     pub(super) fn findings(&self, now: Timestamp) -> Vec<Finding> {

@@ -7,6 +7,7 @@
 mod audit;
 mod disk;
 mod told;
+mod updates;
 mod watch;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use crate::config::{self, Error, Loaded};
 use crate::document::{Severity as ProblemSeverity, Variables};
 use crate::gateway::device_key::Sources;
 use crate::gateway::{Offline, Status, find_store};
+use crate::update::{Known, STATE_VARIABLE};
 
 pub use told::{Told, told};
 pub use watch::watch;
@@ -94,7 +96,8 @@ pub fn examine(
         Some(_) => Offline::default(),
         None => Offline::look(home, &store, sources),
     };
-    findings(&loaded, running, &Disk { offline, ..Disk::look(home, &store) }, now)
+    let updates = Known::look(home, variables.get(STATE_VARIABLE).as_deref());
+    findings(&loaded, running, &Disk { offline, updates, ..Disk::look(home, &store) }, now)
 }
 
 /// What is wrong, worst first.
@@ -121,6 +124,8 @@ fn findings(
             findings.push(Finding::new(Severity::Hint, "not-running", what, fix));
         }
     }
+    let is_auto = loaded.as_ref().is_ok_and(|loaded| loaded.settings.updates.auto);
+    findings.extend(updates::findings(&disk.updates, is_auto, now));
     findings.extend(disk.findings(now));
     findings.sort_by_key(|finding| finding.severity);
     findings

@@ -6,6 +6,7 @@
 //! literal `${`. Every problem is collected with file, line and path, so that a person sees all of
 //! them at once. Called by `config/` and by every component that has settings. Knows nothing of them.
 
+mod convert;
 mod expand;
 mod file;
 mod fingerprint;
@@ -30,6 +31,7 @@ use tree::{Position, Table};
 /// Longest value of a variable that comes from a file, in bytes.
 pub const MAX_SECRET_BYTES: usize = 64 * 1024;
 
+pub use convert::{Converted, toml_of_yaml};
 pub use expand::is_name as is_variable_name;
 pub use file::{read_at_most, sync_directory, write_first, write_whole};
 pub use problem::{Problem, Severity};

@@ -204,13 +204,19 @@ fn deeds(words: &AccessWords) -> impl Iterator<Item = (&'static str, &'static st
         ("restore", words.did_restore),
         ("erase", words.did_erase),
         ("log in", words.did_log_in),
+        ("log in with a passkey", words.did_passkey),
         ("log out", words.did_log_out),
         ("wrong password", words.did_fail),
+        ("wrong passkey", words.did_fail_passkey),
         ("claim", words.did_claim),
         ("add account", words.did_add),
         ("remove account", words.did_remove),
         ("set password", words.did_password),
         ("end session", words.did_end_session),
+        ("add passkey", words.did_add_passkey),
+        ("remove passkey", words.did_remove_passkey),
+        ("ask for a passkey", words.did_ask_for_passkey),
+        ("ask for no passkey", words.did_ask_for_none),
         ("make token", words.did_token),
         ("revoke token", words.did_revoke),
         ("change configuration", words.did_configure),
@@ -234,6 +240,12 @@ fn deeds(words: &AccessWords) -> impl Iterator<Item = (&'static str, &'static st
         ("revoke approval", words.did_disapprove),
         ("make key", words.did_make_key),
         ("end key", words.did_end_key),
+        ("test channel", words.did_test),
+        ("pause channel", words.did_pause),
+        ("resume channel", words.did_resume),
+        ("check for updates", words.did_look),
+        ("install update", words.did_install),
+        ("roll back update", words.did_go_back),
     ]
     .into_iter()
 }
@@ -280,6 +292,12 @@ words! {
     did_log_in: "Logged in", "Angemeldet";
     did_log_out: "Logged out", "Abgemeldet";
     did_fail: "Wrong password", "Falsches Passwort";
+    did_passkey: "Logged in with a passkey", "Mit einem Passkey angemeldet";
+    did_fail_passkey: "Passkey not accepted", "Passkey nicht angenommen";
+    did_add_passkey: "Added a passkey", "Passkey hinzugefügt";
+    did_remove_passkey: "Removed a passkey", "Passkey entfernt";
+    did_ask_for_passkey: "Password needs a passkey as well", "Zum Passwort wird ein Passkey verlangt";
+    did_ask_for_none: "Password is enough again", "Das Passwort genügt wieder";
     did_claim: "Claimed the box", "Box in Besitz genommen";
     did_add: "Added a person", "Person hinzugefügt";
     did_remove: "Removed a person", "Person entfernt";
@@ -308,4 +326,10 @@ words! {
     did_disapprove: "Lets somebody write no longer", "Zulassung entzogen";
     did_make_key: "Made a key for a program", "Schlüssel für ein Programm angelegt";
     did_end_key: "Ended a key of a program", "Schlüssel eines Programms beendet";
+    did_test: "Tested a channel", "Kanal geprüft";
+    did_pause: "Paused a channel", "Kanal angehalten";
+    did_resume: "Let a channel go on", "Kanal weiterlaufen lassen";
+    did_look: "Had it looked for updates", "Nach Updates sehen lassen";
+    did_install: "Had an update installed", "Update installieren lassen";
+    did_go_back: "Had the version before brought back", "Vorige Version zurückholen lassen";
 }

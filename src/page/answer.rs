@@ -5,6 +5,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use maud::{Markup, html};
 
 use super::layout::{self, Place};
+use super::refused;
 use super::visit::Visit;
 use super::words::Words;
 use crate::{account, admin, store};
@@ -68,8 +69,8 @@ impl Problem {
             Self::Stale => (StatusCode::FORBIDDEN, words.stale, words.stale_lead.to_owned()),
             Self::Said(status, lead) => (status, words.failed, lead),
             Self::Refused(error) => {
-                let (status, refused) = error.heard_by(visit.who()).told();
-                (status, words.failed, refused.error)
+                let (status, lead) = refused::said(visit, error);
+                (status, words.failed, lead)
             }
         };
         let content = html! { section class="card" { h1 { (title) } p { (lead) } } };

@@ -12,7 +12,7 @@ use super::format::{ago, bytes, number, time};
 use super::layout::{self, Place};
 use super::visit::Visit;
 use super::words::{fill, words};
-use super::{BACKUPS, query};
+use super::{BACKUPS, query, refused};
 use crate::account::{Reach, Role};
 use crate::admin::{Body, Error, Reached, backup, factory_reset};
 use crate::backup::Schedule;
@@ -48,7 +48,7 @@ async fn page(gateway: &Gateway, visit: &Visit, status: StatusCode, notice: Opti
     let reached = Reached::new(gateway.clone(), visit.who().clone());
     let how = gateway.backup_status();
     let kept = match how.to {
-        Some(_) => Some(backup::kept(&reached).await.map_err(|error| error.told().1.error)),
+        Some(_) => Some(backup::kept(&reached).await.map_err(|error| refused::said(visit, error).1)),
         None => None,
     };
     let content = html! {
@@ -309,8 +309,8 @@ pub(super) async fn change(
     match obey(&gateway, &visit, &action, order).await {
         Ok(done) => answer::done(&format!("{BACKUPS}?done={done}")),
         Err(Problem::Refused(error)) => {
-            let (status, refused) = error.told();
-            page(&gateway, &visit, status, Some(("bad", refused.error))).await
+            let (status, text) = refused::said(&visit, error);
+            page(&gateway, &visit, status, Some(("bad", text))).await
         }
         Err(Problem::Said(status, text)) => page(&gateway, &visit, status, Some(("bad", text))).await,
         Err(problem) => problem.respond(&visit),

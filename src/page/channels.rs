@@ -2,6 +2,8 @@
 //!
 //! Which fields a type has, and what to do at its vendor's, is declared beside the adapter; no type has a name here.
 
+use std::net::IpAddr;
+
 use axum::Form;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -17,7 +19,7 @@ use super::layout::{self, Place};
 use super::settings::Sent;
 use super::visit::Visit;
 use super::words::{fill, words};
-use super::{CHANNELS, query};
+use super::{CHANNELS, query, refused};
 use crate::account::{Reach, Role};
 use crate::admin::channels::{self, ChannelTested};
 use crate::admin::pairing::{self, Decision, OnChannel, Revocation};
@@ -251,7 +253,7 @@ fn new_page(
                 button class="primary" { (words.add_it) }
             }
         }
-        (copies(gateway, words, form, of.descriptor.type_name))
+        (copies(gateway, words, form, of.descriptor.type_name, ""))
     };
     Ok(layout::page(visit, Place::Channels, &title, &content))
 }
@@ -266,17 +268,41 @@ fn steps(words: &ChannelWords, form: &Declared) -> Markup {
 }
 
 /// What somebody takes to the vendor, or puts into their site.
-fn copies(gateway: &Gateway, words: &ChannelWords, form: &Declared, id: &str) -> Markup {
-    let url = format!("http://{}", gateway.address().map(|address| address.to_string()).unwrap_or_default());
+fn copies(gateway: &Gateway, words: &ChannelWords, form: &Declared, id: &str, public: &str) -> Markup {
+    let (url, is_public) = match public {
+        "" => outside(gateway),
+        public => (public.trim_end_matches('/').to_owned(), true),
+    };
     html! {
         section class="card" {
             h2 { (words.copies) }
+            @if !is_public { p class="notice" { (words.only_near) } }
             @for (label, template) in form.copies {
                 h3 { (label.r#in(words.language)) }
                 // Braces of the text itself stay.
                 pre class="code" tabindex="0" { (template.replace("{url}", &url).replace("{id}", id)) }
             }
         }
+    }
+}
+
+/// Where the gateway is reached, as far as is known, and whether that is from everywhere: at its domain, under a name that a
+/// proxy has for it, else in the local network.
+fn outside(gateway: &Gateway) -> (String, bool) {
+    let is_near = |host: &String| host.ends_with(".local") || host == "localhost" || host.parse::<IpAddr>().is_ok();
+    let certified = gateway.tls().public().map(|certificate| certificate.names.to_vec()).unwrap_or_default();
+    if let Some(host) =
+        certified.into_iter().chain(gateway.page_hosts()).find(|host| !is_near(host) && !host.starts_with('*'))
+    {
+        return (format!("https://{host}"), true);
+    }
+    let address = gateway.address();
+    let port = address.map(|address| address.port()).unwrap_or_default();
+    let is_any = address.is_none_or(|address| address.ip().is_unspecified());
+    match (gateway.local_name().name, address) {
+        (Some(name), _) => (format!("http://{name}:{port}"), false),
+        (None, Some(address)) if !is_any => (format!("http://{address}"), false),
+        (None, _) => (format!("http://localhost:{port}"), false),
     }
 }
 
@@ -407,7 +433,7 @@ async fn manage(gateway: &Gateway, visit: &Visit, channel: &ChannelStatus, of: &
     if edit::read(&text, &path).is_none() {
         return Ok(html! {
             section class="card" { p { (words.not_in_file) } }
-            (copies(gateway, words, of.form, &channel.id))
+            (copies(gateway, words, of.form, &channel.id, ""))
         });
     }
     let said = |key: &str| said(&text, &path, key);
@@ -445,7 +471,7 @@ async fn manage(gateway: &Gateway, visit: &Visit, channel: &ChannelStatus, of: &
                 }
             }
         }
-        (copies(gateway, words, of.form, &channel.id))
+        (copies(gateway, words, of.form, &channel.id, &said("public_url")))
         section class="card" {
             h2 { (words.remove) }
             p { (words.remove_lead) }
@@ -659,8 +685,8 @@ async fn add(gateway: &Gateway, visit: &Visit, reached: &Reached, sent: &Sent) -
         },
         Err(error) => {
             kept.forget(reached).await;
-            let (status, refusal) = error.told();
-            Ok(Done::Shown(status, new_page(gateway, visit, of, Some(sent), Some(&refusal.error))?))
+            let (status, why) = refused::said(visit, error);
+            Ok(Done::Shown(status, new_page(gateway, visit, of, Some(sent), Some(&why))?))
         }
     }
 }
@@ -716,8 +742,8 @@ async fn save(reached: &Reached, gateway: &Gateway, visit: &Visit, sent: &Sent) 
         Ok(_reloaded) => Ok(Done::Gone(entry_address(id, Some("saved")))),
         Err(error) => {
             kept.forget(reached).await;
-            let (status, refusal) = error.told();
-            let content = entry_page(gateway, visit, id, Some(("bad", refusal.error)), None, None).await?;
+            let (status, why) = refused::said(visit, error);
+            let content = entry_page(gateway, visit, id, Some(("bad", why)), None, None).await?;
             Ok(Done::Shown(status, content))
         }
     }
@@ -801,6 +827,8 @@ words! {
     steps: "Step by step", "Schritt für Schritt";
     fill_in: "Fill in", "Ausfüllen";
     copies: "To copy", "Zum Kopieren";
+    only_near: "This address is found in your own network only. For visitors and vendors outside, give the box a domain, or name the one that leads to it: gateway.acme and gateway.page_hosts in the settings.",
+        "Diese Adresse gibt es nur in Ihrem eigenen Netzwerk. Für Besucher und Anbieter außerhalb geben Sie der Box eine Domain oder nennen Sie die, die zu ihr führt: gateway.acme und gateway.page_hosts in den Einstellungen.";
     id: "Short name", "Kurzname";
     id_hint: "Letters, digits, dots, - and _. It is in addresses and stays as it is.", "Buchstaben, Ziffern, Punkte, - und _. Er steht in Adressen und bleibt, wie er ist.";
     tenant: "Business", "Unternehmen";

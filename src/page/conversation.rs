@@ -15,7 +15,7 @@ use super::format::{number, time};
 use super::layout::{self, Place};
 use super::visit::Visit;
 use super::words::{fill, words};
-use super::{CONVERSATION, CONVERSATIONS, ERASE, conversation_address, conversations, place_query};
+use super::{CONVERSATION, CONVERSATIONS, ERASE, conversation_address, conversations, place_query, refused};
 use crate::account::Role;
 use crate::admin::{Conversation, Episode, Named, Reached};
 use crate::gateway::{Gateway, PersonsWords, is_of_channel};
@@ -360,9 +360,9 @@ pub(super) async fn change(
         (Ok(address), _) => answer::done(&address),
         // Nobody loses what they have written, and whoever was too late sees who has it.
         (Err(Problem::Refused(error)), "say" | "take" | "hand-back") => {
-            let (status, refused) = error.heard_by(visit.who()).told();
+            let (status, why) = refused::said(&visit, error);
             let reached = Reached::new(gateway, visit.who().clone());
-            page(&reached, &visit, &named, None, status, Some(("bad", refused.error)), &draft)
+            page(&reached, &visit, &named, None, status, Some(("bad", why)), &draft)
         }
         (Err(problem), _) => problem.respond(&visit),
     }

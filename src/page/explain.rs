@@ -10,9 +10,9 @@ use super::answer::{self, Problem};
 use super::layout::{self, Place};
 use super::visit::Visit;
 use super::words::{Words, fill, words};
-use super::{EXPLAIN, WORKERS, query};
+use super::{EXPLAIN, WORKERS, query, refused};
 use crate::admin::routes::{self, AdmissionWord, Explanation, Question, RuleRow, Said};
-use crate::admin::{self, Body, Reached};
+use crate::admin::{Body, Reached};
 use crate::gateway::Gateway;
 
 /// An address that somebody typed, or a message of a conversation.
@@ -54,8 +54,8 @@ pub(super) async fn show(State(gateway): State<Gateway>, visit: Visit, Query(ask
             Ok(explanation) => (StatusCode::OK, Some(Ok(explanation))),
             // Whoever typed an address can mend it.
             Err(error) if back.is_none() => {
-                let (status, refused) = error.heard_by(visit.who()).told();
-                (status, Some(Err(refused.error)))
+                let (status, why) = refused::said(&visit, error);
+                (status, Some(Err(why)))
             }
             Err(error) => return Problem::from(error).respond(&visit),
         },
@@ -181,12 +181,6 @@ fn admission(words: &ExplainWords, verdict: AdmissionWord) -> (&'static str, &'s
 /// Where a message of a conversation is explained.
 pub(super) fn address_of(place: &str, line: u64) -> String {
     format!("{EXPLAIN}?{place}&line={line}")
-}
-
-/// What a page of workers says of an error that only the API has words for.
-pub(super) fn said(visit: &Visit, error: admin::Error) -> (StatusCode, String) {
-    let (status, refused) = error.heard_by(visit.who()).told();
-    (status, refused.error)
 }
 
 words! {

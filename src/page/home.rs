@@ -9,7 +9,7 @@ use super::format::{ago, bytes, duration, number, time};
 use super::layout::{self, Place};
 use super::visit::Visit;
 use super::words::{Words, fill, words};
-use super::{SETUP, activity, answer, findings};
+use super::{SETUP, activity, answer, findings, updates};
 use crate::account::{Reach, Role};
 use crate::admin::{self, Reached, Seen};
 use crate::clock::Timestamp;
@@ -18,6 +18,7 @@ use crate::gateway::device_key::Sources;
 use crate::gateway::machine::{self, Machine};
 use crate::gateway::{ChannelStatus, Gateway, Question, Status};
 use crate::store::Counts;
+use crate::update::Known;
 
 pub(super) async fn show(State(gateway): State<Gateway>, visit: Visit) -> Response {
     let is_for_all = visit.who().role == Role::Admin && visit.who().reach == Reach::All;
@@ -59,6 +60,7 @@ struct Looked {
     /// What is wrong with the box, and how full it is: for whoever sees all of it.
     findings: Vec<Finding>,
     machine: Machine,
+    updates: Option<Known>,
     /// How much was asked and answered.
     activity: Markup,
 }
@@ -70,11 +72,12 @@ fn look(words: &Words, gateway: &Gateway, reached: &Reached) -> Result<Looked, a
         Seen::Share { .. } => Vec::new(),
     };
     let activity = activity::last_day(words, reached)?;
-    Ok(Looked { now: gateway.now(), seen, findings, machine: machine::look(gateway.home()), activity })
+    let updates = matches!(seen, Seen::Whole(_)).then(|| admin::updates::known(reached)).transpose()?;
+    Ok(Looked { now: gateway.now(), seen, findings, machine: machine::look(gateway.home()), updates, activity })
 }
 
 fn view(words: &HomeWords, looked: &Looked) -> Markup {
-    let Looked { now, seen, findings, machine, activity } = looked;
+    let Looked { now, seen, findings, machine, updates, activity } = looked;
     let (channels, counts) = match seen {
         Seen::Whole(status) => (&status.channels, &status.counts),
         Seen::Share { channels, counts, .. } => (channels, counts),
@@ -86,7 +89,7 @@ fn view(words: &HomeWords, looked: &Looked) -> Markup {
             (activity)
             div class="pair" {
                 (queue_card(words, counts))
-                @if let Seen::Whole(status) = seen { (machine_card(words, machine, status, *now)) }
+                @if let Seen::Whole(status) = seen { (machine_card(words, machine, updates.as_ref(), status, *now)) }
             }
             @if let Seen::Whole(status) = seen { (reach_card(words, status)) }
         }
@@ -182,7 +185,13 @@ fn queue_card(words: &HomeWords, counts: &Counts) -> Markup {
     }
 }
 
-fn machine_card(words: &HomeWords, machine: &Machine, status: &Status, now: Timestamp) -> Markup {
+fn machine_card(
+    words: &HomeWords,
+    machine: &Machine,
+    updates: Option<&Known>,
+    status: &Status,
+    now: Timestamp,
+) -> Markup {
     let backup = &status.backup;
     html! {
         section class="card" {
@@ -206,6 +215,7 @@ fn machine_card(words: &HomeWords, machine: &Machine, status: &Status, now: Time
                     }
                 } }
                 div { dt { (words.version) } dd { (env!("CARGO_PKG_VERSION")) } }
+                @if let Some(known) = updates { (updates::line(words, known)) }
             }
         }
     }

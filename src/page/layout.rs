@@ -4,7 +4,9 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::visit::Visit;
 use super::words::{Words, fill};
-use super::{ACCESS, ACTIVITY, BACKUPS, CHANNELS, CONVERSATIONS, HOME, LOGS, PEOPLE, SETTINGS, TENANTS, WORKERS};
+use super::{
+    ACCESS, ACTIVITY, BACKUPS, CHANNELS, CONVERSATIONS, HOME, LOGS, PEOPLE, SETTINGS, TENANTS, UPDATES, WORKERS,
+};
 use crate::account::{Reach, Role, Who};
 
 /// A place in the menu.
@@ -19,6 +21,7 @@ pub(super) enum Place {
     Channels,
     People,
     Backups,
+    Updates,
     Access,
     Settings,
     Elsewhere,
@@ -35,6 +38,7 @@ fn menu(words: &Words, who: &Who) -> impl Iterator<Item = (Place, &'static str, 
         (Place::Channels, CHANNELS, words.channels, true),
         (Place::Tenants, TENANTS, words.tenants, is_whole),
         (Place::Backups, BACKUPS, words.backups, is_admin && is_whole),
+        (Place::Updates, UPDATES, words.updates, is_whole),
         (Place::People, PEOPLE, words.people, true),
         (Place::Access, ACCESS, words.access, is_admin),
         (Place::Settings, SETTINGS, words.settings, is_admin && is_whole),

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `/admin/claim` | near the box, with the claim code, while nobody has claimed it | the first account |
 //! | `/admin/login`, `POST /admin/logout` | anybody | in and out |
+//! | `/admin/login/passkey`, `POST /admin/login/passkey/begin` | anybody; after a password, who knew it | in with a passkey |
 //! | `/admin/` | who is logged in | is it working? |
 //! | `/admin/conversations?words&tenant&which&before` | the same | the list, and the search |
 //! | `/admin/conversation?key&tenant&episode&before` | the same | one of them, as it goes on |
@@ -20,8 +21,11 @@
 //! | `/admin/settings`, `/admin/settings/revision?number` | admins of the whole gateway | what owners change, the file, what it was, secrets |
 //! | `/admin/channels`, `/admin/channels/new?type`, `/admin/channels/entry?id` | who is logged in; to change, admins of the whole gateway | channels, and who may write |
 //! | `/admin/people` | who is logged in | accounts, own sessions, own password |
+//! | `/admin/updates` | who sees all of it | which version runs, what there is |
+//! | `POST /admin/updates/{check,install,rollback,save}` | admins of everything | what the updater is asked for |
+//! | `POST /admin/people/passkeys/{begin,add,remove,ask,stop-asking,remove-of}` | the same; the last, admins of everything | passkeys |
 //! | `/admin/backups`, `POST /admin/backups/{now,check,passphrase}` | admins of everything | backups |
-//! | `/admin/page.css`, `/admin/page.js`, `/admin/mark.svg` | anybody | what pages need |
+//! | `/admin/page.css`, `/admin/page.js`, `/admin/passkeys.js`, `/admin/mark.svg` | anybody | what pages need |
 //!
 //! Pages are made here, whole, in the language of the browser; they work without their script, and ask no other host for
 //! anything. Not here: what may be seen, which is `admin::Reached`; who somebody is, which is `account`.
@@ -44,10 +48,13 @@ mod format;
 mod home;
 mod layout;
 mod logs;
+mod passkeys;
 mod people;
 mod programs;
+mod refused;
 mod setup;
 mod tenants;
+mod updates;
 mod settings;
 mod visit;
 mod words;
@@ -87,6 +94,7 @@ const PROGRAMS: &str = "/admin/programs";
 const EXPLAIN: &str = "/admin/explain";
 const ACCESS: &str = "/admin/access";
 const BACKUPS: &str = "/admin/backups";
+const UPDATES: &str = "/admin/updates";
 const ERASE: &str = "/admin/erase";
 
 /// How pages look: what all have, then what one of them has.
@@ -98,6 +106,7 @@ const STYLE: &str = concat!(
     include_str!("workers.css"),
     include_str!("setup.css"),
     include_str!("settings.css"),
+    include_str!("updates.css"),
 );
 
 /// What pages do by themselves.
@@ -110,6 +119,8 @@ pub fn router(gateway: &Gateway) -> Router {
         .route("/admin", get(async || answer::done(HOME)))
         .route(HOME, get(home::show))
         .route(LOGIN, get(door::login_page).post(door::login))
+        .route(passkeys::SECOND, get(passkeys::second_page).post(passkeys::login))
+        .route("/admin/login/passkey/begin", post(passkeys::begin_login))
         .route("/admin/logout", post(door::logout))
         .route(CLAIM, get(door::claim_page).post(door::claim))
         .route(CONVERSATIONS, get(conversations::list))
@@ -139,9 +150,13 @@ pub fn router(gateway: &Gateway) -> Router {
         .route("/admin/channels/{action}", post(channels::change))
         .route(PEOPLE, get(people::show))
         .route(ACCESS, get(access::show))
+        .route(UPDATES, get(updates::show))
+        .route("/admin/updates/{action}", post(updates::change))
         .route(BACKUPS, get(backups::show))
         .route("/admin/backups/{action}", post(backups::change))
         .route("/admin/people/{action}", post(people::change))
+        .route("/admin/people/passkeys/begin", post(passkeys::begin))
+        .route("/admin/people/passkeys/{action}", post(passkeys::change))
         .route(SETUP, get(setup::begin))
         .route("/admin/setup/{question}", get(setup::show).post(setup::change))
         .merge(files())
@@ -156,6 +171,7 @@ fn files() -> Router<Gateway> {
     let assets = [
         Asset::new("/admin/page.css", "text/css; charset=utf-8", STYLE),
         Asset::new("/admin/page.js", "text/javascript; charset=utf-8", SCRIPT),
+        Asset::new("/admin/passkeys.js", "text/javascript; charset=utf-8", include_str!("passkeys.js")),
         Asset::new("/admin/mark.svg", "image/svg+xml", include_str!("mark.svg")),
     ];
     assets.into_iter().fold(Router::new(), |router, asset| {

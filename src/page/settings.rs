@@ -251,6 +251,7 @@ pub(super) async fn show(State(gateway): State<Gateway>, visit: Visit, Query(sho
         "removed" => Some(words.secret_removed),
         "same" => Some(words.nothing_changed),
         "moved" => Some(words.secret_moved),
+        "converted" => Some(words.converted),
         _ => None,
     });
     match page(&gateway, &visit, done.map(|done| ("good", done.to_owned()))).await {
@@ -272,7 +273,8 @@ async fn page(gateway: &Gateway, visit: &Visit, notice: Option<(&str, String)>) 
         @if let Some(why) = &safe_mode { (unusable(visit, why, &revisions)) }
         @match (&now.text, now.syntax) {
             (Some(text), "toml") => (form(visit, &now, text)),
-            (Some(_), _) => section class="card" { h2 { (words.form) } p { (words.yaml) } },
+            (_, "yaml") => (yaml_card(visit, &now)),
+            (Some(_), _) => {}
             (None, _) => {}
         }
         (file(visit, &now))
@@ -280,6 +282,52 @@ async fn page(gateway: &Gateway, visit: &Visit, notice: Option<(&str, String)>) 
         (revision_list(visit, &revisions))
     };
     Ok(layout::page(visit, Place::Settings, words.settings, &content))
+}
+
+/// The way from YAML to what forms can change.
+fn yaml_card(visit: &Visit, now: &ConfigText) -> Markup {
+    let words = SettingsWords::of(visit.words);
+    html! {
+        section class="card" {
+            h2 { (words.form) }
+            p { (words.yaml) }
+            form method="post" action=(format!("{SETTINGS}/convert")) {
+                (layout::csrf(visit))
+                input type="hidden" name="base" value=[now.digest.as_deref()];
+                button class="primary" { (words.convert_look) }
+            }
+        }
+    }
+}
+
+/// What `config.toml` would say, and the button that makes it so.
+async fn convert(visit: &Visit, reached: &Reached, sent: &Sent) -> Result<Done, Problem> {
+    let words = SettingsWords::of(visit.words);
+    let converted = change::convert(reached, sent.base(), true).await?;
+    let content = html! {
+        p { a href=(SETTINGS) { (words.settings) } }
+        h1 { (words.convert_title) }
+        section class="card" {
+            p { (words.convert_lead) }
+            @if !converted.lost.is_empty() {
+                h2 { (words.convert_lost) }
+                ul class="problems" lang="en" { @for lost in &converted.lost { li { (lost) } } }
+            }
+            @match &converted.text {
+                Some(text) => pre class="code" tabindex="0" { (text) },
+                None => p { (words.no_preview) },
+            }
+            form method="post" action=(format!("{SETTINGS}/converted")) {
+                (layout::csrf(visit))
+                input type="hidden" name="base" value=[sent.base()];
+                p class="buttons" {
+                    button class="primary" { (words.convert_do) }
+                    a class="button quiet" href=(SETTINGS) { (words.back_to_settings) }
+                }
+            }
+        }
+    };
+    Ok(Done::Shown(StatusCode::OK, layout::page(visit, Place::Settings, words.convert_title, &content)))
 }
 
 /// The configuration could not be used when the gateway started.
@@ -572,6 +620,11 @@ async fn obey(gateway: &Gateway, visit: &Visit, action: &str, sent: &Sent) -> Re
                 Err(error) => Err(error.into()),
             }
         }
+        "convert" => convert(visit, &reached, sent).await,
+        "converted" => {
+            change::convert(&reached, sent.base(), false).await?;
+            gone("converted")
+        }
         "undo" => {
             let revision = sent.get("revision").and_then(|number| number.parse().ok());
             shown::undo(reached, Asked(Undo { revision })).await?;
@@ -720,8 +773,16 @@ words! {
     /// What the settings say.
     SettingsWords;
     form: "Settings", "Einstellungen";
-    yaml: "This box is configured by a .yml file. Its text can be changed below; the form needs a config.toml.",
-        "Dieses Gerät wird durch eine .yml-Datei eingestellt. Ihr Text lässt sich unten ändern; das Formular braucht eine config.toml.";
+    yaml: "This box is configured by a .yml file. The form changes a config.toml: the file can be turned into one, with all values and comments.",
+        "Dieses Gerät wird durch eine .yml-Datei eingestellt. Das Formular ändert eine config.toml: Die Datei lässt sich in eine umwandeln, mit allen Werten und Kommentaren.";
+    convert_look: "Show what it would become", "Zeigen, was daraus würde";
+    convert_title: "Turn it into config.toml", "In config.toml umwandeln";
+    convert_lead: "This says the same as the .yml file. That one is kept as a revision, so you can go back to it.",
+        "Das sagt dasselbe wie die .yml-Datei. Diese bleibt als früherer Stand erhalten; Sie können zu ihr zurück.";
+    convert_lost: "What does not come along", "Was nicht mitkommt";
+    convert_do: "Turn it and use it", "Umwandeln und verwenden";
+    back_to_settings: "Leave it", "So lassen";
+    converted: "The settings are in config.toml now, and in use.", "Die Einstellungen stehen jetzt in config.toml und sind in Gebrauch.";
     talks: "Conversations", "Gespräche";
     scope: "Who shares a conversation", "Wer sich ein Gespräch teilt";
     scope_hint: "For a business, keep everybody apart. \"One conversation for all\" is for one person's own assistant: everybody who writes would see what others said. A change gives conversations new names; older ones stay readable.",

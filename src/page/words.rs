@@ -66,6 +66,7 @@ words! {
     settings: "Settings", "Einstellungen";
     people: "People", "Personen";
     backups: "Backups", "Sicherungen";
+    updates: "Updates", "Updates";
     access: "Access log", "Zugriffe";
     log_out: "Log out", "Abmelden";
     logged_in_as: "Logged in as {name}", "Angemeldet als {name}";

@@ -8,9 +8,9 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::answer::{self, Problem};
-use super::explain::said;
 use super::format::{ago, bytes, time};
 use super::layout::{self, Place};
+use super::refused::said;
 use super::visit::Visit;
 use super::words::{fill, words};
 use super::workers::{address, may_manage, state};

@@ -13,7 +13,7 @@ use super::format::bytes;
 use super::layout::{self, Place};
 use super::visit::Visit;
 use super::words::{fill, words};
-use super::{WORKER, WORKERS, query};
+use super::{WORKER, WORKERS, query, refused};
 use crate::account::{Reach, Role};
 use crate::admin::agents::{self, AgentShown, Agents};
 use crate::admin::arrange::{self, NewAgent, NewRules};
@@ -282,7 +282,7 @@ pub(super) async fn change(
         Ok(None) => Problem::NotFound.respond(&visit),
         Err(error) => {
             let words = WorkersWords::of(visit.words);
-            let (status, why) = explain::said(&visit, error);
+            let (status, why) = refused::said(&visit, error);
             page(gateway, &visit, status, Some(("bad", format!("{} {why}", words.not_saved)))).await
         }
     }

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -31,12 +32,16 @@ class Files:
         return OUT / f"frontdesk-{self.version}-{board or self.arch}.img"
 
     def section(self, name: str) -> bytes:
-        """A part of the kernel's file: .cmdline, .initrd, .linux."""
-        target = WORK / "tools/work" / f"section{os.getpid()}"
-        run("objcopy", "-O", "binary", f"--only-section={name}", self.kernel, target)
-        content = target.read_bytes()
-        target.unlink()
-        return content
+        """A part of the kernel's file, which is a PE program: .cmdline, .initrd, .linux."""
+        content = self.kernel.read_bytes()
+        (header,) = struct.unpack_from("<I", content, 0x3C)
+        n_sections, optional = struct.unpack_from("<6xH12xH", content, header)
+        for n in range(n_sections):
+            at = header + 24 + optional + 40 * n
+            its_name, size, _, stored, start = struct.unpack_from("<8sIIII", content, at)
+            if its_name.rstrip(b"\0").decode() == name:
+                return content[start : start + min(size, stored)]
+        raise KeyError(name)
 
     @property
     def command_line(self) -> dict[str, str]:

@@ -127,6 +127,7 @@ class Machine:
         self.disk, self.arch, self.directory, self.uboot = disk, arch, directory, uboot
         self.smp, self.memory = smp, memory
         self.serial = directory / "serial.log"
+        self.drive = f"if=none,id=disk,format=raw,file={disk.path}"
         self.process: subprocess.Popen | None = None
 
     def command(self) -> list[str]:
@@ -135,8 +136,9 @@ class Machine:
         common = [
             *("-display", "none", "-serial", f"file:{self.serial}", "-smp", str(self.smp), "-m", str(self.memory)),
             *("-qmp", f"unix:{self.directory / 'qmp'},server=on,wait=off"),
-            *("-drive", f"if=none,id=disk,format=raw,file={self.disk.path}", "-device", "virtio-blk-pci,drive=disk,bootindex=0"),
+            *("-drive", self.drive, "-device", "virtio-blk-pci,drive=disk,bootindex=0"),
             *("-netdev", f"user,id=net,{forward}", "-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci"),
+            *("-device", "virtio-balloon-pci,id=balloon"),
         ]
         if self.arch == "x86_64":
             code, variables = "/usr/share/OVMF/OVMF_CODE_4M.fd", Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
@@ -181,6 +183,19 @@ class Machine:
                 while "event" in (answer := json.loads(stream.readline())):
                     pass
         assert "return" in answer, answer
+        return answer["return"]
+
+    def used_mib(self) -> int:
+        """What the guest says that it cannot give to a program, of all its memory."""
+        balloon = "/machine/peripheral/balloon"
+        self.qmp("qom-set", path=balloon, property="guest-stats-polling-interval", value=1)
+
+        def stats():
+            found = self.qmp("qom-get", path=balloon, property="guest-stats")["stats"]
+            return found["stat-available-memory"] < 1 << 40 and found
+
+        found = self.wait(stats, "the guest says how much memory it uses")
+        return (found["stat-total-memory"] - found["stat-available-memory"]) // MIB
 
     def switch_off(self):
         """Ctrl, Alt and Delete start it again in order; QEMU ends where it would begin anew."""

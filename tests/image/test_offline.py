@@ -182,10 +182,12 @@ def test_every_link_leads_somewhere(root):
 
 
 def test_what_is_started_is_there(root):
+    units = root / "usr/lib/systemd/system"
     for link in (root / "etc/systemd/system").rglob("*.wants/*"):
-        target = root / link.readlink().relative_to("/")
-        assert target.exists(), link
-        for line in re.findall(r"^Exec\w+=[-+!:]*(\S+)", target.read_text(), re.M):
+        texts = [path.read_text() for path in [units / link.name, *sorted((units / f"{link.name}.d").glob("*.conf"))]]
+        # An empty setting takes back what stands above it.
+        reload = re.split(r"^ExecReload=$", "\n".join(texts), flags=re.M)
+        for line in re.findall(r"^Exec\w+=[-+!:]*(/\S+)", reload[-1], re.M):
             assert (root / line.lstrip("/")).exists(), f"{link.name}: {line}"
 
 

@@ -106,14 +106,14 @@ const MODULES: &[(&str, &[&str])] = &[
         "doctor",
         &[
             "alert", "browser", "business", "clock", "config", "document", "gateway", "id", "identity", "mdns",
-            "message", "session", "tls",
+            "message", "session", "tls", "update",
         ],
     ),
     (
         "admin",
         &[
             "account", "agent", "alert", "backup", "browser", "business", "channel", "clock", "config", "doctor",
-            "document", "gateway", "id", "log", "message", "provider", "session", "store", "tls", "usage",
+            "document", "gateway", "id", "log", "message", "provider", "session", "store", "tls", "update", "usage",
         ],
     ),
     // What people see; what they may see and do is `admin`'s.
@@ -121,7 +121,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "page",
         &[
             "account", "admin", "backup", "browser", "business", "channel", "clock", "config", "doctor", "document",
-            "gateway", "id", "log", "message", "store", "usage",
+            "gateway", "id", "log", "message", "store", "update", "usage",
         ],
     ),
     // Reads what another gateway kept; its tests load what it writes.

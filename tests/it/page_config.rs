@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use frontdesk::account::{Reach, Role};
 use frontdesk::document::Secret;
 use frontdesk::id::TenantId;
@@ -221,4 +221,56 @@ async fn whoever_may_only_look_or_has_one_business_changes_no_settings() {
     assert!(!page.desk.gateway.home().join("secrets").exists());
     let wrong = page.browser.post("/admin/settings/save", &[("csrf", "x"), ("text", "")]).await;
     assert_eq!(wrong.status(), StatusCode::FORBIDDEN, "a form of another session");
+}
+
+#[tokio::test]
+async fn a_yaml_file_is_turned_into_toml_after_a_look_and_comes_back() {
+    let page = Page::open().await;
+    let home = page.desk.gateway.home().to_owned();
+    let yaml = "# ours\nsession:\n  dmScope: per-channel-peer # each their own\nbackup:\n";
+    fs::write(home.join("config.yml"), yaml).unwrap();
+    fs::remove_file(home.join("config.toml")).unwrap();
+    page.desk.gateway.reload().await.unwrap();
+    let base = frontdesk::config::digest(yaml.as_bytes());
+    let (_, shown) = page.browser.get("/admin/settings").await;
+    assert!(shown.contains("/admin/settings/convert") && !shown.contains("name=\"session.ttl_days\""), "{shown}");
+    let (status, shown) = page.send_for(&base, "/admin/settings/convert", &[]).await;
+    assert!(status == StatusCode::OK && shown.contains("# each their own") && shown.contains("backup"), "{shown}");
+    assert!(!home.join("config.toml").exists(), "nothing has changed yet");
+    let (status, _) = page.send_for("x", "/admin/settings/converted", &[]).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    let (_, to) = page.send_for(&base, "/admin/settings/converted", &[]).await;
+    assert_eq!(to, "/admin/settings?done=converted");
+    assert_eq!(page.file(), "# ours\n[session]\ndmScope = \"per-channel-peer\" # each their own\n");
+    assert!(!home.join("config.yml").exists());
+    let (code, said) = page.desk.gateway.command(&["config", "convert"]).await;
+    assert!(code != 0 && said.contains("no config.yml"), "{code} {said}");
+    let (_, list) = page.desk.gateway.admin(Method::GET, "/api/v1/config/revisions").await;
+    let old = list["revisions"].as_array().unwrap().iter().find(|row| row["in_file"] == false).unwrap();
+    let (code, said) = page.desk.gateway.command(&["config", "undo", &old["number"].to_string()]).await;
+    assert_eq!(code, 0, "{said}");
+}
+
+#[tokio::test]
+async fn what_is_refused_is_said_in_the_language_of_the_page() {
+    let page = Page::open().await;
+    let csrf = page.csrf.as_str();
+    let german = |path: &'static str, fields: Vec<(&'static str, &'static str)>| {
+        let mut all = vec![("csrf", csrf), ("base", "another")];
+        all.extend(fields);
+        let request = page.browser.form(path, &all).header(header::ACCEPT_LANGUAGE, "de");
+        async move {
+            let response = request.send().await.unwrap();
+            (response.status(), response.text().await.unwrap())
+        }
+    };
+    let (status, shown) = german("/admin/channels/save", vec![("id", "hook"), ("dm_policy", "off")]).await;
+    assert!(status == StatusCode::CONFLICT && shown.contains("Jemand anderes hat inzwischen"), "{shown}");
+    assert!(!shown.contains("read it again and repeat"), "{shown}");
+    let (status, refused) = page
+        .desk
+        .gateway
+        .admin_send(Method::PATCH, "/api/v1/config", &serde_json::json!({ "base": "x", "changes": [] }))
+        .await;
+    assert_eq!((status, &refused["code"]), (StatusCode::CONFLICT, &serde_json::json!("changed")), "{refused}");
 }

@@ -33,7 +33,7 @@ pub enum EditError {
     },
     /// Comments of YAML cannot be kept.
     #[error(
-        "the configuration is a .yml file, which is not changed in place; turn it into config.toml, or change its text"
+        "the configuration is a .yml file, which is not changed in place; turn it into config.toml with `config convert`, or change its text"
     )]
     Yaml,
     /// The path cannot be read.

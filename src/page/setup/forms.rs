@@ -348,7 +348,7 @@ fn updates(view: &View<'_>, before: Option<String>) -> Markup {
             }
         }
         (text("window", words.updates_window, window, "off"))
-        p class="hint" { (words.updates_now) }
+        p class="hint" { (if view.has_updater { words.updates_now } else { words.updates_nobody }) }
     };
     form(view, Question::Updates, before, words.save, &content)
 }

@@ -18,11 +18,11 @@ use super::answer::{self, Problem};
 use super::layout;
 use super::visit::Visit;
 use super::words::fill;
-use super::{HOME, SETUP};
+use super::{HOME, SETUP, refused};
 use crate::admin::alerts;
 use crate::admin::operation::{Body, Name};
 use crate::admin::setup::{self, SetupOver, SetupShown};
-use crate::admin::{self, Reached};
+use crate::admin::{self, Reached, updates};
 use crate::gateway::{Gateway, Question};
 use sent::Sent;
 use words::SetupWords;
@@ -96,13 +96,15 @@ async fn page(
         None if step == TRY => Question::ALL.len(),
         None => return Problem::NotFound.respond(visit),
     };
+    let has_updater = updates::known(&reached);
     let shown = match setup::show(reached, ()).await {
         Ok(shown) => shown,
         Err(error) => return Problem::from(error).respond(visit),
     };
     let words = SetupWords::of(visit.words);
     let question = Question::ALL.get(n_before).map(|(_, question)| *question);
-    let view = View { visit, words, shown: &shown, sent };
+    let has_updater = has_updater.is_ok_and(|known| known.is_set_up);
+    let view = View { visit, words, shown: &shown, sent, has_updater };
     let (title, lead) = words.head(question);
     let count = fill(words.count, &[("n", &(n_before + 1).to_string()), ("of", &Question::ALL.len().to_string())]);
     let content = html! {
@@ -139,6 +141,8 @@ struct View<'v> {
     shown: &'v SetupShown,
     /// What was typed and not kept.
     sent: &'v Sent,
+    /// Is there something that installs updates?
+    has_updater: bool,
 }
 
 fn before(n: usize) -> Option<String> {
@@ -186,10 +190,7 @@ pub(super) async fn change(
         }
         Err(error @ admin::Error::Forbidden(_)) => Problem::from(error).respond(&visit),
         Err(error) => {
-            let (status, refused) = error.told();
-            // The first thing that is wrong is what was just typed.
-            let problem = refused.problems.and_then(|problems| problems.into_iter().next());
-            let text = problem.map_or(refused.error, |problem| problem.message);
+            let (status, text) = refused::said(&visit, error);
             page(&gateway, &visit, &step, status, Some(Notice::bad(text)), &sent).await
         }
     }

@@ -170,8 +170,10 @@ words! {
     updates_no: "No, I decide", "Nein, ich entscheide";
     updates_no_lead: "Nothing is installed before you say so.", "Nichts wird installiert, bevor Sie es sagen.";
     updates_window: "Between", "Zwischen";
-    updates_now: "This version cannot update itself yet. Your wish is kept and counts as soon as it can.",
-        "Diese Version kann sich noch nicht selbst aktualisieren. Ihr Wunsch wird gespeichert und gilt, sobald sie es kann.";
+    updates_now: "Before one is used it proves itself; if something is wrong, the version from before comes back by itself.",
+        "Bevor eines benutzt wird, muss es sich bewähren; stimmt etwas nicht, kommt die vorige Version von selbst zurück.";
+    updates_nobody: "On this machine nothing looks for updates yet. Your wish is kept and counts as soon as something does; the page Updates says how.",
+        "Auf diesem Gerät sucht noch nichts nach Updates. Ihr Wunsch wird gespeichert und gilt, sobald das so ist; wie, steht auf der Seite Updates.";
 
     try_step: "Try it", "Ausprobieren";
     try_title: "Say hello to your worker", "Begrüßen Sie Ihren Mitarbeiter";

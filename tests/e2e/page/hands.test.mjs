@@ -5,78 +5,41 @@
 // Pictures go to tests/e2e/artifacts/.
 
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
-import { Gateway, launch, until } from '../webchat/harness.mjs';
+import { Gateway, until } from '../webchat/harness.mjs';
+import { PHONE, People, claim, logIn } from './harness.mjs';
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const ARTIFACTS = path.resolve(import.meta.dirname, '..', 'artifacts');
-const OWNER = { name: 'Ada', password: 'violet kettle harbour 17' };
 const PASSPHRASE = 'four quiet words here';
-const PHONE = { viewport: { width: 360, height: 740 }, colorScheme: 'dark', locale: 'de-DE' };
 
-let browser;
+let people;
 let gateway;
 let backups;
-const contexts = [];
 
 before(async () => {
-  browser = await launch();
+  people = await People.launch('page');
   backups = mkdtempSync(path.join(tmpdir(), 'frontdesk-backups-'));
   gateway = await Gateway.start(`[backup]\nto = "${backups}"\npassphrase = "${PASSPHRASE}"\n`);
-  const page = await person();
-  await page.goto(`${gateway.origin}/admin/claim`);
-  await page.fill('#code', readFileSync(path.join(gateway.home, 'claim.code'), 'utf8').trim());
-  await page.fill('#name', OWNER.name);
-  await page.fill('#password', OWNER.password);
-  await Promise.all([page.waitForURL(`${gateway.origin}/admin/`), page.keyboard.press('Enter')]);
+  await claim(gateway, await person());
 });
 
 after(async () => {
-  await browser?.close();
+  await people?.close();
   await gateway?.stop();
   rmSync(backups, { recursive: true, force: true });
 });
 
-afterEach(async () => {
-  for (const context of contexts.splice(0)) await context.close();
-});
+afterEach(() => people.leave());
 
-async function person(options = {}) {
-  const context = await browser.newContext({ locale: 'en-US', viewport: { width: 1100, height: 800 }, ...options });
-  context.setDefaultTimeout(20_000);
-  contexts.push(context);
-  const page = await context.newPage();
-  page.complaints = [];
-  page.on('pageerror', (error) => page.complaints.push(String(error)));
-  page.on('console', (message) => {
-    if (message.type() === 'error' && !/Failed to load resource|ERR_/.test(message.text())) page.complaints.push(message.text());
-  });
-  return page;
-}
+const person = (options) => people.person(options);
+const check = (page, name) => people.check(page, name);
 
 async function loggedIn(options) {
   const page = await person(options);
-  await page.goto(`${gateway.origin}/admin/login`);
-  await page.fill('input[name=name]', OWNER.name);
-  await page.fill('input[name=password]', OWNER.password);
-  await page.press('input[name=password]', 'Enter');
-  await page.waitForURL(`${gateway.origin}/admin/`);
+  await logIn(gateway, page);
   return page;
-}
-
-async function check(page, name) {
-  mkdirSync(ARTIFACTS, { recursive: true });
-  await page.screenshot({ path: path.join(ARTIFACTS, `page-${name}.png`), fullPage: true });
-  const found = await page.evaluate(`(() => { ${AXE}; return axe.run(document, { resultTypes: ['violations'] }); })()`);
-  const violations = found.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
-  assert.deepEqual(violations, [], name);
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  assert.ok(wide <= 0, `${name} is ${wide} px wider than the screen`);
-  assert.deepEqual(page.complaints, [], name);
 }
 
 async function writes(visitor, text) {

@@ -5,76 +5,34 @@
 // Pictures of every page go to tests/e2e/artifacts/.
 
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import path from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
-import { Gateway, launch, until } from '../webchat/harness.mjs';
+import { Gateway, until } from '../webchat/harness.mjs';
+import { OWNER, People, claimCode, logIn } from './harness.mjs';
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const ARTIFACTS = path.resolve(import.meta.dirname, '..', 'artifacts');
-const TIMEOUT = 20_000;
-const OWNER = { name: 'Ada', password: 'violet kettle harbour 17' };
 const HOSTILE = '<script>alert(1)</script><img src=x onerror=alert(2)> \u202egnp.exe';
 
-let browser;
+let people;
 let gateway;
-const contexts = [];
 
 before(async () => {
-  browser = await launch();
+  people = await People.launch('page');
   gateway = await Gateway.start('title = "Riverside Dental"\n');
 });
 
 after(async () => {
-  await browser?.close();
+  await people?.close();
   await gateway?.stop();
 });
 
-afterEach(async () => {
-  for (const context of contexts.splice(0)) await context.close();
-});
+afterEach(() => people.leave());
 
-async function person(options = {}) {
-  const context = await browser.newContext({ locale: 'en-US', viewport: { width: 1100, height: 800 }, ...options });
-  context.setDefaultTimeout(TIMEOUT);
-  contexts.push(context);
-  const page = await context.newPage();
-  page.complaints = [];
-  page.requests = [];
-  page.on('pageerror', (error) => page.complaints.push(String(error)));
-  page.on('console', (message) => {
-    if (message.type() === 'error' && !/Failed to load resource|ERR_/.test(message.text())) page.complaints.push(message.text());
-  });
-  page.on('dialog', (dialog) => {
-    page.complaints.push(`dialog: ${dialog.message()}`);
-    dialog.dismiss();
-  });
-  page.on('request', (request) => page.requests.push(request.url()));
-  return page;
-}
+const person = (options) => people.person(options);
+const check = (page, name) => people.check(page, name);
 
 async function loggedIn(options) {
   const page = await person(options);
-  await page.goto(`${gateway.origin}/admin/login`);
-  await page.fill('input[name=name]', OWNER.name);
-  await page.fill('input[name=password]', OWNER.password);
-  await page.press('input[name=password]', 'Enter');
-  await page.waitForURL(`${gateway.origin}/admin/`);
+  await logIn(gateway, page);
   return page;
-}
-
-/** What a screen reader's user would stumble over, and anything that leaves the box. */
-async function check(page, name) {
-  mkdirSync(ARTIFACTS, { recursive: true });
-  await page.screenshot({ path: path.join(ARTIFACTS, `page-${name}.png`), fullPage: true });
-  const found = await page.evaluate(`(() => { ${AXE}; return axe.run(document, { resultTypes: ['violations'] }); })()`);
-  const violations = found.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
-  assert.deepEqual(violations, [], name);
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  assert.ok(wide <= 0, `${name} is ${wide} px wider than the screen`);
-  assert.deepEqual(page.requests.filter((url) => !url.startsWith(gateway.origin)), [], name);
-  assert.deepEqual(page.complaints, [], name);
 }
 
 async function chat(text) {
@@ -92,7 +50,7 @@ describe('the local page', { concurrency: false }, () => {
     await page.goto(`${gateway.origin}/admin/`);
     assert.equal(new URL(page.url()).pathname, '/admin/claim');
     await check(page, 'claim');
-    const code = readFileSync(path.join(gateway.home, 'claim.code'), 'utf8').trim();
+    const code = claimCode(gateway);
     for (const text of ['WRONG-CODE', OWNER.name, OWNER.password]) {
       await page.keyboard.type(text);
       await page.keyboard.press('Tab');

@@ -5,37 +5,31 @@
 // Pictures of every page go to tests/e2e/artifacts/.
 
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import http from 'node:http';
-import { createRequire } from 'node:module';
 import path from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
-import { Gateway, launch } from '../webchat/harness.mjs';
+import { Gateway } from '../webchat/harness.mjs';
+import { People, claim, logIn } from './harness.mjs';
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const ARTIFACTS = path.resolve(import.meta.dirname, '..', 'artifacts');
-const OWNER = { name: 'Ada', password: 'violet kettle harbour 17' };
 const QUESTIONS = ['business', 'hours', 'model', 'channel', 'alerts', 'updates'];
 
-let browser;
+let people;
 let model;
 const gateways = [];
-const contexts = [];
 
 before(async () => {
-  browser = await launch();
+  people = await People.launch('setup');
   model = await serveModel();
 });
 
 after(async () => {
-  await browser?.close();
+  await people?.close();
   model?.close();
   for (const gateway of gateways) await gateway.stop();
 });
 
-afterEach(async () => {
-  for (const context of contexts.splice(0)) await context.close();
-});
+afterEach(() => people.leave());
 
 /** A server of models as small as one can be: it lists two, and the one that chats says what it was told of the business. */
 async function serveModel() {
@@ -64,49 +58,8 @@ async function newBox() {
   return gateway;
 }
 
-async function person(options = {}) {
-  const context = await browser.newContext({ locale: 'en-US', timezoneId: 'Europe/Berlin', viewport: { width: 1100, height: 800 }, ...options });
-  context.setDefaultTimeout(20_000);
-  contexts.push(context);
-  const page = await context.newPage();
-  page.complaints = [];
-  page.requests = [];
-  page.on('pageerror', (error) => page.complaints.push(String(error)));
-  page.on('console', (message) => {
-    if (message.type() === 'error' && !/Failed to load resource|ERR_/.test(message.text())) page.complaints.push(message.text());
-  });
-  page.on('request', (request) => page.requests.push(request.url()));
-  return page;
-}
-
-async function claim(gateway, page) {
-  await page.goto(`${gateway.origin}/admin/`);
-  await page.fill('input[name=code]', readFileSync(path.join(gateway.home, 'claim.code'), 'utf8').trim());
-  await page.fill('input[name=name]', OWNER.name);
-  await page.fill('input[name=password]', OWNER.password);
-  await Promise.all([page.waitForURL(/\/admin\/setup\/business/), page.press('input[name=password]', 'Enter')]);
-}
-
-async function logIn(gateway, page) {
-  await page.goto(`${gateway.origin}/admin/login`);
-  await page.fill('input[name=name]', OWNER.name);
-  await page.fill('input[name=password]', OWNER.password);
-  await Promise.all([page.waitForNavigation(), page.press('input[name=password]', 'Enter')]);
-}
-
-/** What a screen reader's user would stumble over, and anything that leaves the box. */
-async function check(gateway, page, name) {
-  mkdirSync(ARTIFACTS, { recursive: true });
-  await page.screenshot({ path: path.join(ARTIFACTS, `setup-${name}.png`), fullPage: true });
-  const found = await page.evaluate(`(() => { ${AXE}; return axe.run(document, { resultTypes: ['violations'] }); })()`);
-  const violations = found.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
-  assert.deepEqual(violations, [], name);
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  assert.ok(wide <= 0, `${name} is ${wide} px wider than the screen`);
-  assert.deepEqual(page.requests.filter((url) => !url.startsWith(gateway.origin)), [], name);
-  assert.deepEqual(page.complaints, [], name);
-}
-
+const person = (options) => people.person({ timezoneId: 'Europe/Berlin', ...options });
+const check = (page, name) => people.check(page, name);
 const step = (page) => new URL(page.url()).pathname.split('/').at(-1);
 const save = (page, name = 'Save and go on') => Promise.all([page.waitForNavigation(), page.getByRole('button', { name, exact: true }).click()]);
 const config = (gateway) => readFileSync(path.join(gateway.home, 'config.toml'), 'utf8');
@@ -125,7 +78,7 @@ describe('the setup', { concurrency: false }, () => {
     const looks = [];
     const look = async (name) => {
       const at = performance.now();
-      await check(gateway, page, name);
+      await check(page, name);
       looks.push(performance.now() - at);
     };
 
@@ -209,18 +162,18 @@ describe('the setup', { concurrency: false }, () => {
     const other = await person({ locale: 'de-DE', viewport: { width: 360, height: 740 }, colorScheme: 'dark' });
     await logIn(gateway, other);
     assert.equal(step(other), 'hours');
-    await check(gateway, other, 'phone-2-hours');
+    await check(other, 'phone-2-hours');
     await other.getByRole('link', { name: 'Zurück' }).click();
     await other.waitForURL(/business$/);
     assert.equal(await other.getByLabel('Name des Unternehmens').inputValue(), 'Pine Homes');
     assert.ok(await other.getByLabel('Immobilienbüro').isChecked());
     for (const [n, question] of QUESTIONS.entries()) {
       await other.goto(`${gateway.origin}/admin/setup/${question}`);
-      await check(gateway, other, `phone-${n + 1}-${question}`);
+      await check(other, `phone-${n + 1}-${question}`);
     }
     await other.goto(`${gateway.origin}/admin/setup/try`);
     await other.frameLocator('iframe.chat').getByRole('textbox').waitFor();
-    await check(gateway, other, 'phone-7-try');
+    await check(other, 'phone-7-try');
     await other.goto(`${gateway.origin}/admin/setup/hours`);
     await Promise.all([other.waitForURL(`${gateway.origin}/admin/`), other.getByRole('button', { name: 'Später fertig machen' }).click()]);
     await other.goto(`${gateway.origin}/admin/`);

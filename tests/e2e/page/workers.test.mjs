@@ -5,74 +5,36 @@
 // Pictures of every page go to tests/e2e/artifacts/.
 
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
-import { Gateway, launch } from '../webchat/harness.mjs';
+import { Gateway } from '../webchat/harness.mjs';
+import { People, claim } from './harness.mjs';
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const ARTIFACTS = path.resolve(import.meta.dirname, '..', 'artifacts');
-const OWNER = { name: 'Ada', password: 'violet kettle harbour 17' };
 const HOSTILE = '</textarea><script>alert(1)</script> \u202egnp.exe';
 
-let browser;
+let people;
 let gateway;
 let state;
-const contexts = [];
 
 before(async () => {
-  browser = await launch();
+  people = await People.launch('workers');
   gateway = await Gateway.start('title = "Riverside Dental"\n');
   const page = await person();
-  await page.goto(`${gateway.origin}/admin/claim`);
-  await page.fill('input[name=code]', readFileSync(path.join(gateway.home, 'claim.code'), 'utf8').trim());
-  await page.fill('input[name=name]', OWNER.name);
-  await page.fill('input[name=password]', OWNER.password);
-  await page.press('input[name=password]', 'Enter');
-  await page.waitForURL(`${gateway.origin}/admin/`);
+  await claim(gateway, page);
   state = await page.context().storageState();
 });
 
 after(async () => {
-  await browser?.close();
+  await people?.close();
   await gateway?.stop();
 });
 
-afterEach(async () => {
-  for (const context of contexts.splice(0)) await context.close();
-});
+afterEach(() => people.leave());
 
-async function person(options = {}) {
-  const context = await browser.newContext({ locale: 'en-US', viewport: { width: 1100, height: 800 }, ...options });
-  context.setDefaultTimeout(20_000);
-  contexts.push(context);
-  const page = await context.newPage();
-  page.complaints = [];
-  page.on('pageerror', (error) => page.complaints.push(String(error)));
-  page.on('console', (message) => {
-    if (message.type() === 'error' && !/Failed to load resource|ERR_/.test(message.text())) page.complaints.push(message.text());
-  });
-  page.on('dialog', (dialog) => {
-    page.complaints.push(`dialog: ${dialog.message()}`);
-    dialog.dismiss();
-  });
-  return page;
-}
-
+const person = (options) => people.person(options);
+const check = (page, name) => people.check(page, name);
 const owner = (options) => person({ storageState: state, ...options });
-
-/** What a screen reader's user would stumble over. */
-async function check(page, name) {
-  mkdirSync(ARTIFACTS, { recursive: true });
-  await page.screenshot({ path: path.join(ARTIFACTS, `workers-${name}.png`), fullPage: true });
-  const found = await page.evaluate(`(() => { ${AXE}; return axe.run(document, { resultTypes: ['violations'] }); })()`);
-  const violations = found.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
-  assert.deepEqual(violations, [], name);
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  assert.ok(wide <= 0, `${name} is ${wide} px wider than the screen`);
-  assert.deepEqual(page.complaints, [], name);
-}
 
 async function asked(text) {
   const page = await person();
