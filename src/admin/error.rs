@@ -298,6 +298,7 @@ impl From<account::Error> for Error {
             account::Error::Name(_) => "wrong_name",
             account::Error::Taken => "name_taken",
             account::Error::LastAdmin => "last_admin",
+            account::Error::NoPasskey => "no_passkey",
             account::Error::Unknown { .. } => "not_found",
             account::Error::TooMany(_) => "too_many_accounts",
             account::Error::Unclaimed => "unclaimed",

@@ -7,7 +7,6 @@ use utoipa::ToSchema;
 use super::error::Error;
 use super::operation::{Body, MANAGE, Operation, Sent};
 use super::reach::Reached;
-use crate::account::LoginError;
 use crate::document::Secret;
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -42,11 +41,7 @@ pub(crate) async fn order(reached: Reached, Body(order): Body<ResetOrder>) -> Re
     if !who.is_console() {
         let password = Secret::new(order.password.unwrap_or_default());
         let from = who.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        gateway.accounts().confirm(&who.name, &password, from).await.map_err(|error| match error {
-            LoginError::Wrong => Error::Forbidden("this is not your password, so nothing was done"),
-            error @ LoginError::TooMany { .. } => Error::Unavailable(error.to_string()),
-            LoginError::Account(error) => error.into(),
-        })?;
+        gateway.accounts().confirm(&who.name, &password, from).await?;
     }
     gateway.ask_for_factory_reset(&who.name).map_err(|error| {
         Error::Unavailable(format!(
