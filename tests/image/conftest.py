@@ -57,13 +57,17 @@ class Files:
         for section in ("linux", "initrd"):
             (inside / section).write_bytes(self.section(f".{section}"))
         (inside / "cmdline").write_text(" ".join(f"{name}={value}" if value else name for name, value in words.items()))
+        # The loader orders kernels by the version that stands in them.
+        version = words["frontdesk.version"]
+        system = f'ID=frontdesk\nIMAGE_ID=frontdesk\nVERSION_ID={version}\nIMAGE_VERSION={version}\nPRETTY_NAME="Frontdesk {version}"\n'
+        (inside / "os-release").write_text(system)
         efi = {"x86_64": "x64", "arm64": "aa64"}[self.arch]
         stub = WORK / f"tree-{self.arch}/full/usr/lib/systemd/boot/efi/linux{efi}.efi.stub"
         shutil.copy(stub, inside / "stub")
         at = f"/work/{inside.name}"
         run(
             *("chroot", WORK / "tools", "ukify", "build", f"--linux={at}/linux", f"--initrd={at}/initrd", f"--efi-arch={efi}"),
-            *(f"--cmdline=@{at}/cmdline", f"--stub={at}/stub", f"--output={at}/uki.efi", "--os-release=ID=frontdesk"),
+            *(f"--cmdline=@{at}/cmdline", f"--stub={at}/stub", f"--output={at}/uki.efi", f"--os-release=@{at}/os-release"),
         )
         shutil.move(inside / "uki.efi", target)
         shutil.rmtree(inside)

@@ -220,8 +220,8 @@ class Machine:
     def says(self, pattern: str) -> re.Match:
         return self.wait(lambda: re.search(pattern, self.console()), f"the console says {pattern!r}")
 
-    def request(self, path: str, body: dict | None = None, headers: dict | None = None):
-        request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}", headers=headers or {})
+    def request(self, path: str, body: dict | None = None, headers: dict | None = None, method: str | None = None):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}", headers=headers or {}, method=method)
         if body is not None:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")

@@ -22,19 +22,13 @@ def test_a_kernel_that_panics_one_without_root_and_an_empty_one_end_with_the_ver
     disk.write(f"EFI/Linux/gw_{empty}+3.efi", b"")
     with machine:
         machine.says(rf"no slot holds version {rootless}")
-        machine.answers("/readyz")
-        machine.switch_off()
+        machine.says(rf"version {x86.version} runs from slot a, started by sd-boot")
     assert "Kernel panic" in machine.console()
     tried = {name for name in names(machine) if not name.startswith(f"gw_{empty}")}
     assert tried == {f"gw_{panics}+0-1.efi", f"gw_{rootless}+0-1.efi", f"gw_{x86.version}.efi"}
-    # Nothing is counted of a version that is confirmed.
-    with machine:
-        machine.answers("/readyz")
-        machine.switch_off()
-    assert f"gw_{x86.version}.efi" in names(machine)
 
 
-def test_a_confirmed_slot_that_goes_bad_gives_way_to_the_other(x86, x86_next, new_machine, tmp_path):
+def test_a_confirmed_slot_that_goes_bad_gives_way_to_the_other(x86, x86_next, new_machine):
     machine = new_machine(x86.image())
     disk = machine.disk
     disk.write_slot("b", x86_next.root)
@@ -44,14 +38,8 @@ def test_a_confirmed_slot_that_goes_bad_gives_way_to_the_other(x86, x86_next, ne
         machine.says("slot b has gone bad")
         machine.says(f"no slot holds version {x86_next.version}")
         machine.says(f"{x86_next.version} is not started again")
-        machine.answers("/readyz")
-        machine.switch_off()
-    assert names(machine) == [f"gw_{x86_next.version}+0.efi", f"gw_{x86.version}.efi"] or set(names(machine)) == {
-        f"gw_{x86.version}.efi",
-        f"gw_{x86_next.version}+0-1.efi",
-    }
-    said = disk.data(tmp_path / "data").messages()
-    assert f"frontdesk: version {x86.version} runs from slot a, started by sd-boot" in " ".join(said)
+        machine.says(rf"version {x86.version} runs from slot a, started by sd-boot")
+    assert set(names(machine)) == {f"gw_{x86_next.version}+0.efi", f"gw_{x86.version}.efi"}
 
 
 def test_the_only_version_is_not_taken_out_of_the_choice(x86, new_machine):

@@ -73,10 +73,10 @@ def machine(x86, new_machine, releases):
     return machine
 
 
-def api(machine, path, body=None):
+def api(machine, path, body=None, method=None):
     headers = {"Authorization": f"Bearer {machine.token}"}
     try:
-        answer = machine.request(path, body, headers)
+        answer = machine.request(path, body, headers, method)
     except OSError:
         return {}
     text = answer.read()
@@ -87,6 +87,8 @@ def ask_for(machine, version):
     machine.answers("/readyz")
     known = machine.wait(lambda: api(machine, "/api/v1/updates"), "the API says how updates are")
     assert known["installation"] == "sd-boot" and known["set_up"]
+    assert machine.wait(lambda: api(machine, "/api/v1/updates/check", method="POST"), "the updater is asked to look")
+    machine.wait(lambda: api(machine, "/api/v1/updates").get("offer"), "the updater finds the release")
     assert machine.wait(lambda: api(machine, "/api/v1/updates/install", {"version": version}), "the updater is asked")
 
 
