@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
-use super::code::ClaimCode;
+use super::ceremony::Ceremonies;
+use super::code::{ClaimCode, Digest};
 use super::file::{self, FILE};
 use super::login::{Begun, NewSession};
 use super::name::Name;
@@ -42,6 +43,7 @@ pub(super) struct Inner {
     pub(super) hashing: Hashing,
     pub(super) logins: Throttle,
     claims: Throttle,
+    pub(super) ceremonies: Ceremonies,
     /// What no password may be made of, besides the name of its account.
     words: ArcSwap<Vec<String>>,
 }
@@ -81,6 +83,15 @@ impl Accounts {
     /// # Errors
     /// When the file cannot be read, is damaged, or cannot be made. Then [`Self::shut`] stands in for it.
     pub fn open(home: &Path, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        Self::open_with(home, clock, None)
+    }
+
+    /// The same; `claim` is the SHA-256 of a claim code, in hex, that somebody made beforehand: it counts instead of a new one while
+    /// nobody ever claimed the box.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(home: &Path, clock: Arc<dyn Clock>, claim: Option<&str>) -> Result<Self, Error> {
         let accounts = Self::new(home, clock, None);
         let is_reset = fs::symlink_metadata(home.join(RESET)).is_ok();
         match file::read(&accounts.file()) {
@@ -96,7 +107,11 @@ impl Accounts {
             accounts.remove_code();
             Ok(())
         } else if accounts.claim_code().is_none() {
-            accounts.recode()
+            match claim.and_then(Digest::from_hex).filter(|_| !state.is_owned()) {
+                Some(made) if state.claim.is_some_and(|claim| claim.is(made)) => Ok(()),
+                Some(made) => accounts.keep_claim(made),
+                None => accounts.recode(),
+            }
         } else {
             Ok(())
         };
@@ -120,8 +135,12 @@ impl Accounts {
 
     /// Makes a claim code where there should be one.
     fn recode(&self) -> Result<(), Error> {
-        let claim = Some(self.new_code()?.digest());
-        let state = State { claim, ..(*self.state()).clone() };
+        let claim = self.new_code()?.digest();
+        self.keep_claim(claim)
+    }
+
+    fn keep_claim(&self, claim: Digest) -> Result<(), Error> {
+        let state = State { claim: Some(claim), ..(*self.state()).clone() };
         file::write(&self.file(), &state)?;
         self.0.state.store(Arc::new(state));
         Ok(())
@@ -143,6 +162,7 @@ impl Accounts {
             hashing: Hashing::new(),
             logins: Throttle::default(),
             claims: Throttle::default(),
+            ceremonies: Ceremonies::default(),
             words: ArcSwap::default(),
         }))
     }
@@ -180,7 +200,7 @@ impl Accounts {
     }
 
     /// Makes whoever has the code an administrator of everything, and logs them in. After [`Self::recover`] it also gives
-    /// an administrator of everything another password. The code works once.
+    /// an administrator of everything another password, and takes its passkeys away. The code works once.
     ///
     /// # Errors
     /// [`ClaimError`]; the code still works.
@@ -225,7 +245,10 @@ impl Accounts {
                         let user = User::new(&name, Role::Admin, Reach::All, hash.clone(), now);
                         state.users.insert(name.folded.clone(), user);
                     }
-                    state.user(&name)?.set_password(hash);
+                    let user = state.user(&name)?;
+                    user.set_password(hash);
+                    // Whoever lost their passkeys gets in without them, and those that somebody else put there are gone.
+                    user.passkeys = None;
                     state.end_sessions_of(&name.folded, None);
                     begun.file(state, &name.folded, now);
                     Ok(true)

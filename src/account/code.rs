@@ -83,6 +83,15 @@ impl ClaimCode {
     }
 }
 
+/// A claim code for a box that is yet to be set up, and its SHA-256 in hex, which the box is told.
+///
+/// # Errors
+/// When the system gives no random numbers.
+pub fn new_claim_code() -> Result<(Secret, String), Error> {
+    let code = ClaimCode::random()?;
+    Ok((code.shown(), code.digest().to_hex()))
+}
+
 /// A token of a program: 160 random bits.
 pub(super) fn api_token() -> Result<Secret, Error> {
     Ok(Secret::new(format!("{TOKEN_PREFIX}{}", letters(TOKEN_LETTERS)?.to_ascii_lowercase())))

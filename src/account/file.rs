@@ -14,14 +14,18 @@ use serde::{Deserialize, Serialize};
 use super::code::Digest;
 use super::name::Name;
 use super::password::is_hash;
-use super::state::{Held, State, Token, User};
+use super::state::{Held, Passkey, Passkeys, State, Token, User};
+use super::webauthn::{PublicKey, from_text, to_text};
 use super::{Error, Reach, Role};
 use crate::clock::Timestamp;
 use crate::document::{Secret, read_at_most, write_whole};
 use crate::id::TenantId;
 
 pub(super) const FILE: &str = "accounts.json";
-const VERSION: u64 = 1;
+/// With passkeys in it. Without any it is the version before, which earlier releases read: an update that is taken back
+/// locks nobody out who has not used what it brought.
+const VERSION: u64 = 2;
+const WITHOUT_PASSKEYS: u64 = 1;
 /// No file of ours comes near.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
@@ -52,6 +56,35 @@ struct UserLine {
     password: String,
     created_ms: u64,
     known: Vec<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passkeys: Option<PasskeysLine>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PasskeysLine {
+    handle: Base64,
+    asked_for: bool,
+    all: Vec<PasskeyLine>,
+}
+
+/// Base64url without padding.
+type Base64 = String;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PasskeyLine {
+    id: String,
+    credential: Base64,
+    name: String,
+    site: String,
+    /// `COSE_Key`.
+    key: Base64,
+    count: u32,
+    can_be_copied: bool,
+    is_copied: bool,
+    created_ms: u64,
+    used_ms: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,6 +96,8 @@ struct SessionLine {
     from: IpAddr,
     created_ms: u64,
     used_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passkey: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -135,6 +170,7 @@ impl Whole {
             password: user.password.expose().to_owned(),
             created_ms: user.created_at.0,
             known: user.known.clone(),
+            passkeys: user.passkeys.as_ref().map(PasskeysLine::of),
         };
         let session = |(token, held): (&Digest, &Held)| SessionLine {
             id: held.id.clone(),
@@ -143,6 +179,7 @@ impl Whole {
             from: held.from,
             created_ms: held.created_at.0,
             used_ms: held.used_at.0,
+            passkey: held.passkey.clone(),
         };
         let token = |(digest, token): (&Digest, &Token)| TokenLine {
             name: token.name.clone(),
@@ -153,8 +190,10 @@ impl Whole {
             used_ms: token.used_at.map(|at| at.0),
             expires_ms: token.expires_at.map(|at| at.0),
         };
+        let has_passkeys = state.users.values().any(|user| user.passkeys.is_some())
+            || state.sessions.values().any(|held| held.passkey.is_some());
         Self {
-            version: VERSION,
+            version: if has_passkeys { VERSION } else { WITHOUT_PASSKEYS },
             claim: state.claim.map(Digest::to_hex),
             users: state.users.values().map(user).collect(),
             sessions: state.sessions.iter().map(session).collect(),
@@ -165,6 +204,11 @@ impl Whole {
     fn state(self) -> Result<State, &'static str> {
         let claim = self.claim.map(|text| Digest::from_hex(&text).ok_or("the claim is no digest")).transpose()?;
         let mut state = State { claim, ..State::default() };
+        let has_passkeys = self.users.iter().any(|line| line.passkeys.is_some())
+            || self.sessions.iter().any(|line| line.passkey.is_some());
+        if has_passkeys != (self.version == VERSION) {
+            return Err("it has passkeys, or lacks them, where its version says something else");
+        }
         for line in self.users {
             let name = named(&line.name)?;
             if !is_hash(&line.password) {
@@ -177,6 +221,7 @@ impl Whole {
                 password: Secret::new(line.password),
                 created_at: Timestamp(line.created_ms),
                 known: line.known,
+                passkeys: line.passkeys.map(PasskeysLine::passkeys).transpose()?,
             };
             if state.users.insert(name.folded, user).is_some() {
                 return Err("two accounts have one name");
@@ -190,6 +235,7 @@ impl Whole {
                 from: line.from,
                 created_at: Timestamp(line.created_ms),
                 used_at: Timestamp(line.used_ms),
+                passkey: line.passkey,
             };
             state.sessions.insert(digest, held);
         }
@@ -214,6 +260,53 @@ impl Whole {
             return Err("nobody in it may do everything");
         }
         Ok(state)
+    }
+}
+
+impl PasskeysLine {
+    fn of(passkeys: &Passkeys) -> Self {
+        let line = |passkey: &Passkey| PasskeyLine {
+            id: passkey.id.clone(),
+            credential: to_text(&passkey.credential),
+            name: passkey.name.clone(),
+            site: passkey.site.clone(),
+            key: to_text(&passkey.key.to_bytes()),
+            count: passkey.count,
+            can_be_copied: passkey.can_be_copied,
+            is_copied: passkey.is_copied,
+            created_ms: passkey.created_at.0,
+            used_ms: passkey.used_at.map(|at| at.0),
+        };
+        Self {
+            handle: to_text(&passkeys.handle),
+            asked_for: passkeys.is_asked_for,
+            all: passkeys.all.iter().map(line).collect(),
+        }
+    }
+
+    fn passkeys(self) -> Result<Passkeys, &'static str> {
+        let handle = from_text(&self.handle).filter(|handle| !handle.is_empty()).ok_or("an account has no handle")?;
+        let passkey = |line: PasskeyLine| {
+            let key = from_text(&line.key).ok_or("a key is none")?;
+            let key = PublicKey::parse(&key).and_then(|(key, rest)| rest.is_empty().then_some(key));
+            Ok(Passkey {
+                id: line.id,
+                credential: from_text(&line.credential).ok_or("a passkey has no credential")?,
+                name: named(&line.name)?.shown,
+                site: line.site,
+                key: key.ok_or("a key is none")?,
+                count: line.count,
+                can_be_copied: line.can_be_copied,
+                is_copied: line.is_copied,
+                created_at: Timestamp(line.created_ms),
+                used_at: line.used_ms.map(Timestamp),
+            })
+        };
+        let all = self.all.into_iter().map(passkey).collect::<Result<Vec<_>, &'static str>>()?;
+        match all.is_empty() {
+            true => Err("an account has a handle and no passkey"),
+            false => Ok(Passkeys { handle, is_asked_for: self.asked_for, all }),
+        }
     }
 }
 

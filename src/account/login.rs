@@ -6,11 +6,12 @@ use std::time::Duration;
 use aws_lc_rs::constant_time;
 
 use super::accounts::Accounts;
+use super::ceremony::{KnewPassword, Purpose};
 use super::code::{Digest, csrf, session_token};
 use super::name::Name;
 use super::network::network;
 use super::password::Fit;
-use super::state::{SESSION_MS, State, is_worth_noting};
+use super::state::{Held, SESSION_MS, State, User, is_worth_noting};
 use super::{Error, Who};
 use crate::clock::Timestamp;
 use crate::document::Secret;
@@ -27,6 +28,12 @@ pub enum LoginError {
     TooMany {
         /// When the next one may be tried.
         retry_after: Duration,
+    },
+    /// The password is right, and not enough: a passkey is asked for.
+    #[error("the password is right; a passkey is asked for as well, which the log-in page does")]
+    PasskeyWanted {
+        /// What the browser shows with it, for its cookie.
+        attempt: Secret,
     },
     /// Something else.
     #[error(transparent)]
@@ -86,25 +93,39 @@ pub(super) struct Begun {
     pub(super) token: Secret,
     id: String,
     from: IpAddr,
+    passkey: Option<String>,
 }
 
 impl Begun {
     pub(super) fn new(from: IpAddr) -> Result<Self, Error> {
-        Ok(Self { token: session_token()?, id: id::random().ok_or(Error::Random)?, from })
+        Ok(Self { token: session_token()?, id: id::random().ok_or(Error::Random)?, from, passkey: None })
+    }
+
+    /// With a passkey, which its id names.
+    pub(super) fn by_passkey(from: IpAddr, passkey: &str) -> Result<Self, Error> {
+        Ok(Self { passkey: Some(passkey.to_owned()), ..Self::new(from)? })
     }
 
     pub(super) fn file(&self, state: &mut State, user: &str, now: Timestamp) {
-        state.begin_session(Digest::of(self.token.expose()), self.id.clone(), user, self.from, now);
+        let held = Held {
+            id: self.id.clone(),
+            user: user.to_owned(),
+            from: self.from.to_canonical(),
+            created_at: now,
+            used_at: now,
+            passkey: self.passkey.clone(),
+        };
+        state.begin_session(Digest::of(self.token.expose()), held);
     }
 }
 
 /// Somebody who knows the password of an account.
-struct Proven {
-    name: Name,
+pub(super) struct Proven {
+    pub(super) name: Name,
     /// The hash that it was compared with.
-    hash: Secret,
+    pub(super) hash: Secret,
     /// A better one.
-    renewed: Option<Secret>,
+    pub(super) renewed: Option<Secret>,
 }
 
 impl Accounts {
@@ -112,14 +133,21 @@ impl Accounts {
     /// such an account.
     ///
     /// # Errors
-    /// [`LoginError`].
+    /// [`LoginError`]; [`LoginError::PasskeyWanted`] when the account asks for a passkey as well: nobody is logged in yet.
     pub async fn log_in(&self, name: &str, password: &Secret, from: IpAddr) -> Result<NewSession, LoginError> {
         let Proven { name, hash, renewed } = self.prove(name, password, from).await?;
+        if self.state().users.get(&name.folded).is_some_and(User::asks_for_passkey) {
+            let (attempt, knew) = (session_token()?, KnewPassword { user: name.folded, hash, renewed });
+            let (holder, now_ms) = (Digest::of(attempt.expose()), self.elapsed_ms());
+            self.0.ceremonies.open(holder, Purpose::Second(knew), network(from), now_ms);
+            return Err(LoginError::PasskeyWanted { attempt });
+        }
         let begun = Begun::new(from)?;
         let token = begun.token.clone();
         let filing = self.change(move |state, now| {
             // The password may have been changed, or the account removed, while this one was compared.
-            let Some(user) = state.users.get_mut(&name.folded).filter(|user| user.password == hash) else {
+            let is_same = |user: &&mut User| user.password == hash && !user.asks_for_passkey();
+            let Some(user) = state.users.get_mut(&name.folded).filter(is_same) else {
                 return Ok(false);
             };
             if let Some(renewed) = renewed {
@@ -134,6 +162,14 @@ impl Accounts {
         let session = self.session(token.expose()).await.ok_or(Error::Interrupted)?;
         tracing::info!(user.name = session.who.name, "somebody logged in");
         Ok(NewSession { token, session })
+    }
+
+    /// Is this the password of an account? For what must not happen because somebody left a browser open. Counts as an attempt.
+    ///
+    /// # Errors
+    /// [`LoginError`].
+    pub async fn confirm(&self, name: &str, password: &Secret, from: IpAddr) -> Result<(), LoginError> {
+        self.prove(name, password, from).await.map(drop)
     }
 
     /// Gives whoever has this session another password, if they know the one they have. Their other sessions end.
@@ -248,7 +284,7 @@ impl Accounts {
         .await
     }
 
-    async fn prove(&self, name: &str, password: &Secret, from: IpAddr) -> Result<Proven, LoginError> {
+    pub(super) async fn prove(&self, name: &str, password: &Secret, from: IpAddr) -> Result<Proven, LoginError> {
         self.check_not_shut()?;
         let state = self.state();
         let parsed = Name::parse(name).ok();

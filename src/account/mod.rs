@@ -1,6 +1,6 @@
 //! Who may use the admin API and the local page, and how far.
 //!
-//! Accounts with passwords, the sessions of their browsers, tokens for programs, and the code with which a box that nobody
+//! Accounts with passwords and passkeys, the sessions of their browsers, tokens for programs, and the code with which a box that nobody
 //! has yet is claimed. All of it is one file in the home, so that it works when the configuration or the store does not.
 //! Of passwords, sessions, tokens and the code it holds hashes.
 //!
@@ -11,11 +11,13 @@
 //! read lets nobody in; once there is an administrator of everything, there is always one.
 
 mod accounts;
+mod ceremony;
 mod code;
 mod file;
 mod login;
 mod name;
 mod network;
+mod passkeys;
 mod password;
 mod state;
 #[cfg(test)]
@@ -23,15 +25,19 @@ mod tests;
 mod throttle;
 mod tokens;
 mod users;
+mod webauthn;
 
 pub use accounts::{Accounts, ClaimError};
+pub use code::new_claim_code;
 pub use login::{LoginError, NewSession, Session, SessionRow};
 pub use name::NameError;
 pub use network::{is_local, network};
+pub use passkeys::{CHALLENGE_MS, NewPasskey, PasskeyError, PasskeyRow, ToMake, ToUse, UsedPasskey};
 pub use password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, Weakness, check_password};
 pub use state::SESSION_MS;
 pub use tokens::{NewToken, TokenRow};
 pub use users::UserRow;
+pub use webauthn::{Refusal as PasskeyRefusal, Site};
 
 use std::net::IpAddr;
 
@@ -96,6 +102,12 @@ impl Who {
     #[must_use]
     pub fn console() -> Self {
         Self { name: CONSOLE.to_owned(), role: Role::Admin, reach: Reach::All, from: None }
+    }
+
+    /// Do they hold the admin token of the home?
+    #[must_use]
+    pub fn is_console(&self) -> bool {
+        self.name == CONSOLE
     }
 
     /// The tenant that they are bound to.
@@ -185,6 +197,9 @@ pub enum Error {
     /// Somebody must be able to do everything.
     #[error("this is the only administrator of everything; add another first")]
     LastAdmin,
+    /// There is nothing to ask for.
+    #[error("there is no passkey yet; add one first")]
+    NoPasskey,
     /// No file grows without end.
     #[error("there are {0} of them already; remove one first")]
     TooMany(usize),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::code::Digest;
 use super::name::Name;
+use super::webauthn::PublicKey;
 use super::{Error, Reach, Role, Who};
 use crate::clock::Timestamp;
 use crate::document::Secret;
@@ -45,17 +46,65 @@ pub(super) struct User {
     pub(super) created_at: Timestamp,
     /// Networks from which somebody logged in, the last one behind.
     pub(super) known: Vec<IpAddr>,
+    /// `None`: it has none.
+    pub(super) passkeys: Option<Passkeys>,
+}
+
+/// The passkeys of an account, of which there is one at least.
+#[derive(Clone)]
+pub(super) struct Passkeys {
+    /// What authenticators call the account.
+    pub(super) handle: Vec<u8>,
+    /// Is the password not enough?
+    pub(super) is_asked_for: bool,
+    pub(super) all: Vec<Passkey>,
+}
+
+#[derive(Clone)]
+pub(super) struct Passkey {
+    /// Says which one it is, and opens nothing.
+    pub(super) id: String,
+    /// What its authenticator calls it.
+    pub(super) credential: Vec<u8>,
+    /// What its owner calls it.
+    pub(super) name: String,
+    /// The name of the page that it belongs to.
+    pub(super) site: String,
+    pub(super) key: PublicKey,
+    /// How often it has signed; 0: it does not count.
+    pub(super) count: u32,
+    /// May there be several of it? So it is, or is not, for ever.
+    pub(super) can_be_copied: bool,
+    /// Are there, as of the last time?
+    pub(super) is_copied: bool,
+    pub(super) created_at: Timestamp,
+    pub(super) used_at: Option<Timestamp>,
+}
+
+impl Passkeys {
+    pub(super) fn new(handle: Vec<u8>) -> Self {
+        Self { handle, is_asked_for: false, all: Vec::new() }
+    }
 }
 
 impl User {
     pub(super) fn new(name: &Name, role: Role, reach: Reach, password: Secret, created_at: Timestamp) -> Self {
-        Self { name: name.shown.clone(), role, reach, password, created_at, known: Vec::new() }
+        Self { name: name.shown.clone(), role, reach, password, created_at, known: Vec::new(), passkeys: None }
     }
 
     /// Whoever came in with the one before is nobody that the account knows.
     pub(super) fn set_password(&mut self, password: Secret) {
         self.password = password;
         self.known.clear();
+    }
+
+    pub(super) fn passkeys(&self) -> impl Iterator<Item = &Passkey> {
+        self.passkeys.iter().flat_map(|passkeys| &passkeys.all)
+    }
+
+    /// Is the password not enough?
+    pub(super) fn asks_for_passkey(&self) -> bool {
+        self.passkeys.as_ref().is_some_and(|passkeys| passkeys.is_asked_for)
     }
 
     /// May they do everything?
@@ -78,6 +127,8 @@ pub(super) struct Held {
     pub(super) from: IpAddr,
     pub(super) created_at: Timestamp,
     pub(super) used_at: Timestamp,
+    /// The passkey that it began with.
+    pub(super) passkey: Option<String>,
 }
 
 impl Held {
@@ -136,7 +187,8 @@ impl State {
     }
 
     /// A session for somebody who has just shown who they are.
-    pub(super) fn begin_session(&mut self, token: Digest, id: String, user: &str, from: IpAddr, now: Timestamp) {
+    pub(super) fn begin_session(&mut self, token: Digest, held: Held) {
+        let (user, network) = (held.user.clone(), super::network::network(held.from));
         let mut theirs: Vec<(Timestamp, Digest)> = self
             .sessions
             .iter()
@@ -148,10 +200,8 @@ impl State {
         for (_, key) in theirs.into_iter().take(n_over) {
             self.sessions.remove(&key);
         }
-        let held = Held { id, user: user.to_owned(), from: from.to_canonical(), created_at: now, used_at: now };
         self.sessions.insert(token, held);
-        let network = super::network::network(from);
-        if let Some(user) = self.users.get_mut(user) {
+        if let Some(user) = self.users.get_mut(&user) {
             user.known.retain(|known| *known != network);
             user.known.push(network);
             let n_over = user.known.len().saturating_sub(MAX_KNOWN);

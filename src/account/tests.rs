@@ -525,6 +525,7 @@ async fn a_file_that_cannot_be_used_lets_nobody_in_and_is_not_touched() {
         good.replace("\"all\"", "\"everything\""),
         good.replace("\"reach\": \"all\",", ""),
         good.replace("\"version\": 1", "\"version\": 2"),
+        good.replace("\"version\": 1", "\"version\": 3"),
         good.replace("\"version\": 1", "\"version\": 1, \"more\": 1"),
         good.replace("m=19456", "m=4000000"),
         good.replace("$argon2id$", "$plain$"),
@@ -537,7 +538,7 @@ async fn a_file_that_cannot_be_used_lets_nobody_in_and_is_not_touched() {
         assert_ne!(whole, good);
         fs::write(&file, &whole).unwrap();
         let error = open().unwrap_err();
-        let is_newer = whole.contains("\"version\": 2");
+        let is_newer = whole.contains("\"version\": 3");
         assert!(matches!(error, Error::TooNew { .. }) == is_newer, "{error}");
         assert!(is_newer || matches!(error, Error::Damaged { .. }), "{error}\n{whole}");
         assert_eq!(fs::read_to_string(&file).unwrap(), whole);
@@ -608,4 +609,47 @@ async fn a_file_that_others_may_read_is_closed() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     one.restart();
     assert_eq!(mode(&file), 0o600);
+}
+
+#[tokio::test]
+async fn a_code_that_was_made_beforehand_claims_a_box_that_is_not_told_it() {
+    let (home, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::at(Timestamp(1_800_000_000_000))));
+    let (code, digest) = new_claim_code().unwrap();
+    let open = |digest: &str| Accounts::open_with(home.path(), clock.clone(), Some(digest)).unwrap();
+    for _ in 0..2 {
+        let accounts = open(&digest);
+        assert!(accounts.is_claimable() && accounts.claim_code().is_none(), "the box cannot show it");
+        assert!(!home.path().join("claim.code").exists());
+    }
+    let wrong = new_claim_code().unwrap().0;
+    let accounts = open(&digest);
+    assert!(matches!(accounts.claim(&wrong, "Eve", &secret(PASSWORD), near()).await, Err(ClaimError::Wrong)));
+    accounts.claim(&code, "Ada", &secret(PASSWORD), near()).await.unwrap();
+    assert!(!open(&digest).is_claimable(), "it works once");
+    // After a reset the box makes a code of its own, and the old one does not come back, also if that one is lost.
+    let again = open(&digest).recover().await.unwrap();
+    assert_ne!(again, code);
+    fs::remove_file(home.path().join("claim.code")).unwrap();
+    let accounts = open(&digest);
+    assert!(matches!(accounts.claim(&code, "Eve", &secret(PASSWORD), near()).await, Err(ClaimError::Wrong)));
+}
+
+#[test]
+fn what_is_no_digest_makes_a_code_as_usual() {
+    for digest in ["", "abc", &"g".repeat(64)] {
+        let home = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::at(Timestamp(1_800_000_000_000)));
+        assert!(Accounts::open_with(home.path(), clock, Some(digest)).unwrap().claim_code().is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_confirmed_without_a_session_and_wrong_ones_are_counted() {
+    let (one, _) = Desk::claimed().await;
+    let n_sessions = one.accounts.sessions().len();
+    one.accounts.confirm("Ada", &secret(PASSWORD), near()).await.unwrap();
+    assert_eq!(one.accounts.sessions().len(), n_sessions);
+    assert!(matches!(one.accounts.confirm("Ada", &secret(OTHER), near()).await, Err(LoginError::Wrong)));
+    one.storm("Ada", near()).await;
+    assert!(matches!(one.accounts.confirm("Ada", &secret(OTHER), near()).await, Err(LoginError::TooMany { .. })));
 }

@@ -24,6 +24,10 @@ pub struct UserRow {
     pub created_at: Timestamp,
     /// Sessions that have not ended.
     pub n_sessions: usize,
+    /// Passkeys.
+    pub n_passkeys: usize,
+    /// Is the password not enough?
+    pub asks_for_passkey: bool,
 }
 
 impl Accounts {
@@ -41,6 +45,8 @@ impl Accounts {
             reach: user.reach.clone(),
             created_at: user.created_at,
             n_sessions: n_sessions.get(folded.as_str()).copied().unwrap_or(0),
+            n_passkeys: user.passkeys().count(),
+            asks_for_passkey: user.asks_for_passkey(),
         };
         state.users.iter().map(row).collect()
     }

@@ -1,14 +1,14 @@
 //! Backups, ordered and looked at.
 
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::{Body as HttpBody, Bytes};
 use axum::http::StatusCode;
-use futures_util::stream;
+use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Interval;
 use utoipa::{IntoParams, ToSchema};
 
@@ -126,43 +126,30 @@ pub(crate) async fn check(reached: Reached, Query(called): Query<Called>) -> Res
     Ok(CheckedBackup::of(&outcome.map_err(|_closed| stopped())??))
 }
 
-/// Pieces of a file that are in memory at a time.
-const PIECES: usize = 4;
+/// Read at a time, in bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
 pub(crate) async fn file(reached: Reached, Query(called): Query<Called>) -> Result<SealedFile, Error> {
     let gateway = reached.whole(MANAGE)?.clone();
     let client = gateway.client_for_backups();
-    let (opened, is_open) = oneshot::channel();
-    let (sender, mut pieces) = mpsc::channel::<io::Result<Bytes>>(PIECES);
     let name = called.name.clone();
     // Disks and buckets are waited for.
-    tokio::task::spawn_blocking(move || {
-        let mut input = match gateway.open_backup(&name, &client) {
-            Ok(input) => {
-                let _is_heard = opened.send(Ok(()));
-                input
-            }
-            Err(error) => {
-                let _is_heard = opened.send(Err(error));
-                return;
-            }
-        };
-        loop {
-            let mut piece = Vec::with_capacity(PIECE_BYTES);
-            let read = input.by_ref().take(PIECE_BYTES as u64).read_to_end(&mut piece);
-            let is_last = !matches!(read, Ok(1..));
-            let piece = read.map(|_| Bytes::from(piece));
-            let is_empty = piece.as_ref().is_ok_and(Bytes::is_empty);
-            if is_empty || sender.blocking_send(piece).is_err() || is_last {
-                return;
-            }
-        }
-    });
-    is_open.await.unwrap_or(Err(backup::Error::Stopped.into()))?;
+    let opened = tokio::task::spawn_blocking(move || gateway.open_backup(&name, &client)).await;
+    let input = opened.unwrap_or(Err(backup::Error::Stopped.into()))?;
     reached.note_name("download backup", &called.name);
-    let body = HttpBody::from_stream(stream::poll_fn(move |context| pieces.poll_recv(context)));
-    Ok(SealedFile { name: called.name, body })
+    Ok(SealedFile { name: called.name, body: HttpBody::from_stream(pieces(input)) })
+}
+
+/// A file, a piece at a time and only when somebody asks for the next: whoever does not read on holds no thread.
+fn pieces(input: Box<dyn Read + Send>) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    stream::try_unfold(input, |mut input| async move {
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut piece = Vec::with_capacity(PIECE_BYTES);
+            input.by_ref().take(PIECE_BYTES as u64).read_to_end(&mut piece)?;
+            Ok((!piece.is_empty()).then(|| (Bytes::from(piece), input)))
+        });
+        reading.await.unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
+    })
 }
 
 /// The passphrase, as somebody knows it.
@@ -312,5 +299,28 @@ fn done(made: &BackedUp) -> BackupLine {
             files: n_files,
             removed,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_download_that_nobody_reads_holds_no_thread_and_the_whole_file_comes() {
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let file: Vec<u8> = (0..6 * PIECE_BYTES + 7).map(|n| n.to_le_bytes()[0]).collect();
+            let mut download = Box::pin(pieces(Box::new(io::Cursor::new(file.clone()))));
+            let mut read = download.next().await.unwrap().unwrap().to_vec();
+            // The only thread there is does something else.
+            tokio::task::spawn_blocking(|| ()).await.unwrap();
+            while let Some(piece) = download.next().await {
+                read.extend_from_slice(&piece.unwrap());
+            }
+            assert!(read == file, "{} of {} bytes", read.len(), file.len());
+        });
     }
 }

@@ -283,6 +283,7 @@ impl From<account::Error> for Error {
             account::Error::Unknown { .. } => StatusCode::NOT_FOUND,
             account::Error::Taken
             | account::Error::LastAdmin
+            | account::Error::NoPasskey
             | account::Error::Unclaimed
             | account::Error::TooMany(_) => StatusCode::CONFLICT,
             account::Error::Busy
@@ -297,6 +298,7 @@ impl From<account::Error> for Error {
             account::Error::Name(_) => "wrong_name",
             account::Error::Taken => "name_taken",
             account::Error::LastAdmin => "last_admin",
+            account::Error::NoPasskey => "no_passkey",
             account::Error::Unknown { .. } => "not_found",
             account::Error::TooMany(_) => "too_many_accounts",
             account::Error::Unclaimed => "unclaimed",

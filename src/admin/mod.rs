@@ -23,6 +23,8 @@ pub(crate) mod context;
 pub(crate) mod deliveries;
 pub(crate) mod error;
 mod export;
+pub(crate) mod factory_reset;
+mod health;
 pub(crate) mod import;
 pub(crate) mod json;
 pub(crate) mod lines;
@@ -31,6 +33,7 @@ mod metrics;
 mod openapi;
 pub(crate) mod operation;
 pub(crate) mod pairing;
+pub(crate) mod passkeys;
 mod place;
 pub(crate) mod providers;
 pub(crate) mod reach;
@@ -47,7 +50,7 @@ pub(crate) mod usage;
 pub(crate) mod users;
 
 pub(crate) use error::Error;
-pub(crate) use operation::{Body, Name, NameAndFile, Query};
+pub(crate) use operation::{Body, Name, NameAndFile, NameAndId, Query};
 pub use operation::{Listed, Rule, Scope};
 pub(crate) use place::{Episode, Named, Place as Conversation};
 pub(crate) use reach::{Reached, Seen, Stop};
@@ -218,8 +221,11 @@ fn operations() -> Vec<Operation> {
         providers::operations(),
         alerts::operations(),
         updates::operations(),
+        health::operations(),
+        factory_reset::operations(),
         setup::operations(),
         users::operations(),
+        passkeys::operations(),
         usage::operations(),
         metrics::operations(),
         logs::operations(),

@@ -295,6 +295,24 @@ impl Input for NameAndFile {
     }
 }
 
+/// The `{name}` and the `{id}` in the path.
+#[derive(Debug)]
+pub(crate) struct NameAndId(pub(crate) String, pub(crate) String);
+
+impl Input for NameAndId {
+    fn read(asked: &Asked) -> Result<Self, Error> {
+        match asked.parts.as_slice() {
+            [name, id] => Ok(Self(name.clone(), id.clone())),
+            _ => Err(Error::Query("the path lacks a name".to_owned())),
+        }
+    }
+
+    fn describe(description: &mut Description) {
+        description.path::<String>("name");
+        description.path::<String>("id");
+    }
+}
+
 /// What may be sent in a body, as JSON.
 pub(super) trait Sent: DeserializeOwned + ToSchema + Send + 'static {
     /// Longest one.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::Error;
 use super::operation::Rule;
 use super::{Again, parsed};
-use crate::account::{Reach, Who};
+use crate::account::{Accounts, Reach, Who};
 use crate::channel::form::Probe;
 use crate::clock::Timestamp;
 use crate::gateway::machine::{self, Machine};
@@ -342,6 +342,14 @@ impl Reached {
     /// Notes that they did something that is about nothing but them.
     pub(crate) fn note_itself(&self, what: &'static str) {
         self.gateway.note_access(&self.who, self.who.own_tenant(), what, About::Nothing);
+    }
+
+    /// The accounts, for what somebody does with their own. Unless they cannot be used: then nobody can say who has one.
+    pub(crate) fn own_accounts(&self) -> Result<&Accounts, Error> {
+        let accounts = self.gateway.accounts();
+        accounts.why_shut().map_or(Ok(accounts), |_why| {
+            Err(Error::Unavailable("this cannot be answered now; whoever runs this gateway sees why".to_owned()))
+        })
     }
 
     /// The tenants to look at in the access log: the one that was named, or all that are reached.

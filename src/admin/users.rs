@@ -121,6 +121,9 @@ pub(crate) struct User {
     created: String,
     /// Of how many browsers.
     sessions: u64,
+    passkeys: u64,
+    /// Is a passkey asked for after the password?
+    passkey_asked_for: bool,
 }
 
 /// Who is logged in.
@@ -272,7 +275,7 @@ pub(crate) async fn revoke_token(reached: Reached, Name(name): Name) -> Result<E
 }
 
 /// Those of the gateway, unless they cannot be used: then nobody can say who has one.
-fn accounts(reached: &Reached) -> Result<&Accounts, Error> {
+pub(super) fn accounts(reached: &Reached) -> Result<&Accounts, Error> {
     let accounts = reached.whole(MANAGE)?.accounts();
     accounts.why_shut().map_or(Ok(accounts), |why| Err(Error::Unavailable(why)))
 }
@@ -300,6 +303,8 @@ fn user(row: &UserRow) -> User {
         tenant: tenant(&row.reach),
         created: time(row.created_at),
         sessions: u64::try_from(row.n_sessions).unwrap_or(u64::MAX),
+        passkeys: u64::try_from(row.n_passkeys).unwrap_or(u64::MAX),
+        passkey_asked_for: row.asks_for_passkey,
     }
 }
 

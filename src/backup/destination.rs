@@ -63,7 +63,7 @@ impl Destination {
     ///
     /// # Errors
     /// When it is not there or cannot be read.
-    pub fn read(&self, name: &str) -> Result<Box<dyn Read>, Error> {
+    pub fn read(&self, name: &str) -> Result<Box<dyn Read + Send>, Error> {
         match self {
             Self::Directory(directory) => {
                 let path = directory.join(name);
@@ -189,7 +189,7 @@ impl Place {
     ///
     /// # Errors
     /// When it is not there or cannot be read.
-    pub fn read(&self) -> Result<Box<dyn Read>, Error> {
+    pub fn read(&self) -> Result<Box<dyn Read + Send>, Error> {
         self.destination.read(&self.name)
     }
 }

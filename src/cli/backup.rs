@@ -309,7 +309,8 @@ impl From {
     fn open<'i>(&self, context: &Context, which: &Which, key: &Key) -> Result<Chain<'i>, Failure> {
         let read = |text: &str| -> Result<Box<dyn Read>, Failure> {
             let place = Place::parse(text, self.s3.as_ref(), &self.client).map_err(failure)?;
-            place.read().map_err(failure)
+            let input: Box<dyn Read> = place.read().map_err(failure)?;
+            Ok(input)
         };
         let full = read(&which.file)?;
         let incremental = which.incremental.as_deref().map(read).transpose()?;

@@ -41,10 +41,10 @@ pub(super) fn run(context: &Context, command: Gateway) -> Result<(), Failure> {
 
 fn start(context: &Context) -> Result<(), Failure> {
     log::start(context)?;
-    super::update::before_gateway(context);
     // While there is one thread.
     let (sockets, problems) = service::sockets();
     problems.iter().for_each(|problem| tracing::error!("{problem}"));
+    super::update::before_gateway(context);
     let n_threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, 4);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(n_threads).enable_all().build();
     let runtime = runtime.map_err(anyhow::Error::from)?;
@@ -118,6 +118,9 @@ async fn signs_of_life(manager: &Manager, gateway: &gateway::Gateway) {
 /// How the gateway is, for lists of services: no word of the configuration.
 fn in_a_line(gateway: &gateway::Gateway) -> String {
     let Ok(status) = gateway.status() else { return "the store cannot be read; see the log".to_owned() };
+    if status.on_copy {
+        return "this version is being tried; messages wait until it is kept".to_owned();
+    }
     if status.safe_mode.is_some() {
         return "safe mode: messages wait; see the page, or `frontdesk gateway status`".to_owned();
     }

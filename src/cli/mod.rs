@@ -4,6 +4,7 @@
 //! Exit codes, after sysexits: 0 ok, 64 usage, 70 internal, 75 try again, 78 bad configuration.
 
 mod alerts;
+mod appliance;
 mod access;
 mod agents;
 mod backup;
@@ -14,9 +15,11 @@ mod context;
 mod deliveries;
 mod doctor;
 mod gateway;
+mod health;
 mod import;
 mod keys;
 mod log;
+mod model;
 mod logs;
 mod output;
 mod pairing;
@@ -101,6 +104,17 @@ enum Command {
     /// Say what is wrong, worst first, and how to mend it, also when no gateway runs; exit 0: nothing, or only hints; 78: the
     /// configuration cannot be used; 75: anything else
     Doctor,
+    /// Say whether the system is as it should be: the gateway, its store, a message of its own, its channels; exit 0 when it is
+    Health(health::Health),
+    /// Put the file of a model where frontdesk-model.service looks for it
+    #[command(subcommand)]
+    Model(model::Model),
+    /// On the appliance: read frontdesk.toml from the boot partition, before the network
+    FirstBoot(appliance::FirstBoot),
+    /// On the appliance: remove everything that was kept, if somebody asked for that
+    FactoryReset(appliance::FactoryReset),
+    /// On the appliance: show on the screen where the page is and what is wrong
+    Console,
     /// Look for newer versions, install them, and go back
     #[command(subcommand)]
     Update(update::Update),
@@ -232,6 +246,11 @@ fn run(arguments: Arguments, environment: BTreeMap<OsString, OsString>, is_openc
         Command::Store(command) => store::run(&context, &command),
         Command::Backup(command) => backup::run(&context, command),
         Command::Doctor => doctor::run(&context),
+        Command::Model(command) => model::run(&context, &command),
+        Command::FirstBoot(wanted) => appliance::first_boot(&context, &wanted),
+        Command::FactoryReset(wanted) => appliance::factory_reset(&wanted),
+        Command::Console => appliance::console(&context),
+        Command::Health(wanted) => health::run(&context, &wanted),
         Command::Providers(command) => providers::run(&context, command),
         Command::Alerts(command) => alerts::run(&context, &command),
         Command::Import(command) => import::run(&context, command),

@@ -19,9 +19,20 @@ pub(super) enum Store {
     Check,
     /// If something is wrong, make a new store of what can be read; the damaged files are kept. Stop the gateway first
     Repair,
+    /// Print the number of what this version stores, the --store-format of its release: whoever has a lower one cannot read it
+    Format,
 }
 
 pub(super) fn run(context: &Context, command: &Store) -> Result<(), Failure> {
+    if matches!(command, Store::Format) {
+        let format = store::SHAPE;
+        if context.json {
+            output::json(&json!({ "format": format }));
+        } else {
+            line(&format.to_string());
+        }
+        return Ok(());
+    }
     let path = gateway::find_store(&context.home, &context.variables());
     if !path.exists() {
         return Err(Exit::Usage.say(format!("there is no store {}; it is made at the first start", path.display())));
@@ -31,7 +42,9 @@ pub(super) fn run(context: &Context, command: &Store) -> Result<(), Failure> {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
     let found = match command {
-        Store::Check => store::check(&path, CACHE_BYTES, &key.wrapping_key()).map(|checked| (checked, None)),
+        Store::Check | Store::Format => {
+            store::check(&path, CACHE_BYTES, &key.wrapping_key()).map(|checked| (checked, None))
+        }
         Store::Repair => store::repair(&path, CACHE_BYTES, &key.wrapping_key())
             .map(|repaired| (repaired.checked.clone(), Some(repaired))),
     };

@@ -1,4 +1,4 @@
-//! `users list|add|remove|password|reset|sessions|revoke` and `tokens list|create|revoke`.
+//! `users list|add|remove|password|reset|sessions|revoke`, `users passkeys list|remove` and `tokens list|create|revoke`.
 //!
 //! A password comes from a prompt or a file, never from the command line, which other users of the machine see.
 
@@ -29,6 +29,27 @@ pub(super) enum Users {
     Sessions,
     /// Log out one session
     Revoke(Session),
+    /// Passkeys of an account; they are added on the admin page
+    #[command(subcommand)]
+    Passkeys(Passkeys),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Passkeys {
+    /// List the passkeys of an account
+    List(Name),
+    /// Remove one that was lost; without any left, the password is enough again
+    Remove(Passkey),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Passkey {
+    /// What the account is called
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// As `users passkeys list` prints it
+    #[arg(value_name = "ID")]
+    id: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -120,7 +141,7 @@ struct Password {
 pub(super) fn run(context: &Context, command: Users) -> Result<(), Failure> {
     match command {
         Users::List => {
-            let columns = ["name", "role", "tenant", "created", "sessions"];
+            let columns = ["name", "role", "tenant", "created", "sessions", "passkeys"];
             list(context, "/api/v1/users", "users", "nobody has claimed this box yet", &columns)
         }
         Users::Sessions => {
@@ -148,6 +169,15 @@ pub(super) fn run(context: &Context, command: Users) -> Result<(), Failure> {
             say(context, &done, &format!("logged out: {id}"))
         }
         Users::Reset(Reset { yes }) => reset(context, yes),
+        Users::Passkeys(Passkeys::List(Name { name })) => {
+            let (path, empty) = (format!("{}/passkeys", of("users", &name)), format!("{name} has no passkey"));
+            list(context, &path, "passkeys", &empty, &["id", "name", "site", "created", "used"])
+        }
+        Users::Passkeys(Passkeys::Remove(Passkey { name, id })) => {
+            let path = format!("{}/passkeys/{}", of("users", &name), client::encoded(&id));
+            let done = send(context, Method::DELETE, &path, None)?;
+            say(context, &done, &format!("removed: {}, of {name}", field(&done, "removed")))
+        }
     }
 }
 

@@ -28,6 +28,8 @@ const BUSY: Duration = Duration::from_millis(500);
 const MAX_BUSY: usize = 10;
 /// What a wrong password is called.
 const WRONG_PASSWORD: &str = "wrong password";
+/// What a passkey that was not accepted is called.
+const WRONG_PASSKEY: &str = "wrong passkey";
 /// How long records are kept, in milliseconds.
 const KEPT_MS: u64 = 400 * 24 * 60 * 60 * 1000;
 
@@ -98,6 +100,15 @@ impl Gateway {
     /// A wrong password, from an address, for a name: the same again within ten minutes is one record. Of a name that no
     /// account has nothing is kept: it may be a password in the wrong field.
     pub fn note_wrong_password(&self, name: &str, from: IpAddr) {
+        self.note_wrong(WRONG_PASSWORD, name, from);
+    }
+
+    /// A passkey that was not accepted, in the same way. Whose it is need not be known.
+    pub fn note_wrong_passkey(&self, name: &str, from: IpAddr) {
+        self.note_wrong(WRONG_PASSKEY, name, from);
+    }
+
+    fn note_wrong(&self, what: &'static str, name: &str, from: IpAddr) {
         let who =
             self.accounts().users().into_iter().find(|user| user.name.to_lowercase() == name.trim().to_lowercase());
         let (name, tenant) = match who {
@@ -110,8 +121,8 @@ impl Gateway {
             ),
             None => (String::new(), None),
         };
-        if self.0.access.is_new((format!("{name} {from}"), WRONG_PASSWORD, tenant.clone(), None)) {
-            let (at, what) = (self.now(), WRONG_PASSWORD.into());
+        if self.0.access.is_new((format!("{name} {from}"), what, tenant.clone(), None)) {
+            let (at, what) = (self.now(), what.into());
             let about = if name.is_empty() { About::Nothing } else { About::Name(name) };
             self.record_access(tenant.as_ref(), NewAccess { at, who: String::new(), from: Some(from), what, about });
         }

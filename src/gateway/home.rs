@@ -12,6 +12,7 @@
 //! claim.code                  with what the box is claimed, until it is
 //! reset-access                put there by whoever wants in again; gone at the next start
 //! frontdesk.sock              where the commands reach the gateway
+//! health.check/               a gateway of its own, while a health check runs, see `health`
 //! secrets/NAME                values for ${NAME}
 //! backup.json                 how the last backup went
 //! backup.index                what the last full one held, to tell what has changed

@@ -18,6 +18,8 @@ mod channels;
 mod deliveries;
 pub mod device_key;
 mod explain;
+mod factory_reset;
+mod health;
 mod home;
 mod host;
 mod import;
@@ -58,6 +60,7 @@ use crate::account::Accounts;
 use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::document::{Problem, Secret, Variables};
+use crate::first_boot;
 use crate::id::SessionKey;
 use crate::provider::probe::{self, Ask, Found};
 use crate::session::lane::Lanes;
@@ -71,6 +74,7 @@ pub use backup::{BackedUp, BackupError, BackupKey, BackupOrder, BackupStatus, Ch
 pub use channels::ChannelTestError;
 pub use deliveries::{DeliveryError, Repeat};
 pub use explain::{Admission, Bundle, ExplainError, Explained, Ground, Numbered};
+pub use health::Health;
 pub use home::{Error as HomeError, Home, find_store, socket, socket_elsewhere};
 pub use import::{Import, ImportError, check_scope};
 pub use offline::Offline;
@@ -248,6 +252,8 @@ struct Inner {
     backups: backup::Backups,
     alerts: alerts::Alerts,
     setup: setup::Setup,
+    /// Held while a message of its own is tried.
+    answering_itself: tokio::sync::Mutex<()>,
     access: access::AccessLog,
     /// How the models of agents did.
     models: agents::Models,
@@ -288,8 +294,9 @@ impl Gateway {
         };
         let store_file = home::store_file(&home, session, variables.get("HOME").as_deref());
         let home = Home::open(home, &device_key, &store_file)?;
+        let claim = variables.get(first_boot::CLAIM);
         // Whoever gets in by it can mend the rest, and it is no reason to answer nobody.
-        let accounts = Accounts::open(home.path(), clock.clone()).unwrap_or_else(|error| {
+        let accounts = Accounts::open_with(home.path(), clock.clone(), claim.as_deref()).unwrap_or_else(|error| {
             tracing::error!(%error, "the accounts cannot be used");
             Accounts::shut(home.path(), clock.clone(), &error)
         });
@@ -361,6 +368,7 @@ impl Gateway {
             backups,
             alerts,
             setup,
+            answering_itself: tokio::sync::Mutex::default(),
             access,
             models: agents::Models::default(),
             tenant_rates: rates::Rates::default(),

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::Gateway;
 use super::acme::AcmeStatus;
+use crate::config::{self, Settings};
+use crate::first_boot;
 use crate::mdns::{self, Announcer, News, State, Wanted};
 use crate::tls::{Certificate, Tls, names};
 
@@ -58,6 +60,20 @@ impl Gateway {
         HttpsStatus { certificate: self.0.tls.device(), acme: self.acme_status() }
     }
 
+    /// What its settings call it; while they say nothing, what it was told at its first start.
+    fn called(&self, settings: &config::Gateway) -> String {
+        let usual = Settings::embedded().gateway.name;
+        let is_label = |name: &String| {
+            let is_inside = |c: char| c.is_ascii_alphanumeric() || c == '-';
+            (1..=63).contains(&name.len())
+                && name.chars().all(is_inside)
+                && !name.starts_with('-')
+                && !name.ends_with('-')
+        };
+        let told = || self.0.variables.get(first_boot::NAME).filter(is_label);
+        if settings.name == usual { told().unwrap_or(usual) } else { settings.name.clone() }
+    }
+
     /// Makes the certificate anew if it does not hold for what the box is called now.
     pub(super) async fn keep_certificate(&self) {
         let live = self.0.live.load();
@@ -65,7 +81,7 @@ impl Gateway {
         let (tls, now) = (self.0.tls.clone(), self.now());
         let machine = rustix::system::uname();
         let called: Vec<String> =
-            [Some(format!("{}.local", settings.name)), self.local_name().name].into_iter().flatten().collect();
+            [Some(format!("{}.local", self.called(settings))), self.local_name().name].into_iter().flatten().collect();
         let names = names(machine.nodename().to_str().ok(), &called, &settings.page_hosts, settings.bind);
         if !tls.is_due(&names, now) {
             return;
@@ -83,7 +99,7 @@ impl Gateway {
         // Both protocols are spoken at every port; people know these two.
         let https = self.adopted().iter().any(|address| address.port() == 443).then_some(443);
         let wanted = self.reachable().map(|address| Wanted {
-            name: live.settings.gateway.name.clone(),
+            name: self.called(&live.settings.gateway),
             address,
             https_port: https.unwrap_or(address.port()),
             page: PAGE,

@@ -15,6 +15,7 @@ use super::live::{Live, LiveEntry};
 use super::reach::HttpsStatus;
 use crate::account::Who;
 use crate::clock::Timestamp;
+use crate::first_boot::{self, Note};
 use crate::id::{API_ENTRY, ChannelType, OpaqueId, SessionKey, TenantId};
 use crate::mdns::State as LocalName;
 use crate::store::{self, Counts};
@@ -166,6 +167,9 @@ impl Gateway {
         let (local, https) = (self.local_name(), self.https_status());
         let not_certified = https.acme.as_ref().and_then(|acme| acme.problem.clone());
         warnings.extend([self.0.tls.problem(), local.problem.clone(), not_certified].into_iter().flatten());
+        let told = self.0.variables.get(first_boot::DIRECTORY).map(|directory| Note::read(directory.as_ref()));
+        let told = told.unwrap_or_default().problems.into_iter();
+        warnings.extend(told.map(|problem| format!("frontdesk.toml is not used: {problem}")));
         let backup = self.backup_status();
         warnings.extend(backup.warnings(now));
         Ok(Status {

@@ -204,13 +204,19 @@ fn deeds(words: &AccessWords) -> impl Iterator<Item = (&'static str, &'static st
         ("restore", words.did_restore),
         ("erase", words.did_erase),
         ("log in", words.did_log_in),
+        ("log in with a passkey", words.did_passkey),
         ("log out", words.did_log_out),
         ("wrong password", words.did_fail),
+        ("wrong passkey", words.did_fail_passkey),
         ("claim", words.did_claim),
         ("add account", words.did_add),
         ("remove account", words.did_remove),
         ("set password", words.did_password),
         ("end session", words.did_end_session),
+        ("add passkey", words.did_add_passkey),
+        ("remove passkey", words.did_remove_passkey),
+        ("ask for a passkey", words.did_ask_for_passkey),
+        ("ask for no passkey", words.did_ask_for_none),
         ("make token", words.did_token),
         ("revoke token", words.did_revoke),
         ("change configuration", words.did_configure),
@@ -286,6 +292,12 @@ words! {
     did_log_in: "Logged in", "Angemeldet";
     did_log_out: "Logged out", "Abgemeldet";
     did_fail: "Wrong password", "Falsches Passwort";
+    did_passkey: "Logged in with a passkey", "Mit einem Passkey angemeldet";
+    did_fail_passkey: "Passkey not accepted", "Passkey nicht angenommen";
+    did_add_passkey: "Added a passkey", "Passkey hinzugefügt";
+    did_remove_passkey: "Removed a passkey", "Passkey entfernt";
+    did_ask_for_passkey: "Password needs a passkey as well", "Zum Passwort wird ein Passkey verlangt";
+    did_ask_for_none: "Password is enough again", "Das Passwort genügt wieder";
     did_claim: "Claimed the box", "Box in Besitz genommen";
     did_add: "Added a person", "Person hinzugefügt";
     did_remove: "Removed a person", "Person entfernt";

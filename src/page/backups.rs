@@ -14,7 +14,7 @@ use super::visit::Visit;
 use super::words::{fill, words};
 use super::{BACKUPS, query, refused};
 use crate::account::{Reach, Role};
-use crate::admin::{Reached, backup};
+use crate::admin::{Body, Error, Reached, backup, factory_reset};
 use crate::backup::Schedule;
 use crate::clock::Timestamp;
 use crate::gateway::{BackupKey, BackupStatus, Gateway, KeptBackup};
@@ -61,6 +61,7 @@ async fn page(gateway: &Gateway, visit: &Visit, status: StatusCode, notice: Opti
         (now(words, visit, &how))
         (passphrase(words, visit, &how))
         (back(words, &how))
+        @if gateway.is_appliance() { (start_over(words, visit)) }
     };
     answer::html(status, layout::page(visit, Place::Backups, words.backups, &content))
 }
@@ -70,6 +71,7 @@ fn done_words(words: &BackupsWords, done: &str) -> Option<&'static str> {
         "now" => Some(words.now_done),
         "check" => Some(words.check_done),
         "passphrase" => Some(words.passphrase_done),
+        "reset" => Some(words.reset_done),
         _ => None,
     }
 }
@@ -264,10 +266,36 @@ fn back(words: &BackupsWords, how: &BackupStatus) -> Markup {
     }
 }
 
+/// Behind the backups, as one should be made before.
+fn start_over(words: &BackupsWords, visit: &Visit) -> Markup {
+    html! {
+        section class="card" {
+            h2 { (words.reset_title) }
+            p { (words.reset_lead) }
+            details {
+                summary { (words.reset_open) }
+                form method="post" action=(format!("{BACKUPS}/reset")) {
+                    (layout::csrf(visit))
+                    input type="hidden" name="name" value=(visit.who().name) autocomplete="username";
+                    p { label {
+                        input type="checkbox" name="sure" value="yes" required;
+                        " " (words.reset_sure)
+                    } }
+                    label for="reset-password" { (words.reset_password) }
+                    input id="reset-password" name="password" type="password" required autocomplete="current-password";
+                    button class="danger" { (words.reset_now) }
+                }
+            }
+        }
+    }
+}
+
 /// Not to be printed.
 #[derive(Deserialize)]
 pub(super) struct Order {
     csrf: String,
+    sure: Option<String>,
+    password: Option<String>,
     name: Option<String>,
     passphrase: Option<String>,
 }
@@ -313,6 +341,21 @@ async fn obey(gateway: &Gateway, visit: &Visit, action: &str, order: Order) -> R
                 return Err(Problem::Said(StatusCode::BAD_REQUEST, wrong.to_owned()));
             }
             Ok("passphrase")
+        }
+        "reset" => {
+            if order.sure.as_deref() != Some("yes") {
+                let unsure = BackupsWords::of(visit.words).reset_unsure;
+                return Err(Problem::Said(StatusCode::BAD_REQUEST, unsure.to_owned()));
+            }
+            let order = Body(factory_reset::ResetOrder { password: order.password });
+            match factory_reset::order(reached, order).await {
+                Ok(_) => Ok("reset"),
+                Err(Error::Forbidden(_)) => {
+                    let wrong = BackupsWords::of(visit.words).reset_wrong;
+                    Err(Problem::Said(StatusCode::FORBIDDEN, wrong.to_owned()))
+                }
+                Err(error) => Err(error.into()),
+            }
         }
         _ => Err(Problem::NotFound),
     }
@@ -378,6 +421,17 @@ words! {
     prove: "Compare", "Vergleichen";
     passphrase_done: "That is the one. Keep it where this box is not.", "Das ist sie. Bewahren Sie sie dort auf, wo diese Box nicht steht.";
     passphrase_wrong: "That is not the passphrase of the backups.", "Das ist nicht die Passphrase der Sicherungen.";
+    reset_title: "Back to how it was delivered", "Auf Auslieferungszustand zurücksetzen";
+    reset_lead: "Removes everything from this box: settings, conversations, accounts, keys and the Wi-Fi. Make a backup first, and download it, if anything should come back.",
+        "Entfernt alles von dieser Box: Einstellungen, Gespräche, Konten, Schlüssel und das WLAN. Erstellen Sie vorher eine Sicherung und laden Sie sie herunter, wenn etwas davon wiederkommen soll.";
+    reset_open: "Remove everything …", "Alles entfernen …";
+    reset_sure: "I have a backup elsewhere, or need none.", "Ich habe anderswo eine Sicherung oder brauche keine.";
+    reset_unsure: "Confirm that you have a backup, or need none.", "Bestätigen Sie, dass Sie eine Sicherung haben oder keine brauchen.";
+    reset_password: "Your password", "Ihr Passwort";
+    reset_wrong: "This is not your password. Nothing was done.", "Das ist nicht Ihr Passwort. Es wurde nichts getan.";
+    reset_now: "Remove everything and restart", "Alles entfernen und neu starten";
+    reset_done: "The box starts again and removes everything. When it is back, its screen shows a new claim code.",
+        "Die Box startet neu und entfernt alles. Danach zeigt ihr Bildschirm einen neuen Einrichtungscode.";
     restore_title: "Coming back from a backup", "Aus einer Sicherung wiederherstellen";
     restore_lead: "On this box or on a new one. It takes a backup and its passphrase, nothing else.",
         "Auf dieser Box oder einer neuen. Nötig sind nur eine Sicherung und ihre Passphrase.";

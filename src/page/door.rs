@@ -7,10 +7,10 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::visit::{self, From, Visit};
+use super::visit::{self, At, From, Visit};
 use super::words::{Words, fill, words};
-use super::{CLAIM, HOME, LOGIN, answer, layout, refused};
-use crate::account::{self, ClaimError, LoginError, Weakness, Who};
+use super::{CLAIM, HOME, LOGIN, answer, layout, passkeys, refused};
+use crate::account::{self, ClaimError, LoginError, Site, Weakness, Who};
 use crate::admin::{self, Reached};
 use crate::browser::Scheme;
 use crate::document::Secret;
@@ -19,12 +19,12 @@ use crate::gateway::Gateway;
 /// Where to go afterwards.
 #[derive(Debug, Deserialize)]
 pub(super) struct Next {
-    next: Option<String>,
+    pub(super) next: Option<String>,
 }
 
 impl Next {
     /// A page of ours, and nothing else.
-    fn address(&self) -> &str {
+    pub(super) fn address(&self) -> &str {
         let is_ours = |next: &&str| {
             next.starts_with(HOME)
                 && !next.contains("//")
@@ -37,19 +37,22 @@ impl Next {
 pub(super) async fn login_page(
     State(gateway): State<Gateway>,
     from: From,
+    At(site): At,
     Query(next): Query<Next>,
     headers: HeaderMap,
 ) -> Response {
     if !gateway.accounts().is_claimed() && gateway.accounts().why_shut().is_none() {
         return Redirect::to(CLAIM).into_response();
     }
-    answer::html(StatusCode::OK, login_form(&gateway, DoorWords::of(visit::words(&headers)), from, &next, "", None))
+    let words = DoorWords::of(visit::words(&headers));
+    answer::html(StatusCode::OK, login_form(&gateway, words, from, site.as_ref(), &next, "", None))
 }
 
-fn login_form(
+pub(super) fn login_form(
     gateway: &Gateway,
     words: &DoorWords,
     from: From,
+    site: Option<&Site>,
     next: &Next,
     name: &str,
     problem: Option<&str>,
@@ -74,6 +77,7 @@ fn login_form(
                     autofocus[!name.is_empty()] aria-describedby=[problem.map(|_| "problem")];
                 button class="primary" { (words.login_submit) }
             }
+            (passkeys::way_in(gateway, words, site, next))
             @if gateway.accounts().is_claimable() {
                 p class="small" { a href=(CLAIM) { (words.login_with_code) } }
             } @else {
@@ -104,6 +108,7 @@ pub(super) struct Login {
 pub(super) async fn login(
     State(gateway): State<Gateway>,
     from: From,
+    At(site): At,
     headers: HeaderMap,
     Form(form): Form<Login>,
 ) -> Response {
@@ -115,6 +120,13 @@ pub(super) async fn login(
             note(&gateway, from, session.session.who, "log in");
             return enter(from.scheme, &session.token, next.address());
         }
+        Err(LoginError::PasskeyWanted { attempt }) => {
+            let address = format!("{}?next={}", passkeys::SECOND, super::query(next.address()));
+            let mut response = answer::done(&address);
+            let cookie = visit::attempt_cookie(from.scheme, Some(&attempt));
+            response.headers_mut().insert(header::SET_COOKIE, cookie);
+            return response;
+        }
         Err(LoginError::Wrong) => {
             gateway.note_wrong_password(&form.name, from.address);
             (StatusCode::UNAUTHORIZED, words.login_wrong.to_owned())
@@ -125,16 +137,16 @@ pub(super) async fn login(
         }
         Err(LoginError::Account(error)) => refused(words, error),
     };
-    answer::html(status, login_form(&gateway, words, from, &next, &form.name, Some(&problem)))
+    answer::html(status, login_form(&gateway, words, from, site.as_ref(), &next, &form.name, Some(&problem)))
 }
 
 /// Notes in the access log that somebody came or went.
-fn note(gateway: &Gateway, from: From, who: Who, what: &'static str) {
+pub(super) fn note(gateway: &Gateway, from: From, who: Who, what: &'static str) {
     Reached::new(gateway.clone(), who.at(Some(from.address))).note_itself(what);
 }
 
 /// Goes to a page with a session that has just begun.
-fn enter(scheme: Scheme, token: &Secret, address: &str) -> Response {
+pub(super) fn enter(scheme: Scheme, token: &Secret, address: &str) -> Response {
     let mut response = answer::done(address);
     response.headers_mut().insert(header::SET_COOKIE, visit::cookie(scheme, Some(token)));
     response

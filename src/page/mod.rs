@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `/admin/claim` | near the box, with the claim code, while nobody has claimed it | the first account |
 //! | `/admin/login`, `POST /admin/logout` | anybody | in and out |
+//! | `/admin/login/passkey`, `POST /admin/login/passkey/begin` | anybody; after a password, who knew it | in with a passkey |
 //! | `/admin/` | who is logged in | is it working? |
 //! | `/admin/conversations?words&tenant&which&before` | the same | the list, and the search |
 //! | `/admin/conversation?key&tenant&episode&before` | the same | one of them, as it goes on |
@@ -22,8 +23,9 @@
 //! | `/admin/people` | who is logged in | accounts, own sessions, own password |
 //! | `/admin/updates` | who sees all of it | which version runs, what there is |
 //! | `POST /admin/updates/{check,install,rollback,save}` | admins of everything | what the updater is asked for |
+//! | `POST /admin/people/passkeys/{begin,add,remove,ask,stop-asking,remove-of}` | the same; the last, admins of everything | passkeys |
 //! | `/admin/backups`, `POST /admin/backups/{now,check,passphrase}` | admins of everything | backups |
-//! | `/admin/page.css`, `/admin/page.js`, `/admin/mark.svg` | anybody | what pages need |
+//! | `/admin/page.css`, `/admin/page.js`, `/admin/passkeys.js`, `/admin/mark.svg` | anybody | what pages need |
 //!
 //! Pages are made here, whole, in the language of the browser; they work without their script, and ask no other host for
 //! anything. Not here: what may be seen, which is `admin::Reached`; who somebody is, which is `account`.
@@ -46,6 +48,7 @@ mod format;
 mod home;
 mod layout;
 mod logs;
+mod passkeys;
 mod people;
 mod programs;
 mod refused;
@@ -116,6 +119,8 @@ pub fn router(gateway: &Gateway) -> Router {
         .route("/admin", get(async || answer::done(HOME)))
         .route(HOME, get(home::show))
         .route(LOGIN, get(door::login_page).post(door::login))
+        .route(passkeys::SECOND, get(passkeys::second_page).post(passkeys::login))
+        .route("/admin/login/passkey/begin", post(passkeys::begin_login))
         .route("/admin/logout", post(door::logout))
         .route(CLAIM, get(door::claim_page).post(door::claim))
         .route(CONVERSATIONS, get(conversations::list))
@@ -150,6 +155,8 @@ pub fn router(gateway: &Gateway) -> Router {
         .route(BACKUPS, get(backups::show))
         .route("/admin/backups/{action}", post(backups::change))
         .route("/admin/people/{action}", post(people::change))
+        .route("/admin/people/passkeys/begin", post(passkeys::begin))
+        .route("/admin/people/passkeys/{action}", post(passkeys::change))
         .route(SETUP, get(setup::begin))
         .route("/admin/setup/{question}", get(setup::show).post(setup::change))
         .merge(files())
@@ -164,6 +171,7 @@ fn files() -> Router<Gateway> {
     let assets = [
         Asset::new("/admin/page.css", "text/css; charset=utf-8", STYLE),
         Asset::new("/admin/page.js", "text/javascript; charset=utf-8", SCRIPT),
+        Asset::new("/admin/passkeys.js", "text/javascript; charset=utf-8", include_str!("passkeys.js")),
         Asset::new("/admin/mark.svg", "image/svg+xml", include_str!("mark.svg")),
     ];
     assets.into_iter().fold(Router::new(), |router, asset| {

@@ -12,9 +12,9 @@ use serde::Deserialize;
 use super::answer::{self, Problem};
 use super::format::{ago, time};
 use super::layout::{self, Place};
-use super::visit::{From, Visit};
-use super::words::words;
-use super::{PEOPLE, door, programs};
+use super::visit::{At, From, Visit};
+use super::words::{Words, fill, words};
+use super::{PEOPLE, door, passkeys, programs};
 use crate::account::{self, LoginError, Reach, Role, Who};
 use crate::admin::{self, Reached};
 use crate::clock::Timestamp;
@@ -27,15 +27,16 @@ pub(super) struct Shown {
     done: Option<String>,
 }
 
-pub(super) async fn show(State(gateway): State<Gateway>, visit: Visit, Query(shown): Query<Shown>) -> Response {
+pub(super) async fn show(State(gateway): State<Gateway>, visit: Visit, at: At, Query(shown): Query<Shown>) -> Response {
     let done = shown.done.as_deref().and_then(|done| done_words(PeopleWords::of(visit.words), done));
-    page(&gateway, &visit, StatusCode::OK, done.map(|done| ("good", done.to_owned()))).await
+    page(&gateway, &visit, &at, StatusCode::OK, done.map(|done| ("good", done.to_owned()))).await
 }
 
 /// The page, with a line above it.
 pub(super) async fn page(
     gateway: &Gateway,
     visit: &Visit,
+    At(site): &At,
     status: StatusCode,
     notice: Option<(&str, String)>,
 ) -> Response {
@@ -56,13 +57,14 @@ pub(super) async fn page(
         @if may_manage(visit) { (users(gateway, visit)) }
         (sessions(gateway, visit))
         (own_password(visit))
+        (passkeys::own(gateway, visit, site.as_ref()))
         @if let Some(programs) = &programs { (programs) }
     };
     answer::html(status, layout::page(visit, Place::People, words.people, &content))
 }
 
 /// Accounts are the gateway's, not a tenant's.
-fn may_manage(visit: &Visit) -> bool {
+pub(super) fn may_manage(visit: &Visit) -> bool {
     visit.who().role == Role::Admin && visit.who().reach == Reach::All
 }
 
@@ -73,7 +75,7 @@ fn done_words(words: &PeopleWords, done: &str) -> Option<&'static str> {
         "changed" => Some(words.changed),
         "ended" => Some(words.ended),
         "program-ended" => Some(words.program_ended),
-        _ => None,
+        done => passkeys::done_words(words, done),
     }
 }
 
@@ -111,6 +113,7 @@ fn users(gateway: &Gateway, visit: &Visit) -> Markup {
                     }
                 }
             }
+            (passkeys::of_others(gateway, visit))
             details {
                 summary { h2 { (words.add_person) } }
                 form method="post" action=(format!("{PEOPLE}/add")) {
@@ -205,12 +208,13 @@ pub(super) async fn change(
     State(gateway): State<Gateway>,
     visit: Visit,
     from: From,
+    at: At,
     Path(action): Path<String>,
     Form(order): Form<Order>,
 ) -> Response {
     match obey(&gateway, &visit, from, &action, order).await {
         Ok(done) => answer::done(&format!("{PEOPLE}?done={done}")),
-        Err(Problem::Said(status, text)) => page(&gateway, &visit, status, Some(("bad", text))).await,
+        Err(Problem::Said(status, text)) => page(&gateway, &visit, &at, status, Some(("bad", text))).await,
         Err(problem) => problem.respond(&visit),
     }
 }
@@ -278,20 +282,25 @@ async fn change_own(
     current: &Secret,
     new: &Secret,
 ) -> Result<(), Problem> {
-    let words = PeopleWords::of(visit.words);
     let changed = gateway.accounts().change_password(&visit.session, current, new, from.address).await;
-    changed.map_err(|error| match error {
-        LoginError::Wrong => Problem::Said(StatusCode::UNAUTHORIZED, words.login_wrong.to_owned()),
+    changed.map_err(|error| {
+        let (status, text) = refused_login(visit.words, error);
+        Problem::Said(status, text)
+    })
+}
+
+/// What is said of a password that somebody types once more.
+pub(super) fn refused_login(words: &Words, error: LoginError) -> (StatusCode, String) {
+    match error {
+        LoginError::Wrong | LoginError::PasskeyWanted { .. } => {
+            (StatusCode::UNAUTHORIZED, words.login_wrong.to_owned())
+        }
         LoginError::TooMany { retry_after } => {
             let seconds = retry_after.as_secs().max(1).to_string();
-            let text = super::words::fill(words.too_many, &[("n", &seconds)]);
-            Problem::Said(StatusCode::TOO_MANY_REQUESTS, text)
+            (StatusCode::TOO_MANY_REQUESTS, fill(words.too_many, &[("n", &seconds)]))
         }
-        LoginError::Account(error) => {
-            let (status, text) = door::refused(words, error);
-            Problem::Said(status, text)
-        }
-    })
+        LoginError::Account(error) => door::refused(words, error),
+    }
 }
 
 words! {

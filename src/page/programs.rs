@@ -11,7 +11,7 @@ use super::answer::{self, Problem};
 use super::format::{ago, time};
 use super::layout::{self, Place};
 use super::refused::said;
-use super::visit::Visit;
+use super::visit::{At, Visit};
 use super::words::words;
 use super::workers::may_manage;
 use super::{PEOPLE, PROGRAMS, people};
@@ -167,6 +167,7 @@ pub(super) struct Order {
 pub(super) async fn change(
     State(gateway): State<Gateway>,
     visit: Visit,
+    at: At,
     Path(action): Path<String>,
     Form(order): Form<Order>,
 ) -> Response {
@@ -183,7 +184,7 @@ pub(super) async fn change(
         Ok(Done::Unknown) => Problem::NotFound.respond(&visit),
         Err(error) => {
             let (status, why) = said(&visit, error);
-            people::page(&gateway, &visit, status, Some(("bad", why))).await
+            people::page(&gateway, &visit, &at, status, Some(("bad", why))).await
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Who looks at a page, and whether their browser may be heard.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 
 use super::answer;
 use super::words::Words;
-use crate::account::{SESSION_MS, Session, Who, is_local};
+use crate::account::{CHALLENGE_MS, SESSION_MS, Session, Site, Who, is_local};
 use crate::admin::{self, AdminToken, Authenticate};
 use crate::browser::{self, Language, Proof, Scheme};
 use crate::document::Secret;
@@ -22,6 +23,8 @@ const COOKIE: &str = "frontdesk_session";
 /// The same over TLS. Another name, because a browser that has a `Secure` cookie takes none of that name over HTTP; and with
 /// this prefix (RFC 6265bis §4.1.3.2) nothing but this host, over TLS, can have set it.
 const SECURE_COOKIE: &str = "__Host-frontdesk_session";
+/// Names of the cookie of a log-in that has begun with a passkey and is not done, in the same way.
+const ATTEMPT: [&str; 2] = ["frontdesk_attempt", "__Host-frontdesk_attempt"];
 /// Longest body of a form, in bytes.
 const MAX_FORM_BYTES: usize = 64 * 1024;
 /// Longest one with the text of the configuration in it, as a form sends it.
@@ -75,16 +78,33 @@ pub(super) fn words(headers: &HeaderMap) -> &'static Words {
 
 /// What the browser proves a session with.
 pub(super) fn token(scheme: Scheme, headers: &HeaderMap) -> Option<&str> {
+    shown(cookie_name(scheme), headers)
+}
+
+/// What the browser proves with that it began to log in.
+pub(super) fn attempt(scheme: Scheme, headers: &HeaderMap) -> Option<&str> {
+    shown(attempt_name(scheme), headers)
+}
+
+fn shown<'h>(cookie: &str, headers: &'h HeaderMap) -> Option<&'h str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == cookie_name(scheme)).map(|(_, token)| token)
+    pairs.find(|(name, _)| *name == cookie).map(|(_, token)| token)
 }
 
 /// What makes a browser show the session from now on; `None`: not any more.
 pub(super) fn cookie(scheme: Scheme, token: Option<&Secret>) -> HeaderValue {
-    let name = cookie_name(scheme);
+    made(scheme, cookie_name(scheme), token, SESSION_MS)
+}
+
+/// The same with a log-in that has begun.
+pub(super) fn attempt_cookie(scheme: Scheme, token: Option<&Secret>) -> HeaderValue {
+    made(scheme, attempt_name(scheme), token, CHALLENGE_MS)
+}
+
+fn made(scheme: Scheme, name: &str, token: Option<&Secret>, lasts_ms: u64) -> HeaderValue {
     let secure = if scheme == Scheme::Https { "; Secure" } else { "" };
-    let (token, seconds) = token.map_or(("", 0), |token| (token.expose(), SESSION_MS / 1000));
+    let (token, seconds) = token.map_or(("", 0), |token| (token.expose(), lasts_ms / 1000));
     let cookie = format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
     // A token has no character that a header could not hold.
     HeaderValue::try_from(cookie).unwrap_or(HeaderValue::from_static("frontdesk_session=; Path=/; Max-Age=0"))
@@ -94,6 +114,14 @@ fn cookie_name(scheme: Scheme) -> &'static str {
     match scheme {
         Scheme::Http => COOKIE,
         Scheme::Https => SECURE_COOKIE,
+    }
+}
+
+fn attempt_name(scheme: Scheme) -> &'static str {
+    let [plain, secure] = ATTEMPT;
+    match scheme {
+        Scheme::Http => plain,
+        Scheme::Https => secure,
     }
 }
 
@@ -185,6 +213,20 @@ impl<S: Sync> FromRequestParts<S> for From {
         let (is_near, scheme) = (|address| !is_forwarded && is_local(address), scheme(parts));
         let from = peer.map(|address| Self { address, is_near: is_near(address), scheme });
         from.ok_or_else(|| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    }
+}
+
+/// The name that the page is opened under, as passkeys have it: the guard has seen that it is ours. `None`: passkeys do not
+/// work there.
+#[derive(Debug, Clone)]
+pub(super) struct At(pub(super) Option<Site>);
+
+impl<S: Sync> FromRequestParts<S> for At {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        Ok(Self(host.and_then(Site::of_host)))
     }
 }
 

@@ -1,5 +1,9 @@
 //! Fakes and short cuts for tests. Not in a build without the feature `testing`.
 
+mod authenticator;
+
+pub use authenticator::{Answer, Authenticator};
+
 use crate::clock::Timestamp;
 use crate::id::{ChannelType, EntryId, OpaqueId};
 use crate::message::{Author, ChatKind, Identity, Inbound, ReplyAddress};

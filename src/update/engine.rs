@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -132,7 +132,8 @@ pub fn lock(state: &Path) -> Result<File, Why> {
     make_state_directory(state).map_err(|error| Why::from(&error))?;
     let path = state.join("lock");
     let cannot = |source: io::Error| Why::from(&Error::disk("write", &path)(source));
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(cannot)?;
+    // Whoever could open it could hold it.
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(cannot)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(Why::of(Cause::Busy)),
@@ -370,7 +371,12 @@ impl<'a> Updater<'a> {
         if order == Order::Rollback {
             return self.go_back().await;
         }
-        let report = self.report();
+        let mut report = self.report();
+        if report.is_busy() {
+            // Whoever said so was cut off: the lock is ours.
+            report.rest();
+            self.say(&report);
+        }
         if order == Order::Clock && !self.is_due(&report) {
             return Ok(Done::Nothing);
         }
@@ -678,7 +684,7 @@ impl<'a> Updater<'a> {
             }
             // It works on what is stored: the old one could not read that any more.
             Err(why) => {
-                tracing::error!(%why, "the new version is kept although it is not healthy: there is no way back")
+                tracing::error!(%why, "the new version is kept although it is not healthy: there is no way back");
             }
             Ok(()) => {}
         }

@@ -27,11 +27,17 @@ const MAX_ID_BYTES: usize = 64;
 /// So many ends of updates are kept.
 pub const KEPT_OUTCOMES: usize = 10;
 
-/// Where the updater keeps what it knows: `named` (`$FRONTDESK_UPDATE_STATE`) where it is another user than the gateway's,
-/// else in the home.
+/// Where the updater keeps what it knows: `named` (`$FRONTDESK_UPDATE_STATE`) or, beside the home, its name with `-update` behind it
+/// where the updater is another user than the gateway's; else in the home.
 #[must_use]
 pub fn state_directory(home: &Path, named: Option<&str>) -> PathBuf {
-    named.filter(|path| !path.is_empty()).map_or_else(|| home.join("updates"), PathBuf::from)
+    if let Some(named) = named.filter(|path| !path.is_empty()) {
+        return PathBuf::from(named);
+    }
+    let mut beside = home.as_os_str().to_owned();
+    beside.push("-update");
+    let beside = PathBuf::from(beside);
+    if beside.is_dir() { beside } else { home.join("updates") }
 }
 
 /// How this version was installed, which says how the next one is.
@@ -310,7 +316,8 @@ impl fmt::Display for Report {
             Doing::Trial { version, .. } => write!(f, "; {version} is being tried and is kept if it is healthy."),
             Doing::GoingBack { version } => write!(f, "; {version} is being brought back."),
             Doing::Failed { version: Some(version), why } => {
-                write!(f, "; {version} is not installed because {why}; it is tried again later.")
+                let again = if why.is_of_the_release() { "not tried again by itself" } else { "tried again later" };
+                write!(f, "; {version} is not installed because {why}; it is {again}.")
             }
             Doing::Failed { version: None, why } => {
                 write!(f, "; whether there is a newer one is not known because {why}; it is tried again later.")
@@ -433,6 +440,16 @@ mod tests {
 
     const ONE: Version = Version::new(1, 0, 0);
     const TWO: Version = Version::new(2, 0, 0);
+
+    #[test]
+    fn the_updater_is_found_in_the_home_beside_it_or_where_it_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let (home, beside) = (directory.path().join("frontdesk"), directory.path().join("frontdesk-update"));
+        assert_eq!(state_directory(&home, None), home.join("updates"));
+        std::fs::create_dir(&beside).unwrap();
+        assert_eq!(state_directory(&home, Some("")), beside);
+        assert_eq!(state_directory(&home, Some("/state")), Path::new("/state"));
+    }
 
     fn full() -> Report {
         let why = || Why::new(Cause::NotHealthy, "the gateway did not answer");

@@ -16,6 +16,8 @@ const LOOK: Duration = Duration::from_millis(200);
 const TO_SAY_VERSION: Duration = Duration::from_secs(30);
 /// Longest time to have something started again.
 const TO_RESTART: Duration = Duration::from_secs(120);
+/// The slowest board takes so many times the usual time.
+const SLOWEST: u32 = 10;
 /// An exit code of our programs: there is no such command.
 const EX_USAGE: i32 = 64;
 
@@ -90,10 +92,13 @@ struct Ended {
 }
 
 impl Ended {
-    /// The last line of what it complained of.
+    /// The first thing that its health check found wrong, else the last line of what it complained of.
     fn said(&self) -> String {
-        let lines = self.stderr.lines().chain(self.stdout.lines().filter(|_| self.stderr.trim().is_empty()));
-        let line = lines.filter(|line| !line.trim().is_empty()).next_back().unwrap_or("it said nothing").trim();
+        if let Some(wrong) = self.stdout.lines().find_map(|line| line.strip_prefix("WRONG: ")) {
+            return wrong.to_owned();
+        }
+        let mut lines = self.stderr.lines().chain(self.stdout.lines().filter(|_| self.stderr.trim().is_empty()));
+        let line = lines.rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim();
         line.strip_prefix("frontdesk: ").unwrap_or(line).to_owned()
     }
 }
@@ -144,7 +149,9 @@ impl Machine {
         if !on_copy && self.snapshot.exists() {
             arguments.extend(["--compare", &snapshot]);
         }
-        match self.ask(program, &arguments, self.patience + TO_SAY_VERSION).await {
+        // It waits longer on a slow board.
+        let limit = self.patience.saturating_mul(SLOWEST) + TO_SAY_VERSION;
+        match self.ask(program, &arguments, limit).await {
             Ok(Ended { code: Some(0), .. }) => Some(Ok(())),
             Ok(Ended { code: Some(EX_USAGE), .. }) => None,
             Ok(ended) => Some(Err(Why::new(Cause::NotHealthy, &ended.said()))),

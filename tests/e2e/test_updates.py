@@ -62,7 +62,7 @@ class Repository:
                 "version": version,
                 "board": board,
                 "kind": "program",
-                "store_format": 99,
+                "store_format": 999_999,
                 "notes": "Naïve “quotes”, and a second line:\nhere it is.",
             }
         }
@@ -199,7 +199,7 @@ def test_the_reference_implementation_reads_what_our_program_signs(gateway, serv
     run("adopt draft.json --repository releases")
     (tmp_path / "frontdesk").write_bytes(PROGRAM)
     run(
-        "add --repository releases --key online --release 99.0.0 --store-format 99 --program frontdesk "
+        "add --repository releases --key online --release 99.0.0 --store-format 999999 --program frontdesk "
         f"--board {BOARD} --wave 100@2026-01-01T00:00:00Z"
     )
     releases = tmp_path / "releases"

@@ -75,8 +75,8 @@ async fn accounts_are_managed_over_the_admin_api() {
     assert_eq!(
         rows,
         [
-            json!({ "name": "Ada", "role": "admin", "tenant": null, "sessions": 1 }),
-            json!({ "name": "Bob Ä", "role": "support", "tenant": "42", "sessions": 0 }),
+            json!({ "name": "Ada", "role": "admin", "tenant": null, "sessions": 1, "passkeys": 0, "passkey_asked_for": false }),
+            json!({ "name": "Bob Ä", "role": "support", "tenant": "42", "sessions": 0, "passkeys": 0, "passkey_asked_for": false }),
         ]
     );
     post(&gateway, "/api/v1/users/ada/password", &json!({ "password": "seven purple lighthouses" }), StatusCode::OK)

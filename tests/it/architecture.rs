@@ -20,6 +20,11 @@ const MODULES: &[(&str, &[&str])] = &[
     ("tls", &["clock", "document"]),
     // What systemd is told and hands over; what there is to say, it is told.
     ("service", &[]),
+    // What is looked at before an update is kept; what the gateway is asked, it answers.
+    ("health", &["document"]),
+    // What a person says to an appliance before its first start, and how everything is taken back.
+    ("first_boot", &["document"]),
+    ("factory_reset", &["document"]),
     ("message", &["clock", "id"]),
     // Spans of turns; its config is read, and it is told.
     ("telemetry", &["clock", "document"]),
@@ -79,6 +84,9 @@ const MODULES: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "document",
+            "factory_reset",
+            "first_boot",
+            "health",
             "id",
             "identity",
             "log",
@@ -121,8 +129,27 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "admin", "backup", "channel", "clock", "config", "doctor", "document", "gateway", "id", "import", "log",
-            "message", "page", "service", "session", "store", "update",
+            "account",
+            "admin",
+            "backup",
+            "channel",
+            "clock",
+            "config",
+            "doctor",
+            "document",
+            "factory_reset",
+            "first_boot",
+            "gateway",
+            "health",
+            "id",
+            "import",
+            "log",
+            "message",
+            "page",
+            "service",
+            "session",
+            "store",
+            "update",
         ],
     ),
     // Anybody's tests may use it; the compiler keeps it out of everything else.

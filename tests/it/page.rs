@@ -35,6 +35,17 @@ impl Browser {
         Self { http, origin: gateway.url(""), cookie: None }
     }
 
+    /// The same, at a name that leads to this machine.
+    pub(crate) fn at_name(gateway: &TestGateway) -> Self {
+        let mut browser = Self::of(gateway);
+        browser.origin = browser.origin.replace("127.0.0.1", "localhost");
+        browser
+    }
+
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
+    }
+
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.origin));
         match &self.cookie {
@@ -65,9 +76,17 @@ impl Browser {
         response.status()
     }
 
-    fn take_cookie(&mut self, response: &Response) {
-        let cookie = response.headers().get(header::SET_COOKIE).map(|cookie| cookie.to_str().unwrap());
-        self.cookie = cookie.map(|cookie| cookie.split(';').next().unwrap().to_owned()).or(self.cookie.take());
+    /// Those that are new take the place of those with their names.
+    pub(crate) fn take_cookie(&mut self, response: &Response) {
+        for new in response.headers().get_all(header::SET_COOKIE) {
+            let new = new.to_str().unwrap();
+            let pair = new.split(';').next().unwrap();
+            let name = pair.split_once('=').unwrap().0;
+            let kept = self.cookie.iter().flat_map(|cookies| cookies.split("; "));
+            let kept = kept.filter(|cookie| cookie.split_once('=').unwrap().0 != name).map(str::to_owned);
+            let all: Vec<String> = kept.chain((!new.contains("Max-Age=0")).then(|| pair.to_owned())).collect();
+            self.cookie = (!all.is_empty()).then(|| all.join("; "));
+        }
     }
 
     pub(crate) async fn csrf(&self) -> String {

@@ -205,7 +205,7 @@ impl Gateway {
     ///
     /// # Errors
     /// [`BackupError::Order`] when it is no name of one, and those of the place.
-    pub fn open_backup(&self, name: &str, client: &Client) -> Result<Box<dyn Read>, BackupError> {
+    pub fn open_backup(&self, name: &str, client: &Client) -> Result<Box<dyn Read + Send>, BackupError> {
         let name = Name::parse(name).ok_or(BackupError::Order("that is no name of a backup"))?;
         Ok(self.place_of_backups(client)?.read(&name.to_string())?)
     }

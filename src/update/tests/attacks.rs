@@ -17,14 +17,14 @@ use super::signed::{Content, Key, LATER, LONG_AGO, ONLINE, root};
 use crate::clock::Timestamp;
 use crate::update::{Board, Bundle, Choice, Device, Error, Limits, Refusal, Repository, Verified, Version, choose};
 
-const ROOTS: [u8; 3] = [1, 2, 3];
+pub(super) const ROOTS: [u8; 3] = [1, 2, 3];
 
 fn online() -> [Key; 3] {
     ONLINE.map(Key::new)
 }
 
 /// A root with the usual keys that `signers` sign.
-fn usual_root(version: u64, expires: &str, signers: &[u8]) -> Vec<u8> {
+pub(super) fn usual_root(version: u64, expires: &str, signers: &[u8]) -> Vec<u8> {
     let (roots, others) = (ROOTS.map(Key::new), online());
     let signers: Vec<Key> = signers.iter().copied().map(Key::new).collect();
     root(version, expires, &roots.each_ref(), others.each_ref(), &signers.iter().collect::<Vec<_>>())

@@ -87,6 +87,7 @@ impl Machine {
             }
             Loader::Record => {
                 disk.put("/boot/slot-a.efi", &kernel(ONE));
+                disk.put("/boot/slot-a.version", b"1.0.0");
                 disk.put("/boot/slot-b.efi", &kernel(old));
                 disk.put("/boot/slot-b.version", b"0.9.0");
             }
@@ -509,5 +510,36 @@ fn the_fake_behaves_as_the_others_do() {
             assert!(is_healthy || !is_installed);
             assert!(is_installed || !is_healthy || cut < 4, "{cut}: {status}");
         }
+    }
+}
+
+#[test]
+fn somebody_goes_back_and_the_power_may_go_at_any_moment() {
+    for loader in [Loader::Names, Loader::TornNames, Loader::Record] {
+        let mut n_back = 0;
+        for (cut, seed) in (0..30).flat_map(|cut| (0..4).map(move |seed| (cut, seed))) {
+            let mut machine = Machine::new(loader, seed);
+            machine.update(New::Healthy, None);
+            machine.disk.cut_after(cut);
+            let went = machine.with(|installer| installer.go_back());
+            machine.restart(New::Healthy);
+            machine.live(New::Healthy);
+            machine.disk.keep_power();
+            let event = machine.status().last.unwrap().event;
+            let is_back = event == Event::WentBack { from: TWO, to: ONE };
+            assert_eq!(
+                machine.running,
+                if is_back { ONE } else { TWO },
+                "{loader:?}, cut {cut}, seed {seed}: {event:?}"
+            );
+            assert!(is_back || went.is_err(), "{loader:?}, cut {cut}, seed {seed}: {event:?}");
+            n_back += usize::from(is_back);
+            if is_back {
+                let again = machine.with(|installer| installer.go_back());
+                assert!(matches!(again, Err(Error::NoPrevious)), "{again:?}");
+                assert_eq!(machine.with(|installer| installer.given_up()).unwrap(), Some(TWO));
+            }
+        }
+        assert!(n_back > 0, "{loader:?}");
     }
 }

@@ -112,9 +112,9 @@ impl Machine {
             }
             went_on = self.recover();
         }
+        self.disk.keep_power();
         self.disk.shut_down();
         self.recover().unwrap();
-        self.disk.keep_power();
         self.disk.n_operations() - before
     }
 }

@@ -69,6 +69,10 @@ class Gateway:
         """Runs everything behind this from now on, for example on a machine of a `Network`."""
         self._command = [*machine, *self._command]
 
+    def run_as(self, program):
+        """Runs this program from now on."""
+        self._command = [str(program), "--home", str(self.home)]
+
     # Configuration
 
     def write(self, text, name="config.toml"):
