@@ -19,8 +19,8 @@ fn bytes(text: &str) -> Vec<u8> {
 }
 
 fn hex(value: &Value) -> Vec<u8> {
-    let text = value.as_str().unwrap();
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    let digits: Vec<u32> = value.as_str().unwrap().chars().map(|digit| digit.to_digit(16).unwrap()).collect();
+    digits.chunks(2).map(|pair| u8::try_from(pair[0] << 4 | pair[1]).unwrap()).collect()
 }
 
 /// The authenticator data in an attestation object: its last member, which CTAP2 sorts behind the others.
