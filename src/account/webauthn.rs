@@ -69,7 +69,7 @@ impl Site {
         Some(Self { name: name.to_owned(), origins })
     }
 
-    /// Without a port: the RP ID of WebAuthn.
+    /// Without a port: the RP ID of Web Authentication.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

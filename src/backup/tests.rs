@@ -163,7 +163,7 @@ fn said_of(what: &str, paths: &[String], key: &OpenWith, words: &str) {
     let client = Client::new(reqwest::Client::new(), runtime.handle().clone());
     let read = |path: &String| Place::parse(path, None, &client)?.read();
     let found = (|| {
-        let incremental = paths.get(1).map(read).transpose()?.map(|input| input as Box<dyn std::io::Read>);
+        let incremental = paths.get(1).map(read).transpose()?.map(|input| input as Box<dyn Read>);
         Chain::open(read(&paths[0])?, incremental, key)?.verify()
     })();
     let error = found.expect_err(what);

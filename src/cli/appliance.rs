@@ -111,10 +111,10 @@ fn compose(status: Option<&Value>, code: Option<&str>, addresses: &[IpAddr], tol
     let mut lines = vec![format!("Frontdesk {}", env!("CARGO_PKG_VERSION")), String::new()];
     if let Some(status) = status {
         let name = status.get("local_name").and_then(Value::as_str);
-        lines.extend(name.map(|name| format!("Open       http://{}/", printable(name))));
+        lines.extend(name.map(|name| format!("Open       http://{}/admin/", printable(name))));
         for address in addresses {
             let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
-            lines.push(format!("{}  http://{host}/", if name.is_some() { "or       " } else { "Open     " }));
+            lines.push(format!("{}  http://{host}/admin/", if name.is_some() { "or       " } else { "Open     " }));
         }
         if addresses.is_empty() {
             lines.push(
@@ -184,7 +184,12 @@ mod tests {
         });
         let addresses = ["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()];
         let screen = compose(Some(&status), Some("K7QD-9M2X-4T\n"), &addresses, &["line 3: twice".to_owned()]);
-        for text in ["http://praxis.local/", "http://192.0.2.7/", "http://[2001:db8::7]/", "Claim code K7QD-9M2X-4T"] {
+        for text in [
+            "http://praxis.local/admin/",
+            "http://192.0.2.7/admin/",
+            "http://[2001:db8::7]/admin/",
+            "Claim code K7QD-9M2X-4T",
+        ] {
             assert!(screen.contains(text), "{text} in {screen}");
         }
         assert_eq!(screen.matches("twice").count(), 1, "{screen}");

@@ -38,6 +38,8 @@ const PATIENCE_SECONDS: u64 = 180;
 const BYTES_PER_SECOND: u64 = 2_000_000;
 const BOOT_PARTITION: &str = "/boot";
 const SLOTS: &str = "/dev/disk/by-partlabel";
+/// What the root of the appliance says of itself.
+const SYSTEM: &str = "/etc/os-release";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Update {
@@ -127,7 +129,25 @@ fn state(context: &Context) -> PathBuf {
 
 /// Must the gateway of this program work on a copy of what is stored?
 pub(super) fn is_on_copy(context: &Context) -> bool {
-    Report::read(&state(context)).is_on_copy(Version::of_program())
+    Report::read(&state(context)).is_on_copy(running(context))
+}
+
+/// What runs: of the appliance the version of its root, which the program in it is a part of.
+fn running(context: &Context) -> Version {
+    let is_appliance = named(context, "FRONTDESK_APPLIANCE").is_some();
+    let system = is_appliance.then(|| read_at_most(Path::new(SYSTEM), MAX_LIST_BYTES).ok()).flatten();
+    let system = system.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    image_version(&system).unwrap_or_else(Version::of_program)
+}
+
+/// Out of an `os-release`.
+fn image_version(system: &str) -> Option<Version> {
+    let value = system.lines().find_map(|line| line.strip_prefix("IMAGE_VERSION="))?;
+    value.trim_matches(['"', '\'']).parse().ok()
+}
+
+fn named<'c>(context: &'c Context, name: &str) -> Option<&'c str> {
+    context.environment.get(name).map(String::as_str).filter(|value| !value.is_empty())
 }
 
 /// A program whose owner runs the gateway himself has no unit that does it: what was cut off while it was tried is taken back,
@@ -216,7 +236,7 @@ fn with_updater<T>(
 ) -> Result<T, Failure> {
     let (state, variables) = (state(context), context.variables());
     update::make_state_directory(&state).map_err(|error| Exit::TryAgain.because(error))?;
-    let named = |name: &str| context.environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
+    let named = |name: &str| named(context, name);
     let runtime = client::runtime()?;
     let (wanted, business) = crate::config::updates(&context.home, &variables);
     let wishes = Wishes {
@@ -225,15 +245,15 @@ fn with_updater<T>(
         is_open: wanted.is_open(&business, SystemClock.now()),
     };
     let address = repository.map(str::to_owned).or(wanted.repository);
-    let (disk, running) = (SystemDisk, Version::of_program());
+    let (disk, running) = (SystemDisk, running(context));
     let boot: Option<(Box<dyn Boot>, PathBuf, Installation)> = match named("FRONTDESK_APPLIANCE") {
         None => None,
         Some("sd-boot") => {
             let boot = SdBoot::new(&disk, Path::new(BOOT_PARTITION), running);
-            Some((Box::new(boot), slot_path(running_slot()?.other()), Installation::SdBoot))
+            Some((Box::new(boot), slot_path(running_slot(named("FRONTDESK_SLOT"))?.other()), Installation::SdBoot))
         }
         Some("uboot") => {
-            let slot = running_slot()?;
+            let slot = running_slot(named("FRONTDESK_SLOT"))?;
             let boot = UbootScript::new(&disk, Path::new(BOOT_PARTITION), running, slot);
             Some((Box::new(boot), slot_path(slot.other()), Installation::Uboot))
         }
@@ -290,8 +310,14 @@ fn slot_path(slot: Slot) -> PathBuf {
     Path::new(SLOTS).join(format!("root-{slot}"))
 }
 
-/// What runs has its root on the device that a mapping was made of, or on the partition itself.
-fn running_slot() -> Result<Slot, Failure> {
+/// As who started the system says; else what runs has its root on the device that a mapping was made of, or on the partition
+/// itself.
+fn running_slot(said: Option<&str>) -> Result<Slot, Failure> {
+    match said {
+        Some("a") => return Ok(Slot::A),
+        Some("b") => return Ok(Slot::B),
+        _ => {}
+    }
     let cannot = |why: String| Exit::Config.say(format!("cannot tell which slot runs: {why}"));
     let root = fs::metadata("/").map_err(|error| cannot(error.to_string()))?;
     let is_root = |slot: Slot| -> io::Result<bool> {
@@ -409,7 +435,7 @@ fn status(context: &Context) {
 }
 
 fn said(context: &Context, done: &Done) {
-    let running = Version::of_program();
+    let running = running(context);
     let (sentence, found) = match done {
         Done::Nothing => {
             (format!("version {running} runs, and nothing is to be done now"), json!({ "state": "nothing" }))
@@ -459,5 +485,20 @@ fn said(context: &Context, done: &Done) {
         && !bundle.about.notes.is_empty()
     {
         line(&printable(&bundle.about.notes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_says_its_version() {
+        let system = "NAME=Frontdesk\nIMAGE_VERSION=\"1.2.3\"\nVERSION_ID=13\n";
+        assert_eq!(image_version(system), Some(Version::new(1, 2, 3)));
+        assert_eq!(image_version("IMAGE_VERSION=1.2.3"), Some(Version::new(1, 2, 3)));
+        for other in ["", "IMAGE_VERSION=", "VERSION=1.2.3", "IMAGE_VERSION=13"] {
+            assert_eq!(image_version(other), None, "{other}");
+        }
     }
 }

@@ -4,9 +4,14 @@
 //! for it: in a home of its own inside the home, with the demo worker and no channel, gone afterwards. So it costs no token, and
 //! there is nothing of it in any conversation, in what is counted, or in the access log.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+use tracing::instrument::WithSubscriber as _;
+use tracing::subscriber::NoSubscriber;
 
 use super::status::Probe;
 use super::{Gateway, Options, device_key};
@@ -62,7 +67,9 @@ impl Gateway {
         // One at a time: they have one directory.
         let Ok(_only) = self.0.answering_itself.try_lock() else { return Err("another check is at it".to_owned()) };
         let home = self.home().join(DIRECTORY);
-        let answered = tokio::time::timeout(LONGEST, self.answer_in(home.clone())).await;
+        // What it says of itself would be taken for the gateway's; what is wrong is in the answer.
+        let answering = self.answer_in(home.clone()).with_subscriber(NoSubscriber::new());
+        let answered = tokio::time::timeout(LONGEST, answering).await;
         remove(home).await?;
         answered.unwrap_or_else(|_elapsed| Err(format!("not in {} seconds", LONGEST.as_secs())))
     }
@@ -109,7 +116,8 @@ async fn ask(gateway: &Gateway, key: &str, words: &str) -> Result<(), String> {
 
 /// The home with its settings.
 fn write(home: &Path, key: &str) -> std::io::Result<()> {
-    std::fs::create_dir(home)?;
+    // Only the owner may look in, as into every home.
+    DirBuilder::new().mode(0o700).create(home)?;
     let settings = format!(
         "[gateway]\nbind = \"127.0.0.1\"\nport = 0\n\n[[providers]]\nname = \"demo\"\nkind = \"demo\"\n\n\
          [[api_keys]]\nname = \"health\"\nkey = \"{key}\"\n"

@@ -35,6 +35,7 @@ pub(super) fn told(words: &Words, error: admin::Error) -> (StatusCode, String) {
         "name_taken" => words.name_taken,
         "wrong_name" => words.wrong_name,
         "last_admin" => words.last_admin,
+        "no_passkey" => words.no_passkey,
         "busy" => words.busy,
         "test_too_slow" => words.test_too_slow,
         "disk" => words.disk,
@@ -78,6 +79,7 @@ words! {
         "Das kann hier kein Name sein: Er ist leer, zu lang oder hat Zeichen, die man nicht sieht.";
     last_admin: "Somebody must be able to do everything, and this is the last one who can.",
         "Jemand muss alles dürfen, und das ist die letzte Person, die es darf.";
+    no_passkey: "There is no passkey yet. Add one first.", "Es gibt noch keinen Passkey. Fügen Sie zuerst einen hinzu.";
     busy: "Too many log in at this moment. Try again in a few seconds.", "Gerade melden sich zu viele an. Versuchen Sie es in ein paar Sekunden erneut.";
     test_too_slow: "The test took too long. See whether the vendor can be reached, and try again.",
         "Die Prüfung hat zu lange gedauert. Sehen Sie nach, ob der Anbieter erreichbar ist, und versuchen Sie es erneut.";

@@ -316,7 +316,8 @@ impl fmt::Display for Report {
             Doing::Trial { version, .. } => write!(f, "; {version} is being tried and is kept if it is healthy."),
             Doing::GoingBack { version } => write!(f, "; {version} is being brought back."),
             Doing::Failed { version: Some(version), why } => {
-                write!(f, "; {version} is not installed because {why}; it is tried again later.")
+                let again = if why.is_of_the_release() { "not tried again by itself" } else { "tried again later" };
+                write!(f, "; {version} is not installed because {why}; it is {again}.")
             }
             Doing::Failed { version: None, why } => {
                 write!(f, "; whether there is a newer one is not known because {why}; it is tried again later.")

@@ -85,7 +85,15 @@ impl Why {
 
     /// Would the same release fail again?
     pub(super) fn is_of_the_release(&self) -> bool {
-        matches!(self.code, Cause::NotThatProgram | Cause::Configuration | Cause::Migration | Cause::NotHealthy)
+        matches!(
+            self.code,
+            Cause::NotThatProgram
+                | Cause::Configuration
+                | Cause::Migration
+                | Cause::NotHealthy
+                | Cause::DidNotStart
+                | Cause::NotLoaded
+        )
     }
 
     /// Without details.

@@ -1,6 +1,7 @@
 //! Asking for the box as it was delivered: who may, and that a password is asked for once more.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use axum::http::{Method, StatusCode};
 use serde_json::json;
@@ -11,7 +12,9 @@ use crate::page::{Desk, PASSWORD};
 fn as_appliance(desk: &Desk) {
     let secrets = desk.gateway.home().join("secrets");
     fs::create_dir_all(&secrets).unwrap();
-    fs::write(secrets.join("FRONTDESK_APPLIANCE"), "sd-boot").unwrap();
+    let file = secrets.join("FRONTDESK_APPLIANCE");
+    fs::write(&file, "sd-boot").unwrap();
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 #[tokio::test]

@@ -87,6 +87,7 @@ impl Machine {
             }
             Loader::Record => {
                 disk.put("/boot/slot-a.efi", &kernel(ONE));
+                disk.put("/boot/slot-a.version", b"1.0.0");
                 disk.put("/boot/slot-b.efi", &kernel(old));
                 disk.put("/boot/slot-b.version", b"0.9.0");
             }
