@@ -51,14 +51,14 @@ impl Sent for OwnPassword {}
 /// Whether a password is to be enough.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Asked {
+pub(crate) struct PasskeyAsked {
     /// True: a passkey is asked for after the password.
     asked_for: bool,
     /// That of whoever asks, once more.
     password: String,
 }
 
-impl Sent for Asked {}
+impl Sent for PasskeyAsked {}
 
 /// Passkeys of an account.
 #[derive(Debug, Serialize, ToSchema)]
@@ -84,14 +84,14 @@ pub(crate) struct Passkey {
 
 /// A passkey that was removed.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Removed {
+pub(crate) struct PasskeyRemoved {
     /// What it was called.
     removed: String,
 }
 
 /// What the password is worth now.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Set {
+pub(crate) struct PasskeySet {
     asked_for: bool,
 }
 
@@ -104,21 +104,24 @@ pub(crate) async fn own(reached: Reached, (): ()) -> Result<Passkeys, Error> {
     })
 }
 
-pub(crate) async fn ask(reached: Reached, Body(Asked { asked_for, password }): Body<Asked>) -> Result<Set, Error> {
+pub(crate) async fn ask(
+    reached: Reached,
+    Body(PasskeyAsked { asked_for, password }): Body<PasskeyAsked>,
+) -> Result<PasskeySet, Error> {
     let (who, password) = (reached.who(), Secret::new(password));
     reached.own_accounts()?.set_asks_for_passkey(who, &password, asked_for, from(&reached)).await?;
     users::note(&reached, asked(asked_for), &who.name);
-    Ok(Set { asked_for })
+    Ok(PasskeySet { asked_for })
 }
 
 pub(crate) async fn remove_own(
     reached: Reached,
     (Name(id), Body(OwnPassword { password })): (Name, Body<OwnPassword>),
-) -> Result<Removed, Error> {
+) -> Result<PasskeyRemoved, Error> {
     let (who, password) = (reached.who(), Secret::new(password));
     let removed = reached.own_accounts()?.remove_own_passkey(who, &password, &id, None, from(&reached)).await?;
     users::note(&reached, "remove passkey", &who.name);
-    Ok(Removed { removed })
+    Ok(PasskeyRemoved { removed })
 }
 
 pub(crate) async fn of(reached: Reached, Name(name): Name) -> Result<Passkeys, Error> {
@@ -127,10 +130,10 @@ pub(crate) async fn of(reached: Reached, Name(name): Name) -> Result<Passkeys, E
     Ok(Passkeys { passkeys, asked_for: accounts.asks_for_passkey(&name) })
 }
 
-pub(crate) async fn remove_of(reached: Reached, NameAndId(name, id): NameAndId) -> Result<Removed, Error> {
+pub(crate) async fn remove_of(reached: Reached, NameAndId(name, id): NameAndId) -> Result<PasskeyRemoved, Error> {
     let removed = users::accounts(&reached)?.remove_passkey(&name, &id).await?;
     users::note(&reached, "remove passkey", &name);
-    Ok(Removed { removed })
+    Ok(PasskeyRemoved { removed })
 }
 
 /// What the access log calls it.
