@@ -70,7 +70,7 @@ describe('updates', { concurrency: false }, () => {
     const page = await person();
     await page.goto(`${gateway.origin}/admin/`);
     await page.getByRole('link', { name: 'Version 9.2.0 is there.' }).click();
-    await page.getByText('Closes a security hole').waitFor();
+    await page.getByText('Closes a security hole', { exact: true }).waitFor();
     await check(page, 'available');
     const phone = await person(PHONE);
     await phone.goto(`${gateway.origin}/admin/updates`);
