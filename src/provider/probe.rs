@@ -26,6 +26,8 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
 /// A first word that comes later is slow.
 const SLOW: Duration = Duration::from_secs(15);
+/// Who failed in this time is asked once more.
+const ONCE_MORE: Duration = Duration::from_secs(5);
 /// Largest list of models, in bytes.
 const MAX_LIST_BYTES: usize = 1 << 20;
 /// Models that are told at most.
@@ -234,7 +236,11 @@ pub async fn probe(ask: &Ask, http: &reqwest::Client) -> Found {
     let Some(model) = model else { return Found { base_url, ..nothing(Verdict::NoModel) } };
     api.model.clone_from(&model);
     let began = Instant::now();
-    let verdict = answer(&api, dialect, http).await;
+    let mut verdict = answer(&api, dialect, http).await;
+    // A connection that the server gave up at that moment says nothing about the model.
+    if matches!(verdict, Err(Verdict::NoAnswer(_))) && models.contains(&model) && began.elapsed() < ONCE_MORE {
+        verdict = answer(&api, dialect, http).await;
+    }
     let waited = verdict.is_ok().then(|| began.elapsed());
     let verdict = match verdict {
         Ok(()) if began.elapsed() > SLOW => Verdict::Slow,

@@ -133,7 +133,7 @@ class Gateway:
     def cli(self, *arguments, stdin=None, env=None):
         done = subprocess.run(
             [*self._command, *arguments], env=self.env | (env or {}), input=stdin, capture_output=True, text=True,
-            timeout=60,
+            timeout=300,
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
 
