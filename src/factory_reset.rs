@@ -10,6 +10,8 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 use crate::document::{sync_directory, write_whole};
 
 /// The request of the page, in the home of the gateway.
@@ -33,21 +35,32 @@ const KEYS: [&str; 2] = ["device.key", "tls.pem"];
 /// When a disk does not take it; the next start goes on.
 pub fn run(boot: &Path, var: &Path, step: &mut dyn FnMut() -> io::Result<()>) -> io::Result<bool> {
     let mark = var.join("lib").join(MARK);
+    let goes_on = fs::symlink_metadata(&mark).is_ok();
     let requests = requests(boot, var);
-    if requests.is_empty() && fs::symlink_metadata(&mark).is_err() {
+    if requests.is_empty() && !goes_on {
         return Ok(false);
     }
     step()?;
     write_whole(&mark, b"", 0o600)?;
     for request in requests {
         step()?;
-        fs::remove_file(&request)?;
-        request.parent().map_or(Ok(()), sync_directory)?;
+        let taken = gone(fs::remove_file(&request)).and_then(|()| request.parent().map_or(Ok(()), sync_directory));
+        if let Err(error) = taken {
+            // Whoever then removes it by hand does not want it any more.
+            if !goes_on {
+                gone(fs::remove_file(&mark))?;
+                sync_directory(&var.join("lib"))?;
+            }
+            return Err(error);
+        }
     }
     for home in EMPTIED.iter().take(2) {
         for key in KEYS {
             step()?;
-            spoil(&var.join(home).join(key))?;
+            // What cannot be written over still goes.
+            if let Err(error) = spoil(&var.join(home).join(key)) {
+                tracing::warn!(%error, "{key} was not written over");
+            }
         }
     }
     for name in EMPTIED {
@@ -64,18 +77,11 @@ pub fn run(boot: &Path, var: &Path, step: &mut dyn FnMut() -> io::Result<()>) ->
 }
 
 fn requests(boot: &Path, var: &Path) -> Vec<PathBuf> {
-    let on_boot = REQUESTS.iter().map(|name| boot.join(name));
+    let on_boot = REQUESTS.iter().map(|name| boot.join(name)).filter(|path| fs::symlink_metadata(path).is_ok());
+    // The home is another user's: what leads elsewhere from there is not followed.
     let in_home = EMPTIED.iter().take(2).map(|home| var.join(home).join(REQUEST));
-    // One name may lead to the same file as another: what is gone is no request any more.
-    let mut found: Vec<PathBuf> = Vec::new();
-    for path in on_boot.chain(in_home) {
-        let Ok(real) = path.canonicalize() else { continue };
-        let is_same = |other: &PathBuf| other.to_string_lossy().eq_ignore_ascii_case(&real.to_string_lossy());
-        if !found.iter().any(is_same) {
-            found.push(real);
-        }
-    }
-    found
+    let in_home = in_home.filter(|path| fs::symlink_metadata(path).is_ok_and(|found| found.is_file()));
+    on_boot.chain(in_home).collect()
 }
 
 /// Empties a directory. A link is followed once: the home of a user that comes and goes is one.
@@ -95,13 +101,19 @@ fn empty(directory: &Path, step: &mut dyn FnMut() -> io::Result<()>) -> io::Resu
     sync_directory(directory)
 }
 
+/// A file, and nothing that leads elsewhere or waits: it is another user's.
 fn spoil(path: &Path) -> io::Result<()> {
-    let mut file = match File::options().write(true).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut file = match rustix::fs::open(path, flags, rustix::fs::Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(rustix::io::Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(error.into()),
     };
-    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX).min(64 * 1024);
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    let length = usize::try_from(found.len()).unwrap_or(usize::MAX).min(64 * 1024);
     file.write_all(&vec![0; length])?;
     file.sync_all()
 }
@@ -236,8 +248,29 @@ mod tests {
         fs::create_dir(machine.boot.path().join("factory-reset")).unwrap();
         let before = machine.files();
         assert!(machine.run(&mut || Ok(())).is_err());
-        let after: Vec<_> = machine.files().into_iter().filter(|name| name != "lib/frontdesk-reset").collect();
-        assert_eq!(after, before);
+        assert_eq!(machine.files(), before);
+        fs::remove_dir(machine.boot.path().join("factory-reset")).unwrap();
+        assert!(!machine.run(&mut || Ok(())).unwrap(), "it was taken back");
+        assert_eq!(machine.files(), before);
+    }
+
+    #[test]
+    fn what_leads_out_of_the_home_is_neither_followed_nor_written_over() {
+        let machine = Machine::asked_on_the_card();
+        let home = machine.var.path().join("lib/private/frontdesk");
+        let kernel = machine.boot.path().join("config.txt");
+        for key in KEYS {
+            fs::remove_file(home.join(key)).unwrap();
+        }
+        std::os::unix::fs::symlink(&kernel, home.join("device.key")).unwrap();
+        fs::create_dir(home.join("tls.pem")).unwrap();
+        std::os::unix::fs::symlink(&kernel, home.join(REQUEST)).unwrap();
+        assert!(machine.run(&mut || Ok(())).unwrap());
+        assert_eq!(machine.files(), as_delivered());
+        assert_eq!(fs::read(&kernel).unwrap(), b"of the board");
+        std::os::unix::fs::symlink(&kernel, home.join(REQUEST)).unwrap();
+        assert!(!machine.run(&mut || Ok(())).unwrap(), "a link asks for nothing");
+        assert!(kernel.exists());
     }
 
     #[test]

@@ -13,7 +13,8 @@ use crate::document::Secret;
 
 /// So long a challenge may be answered.
 pub(super) const CEREMONY_MS: u64 = 5 * 60 * 1000;
-/// Open ones. Of more the oldest goes, one of the same network first, so that nobody elsewhere ends those of others.
+/// Open ones of a kind: those that anybody may begin, and those that took a password. Of more the oldest goes, one of the same
+/// network first. Nobody ends the second kind without a password.
 const MAX_OPEN: usize = 1024;
 const MAX_OPEN_OF_A_NETWORK: usize = 16;
 
@@ -58,15 +59,15 @@ impl Ceremonies {
         let mut all = self.lock();
         all.retain(|_, open| !open.is_over(now_ms));
         all.remove(&holder);
-        let oldest = |all: &BTreeMap<Digest, Open>, of: Option<IpAddr>| {
-            let those = all.iter().filter(|(_, open)| of.is_none_or(|network| open.network == network));
-            those.min_by_key(|(_, open)| open.began_ms).map(|(holder, _)| *holder)
-        };
-        let is_many = all.values().filter(|open| open.network == network).count() >= MAX_OPEN_OF_A_NETWORK;
-        let one_too_many = match is_many {
-            true => oldest(&all, Some(network)),
-            false if all.len() >= MAX_OPEN => oldest(&all, None),
-            false => None,
+        let is_free = |purpose: &Purpose| matches!(purpose, Purpose::LogIn);
+        let same: Vec<_> = all.iter().filter(|(_, open)| is_free(&open.purpose) == is_free(&purpose)).collect();
+        let near: Vec<_> = same.iter().copied().filter(|(_, open)| open.network == network).collect();
+        let oldest =
+            |those: &[(&Digest, &Open)]| those.iter().min_by_key(|(_, open)| open.began_ms).map(|(holder, _)| **holder);
+        let one_too_many = match (near.len() >= MAX_OPEN_OF_A_NETWORK, same.len() >= MAX_OPEN) {
+            (true, _) => oldest(&near),
+            (false, true) => oldest(&same),
+            (false, false) => None,
         };
         one_too_many.and_then(|holder| all.remove(&holder));
         all.insert(holder, Open { purpose, network, challenge: None, began_ms: now_ms });
@@ -151,5 +152,11 @@ mod tests {
         assert!(all.purpose(holder(0), 1000).is_none(), "the oldest");
         all.open(holder(1), Purpose::LogIn, address(1), 1000 + CEREMONY_MS);
         assert_eq!(all.lock().len(), 1, "what is over goes");
+        let knew = KnewPassword { user: "ada".to_owned(), hash: Secret::new(String::new()), renewed: None };
+        all.open(holder(9), Purpose::Second(knew), address(1), 1001 + CEREMONY_MS);
+        for n in 1000..3000 {
+            all.open(holder(n), Purpose::LogIn, address(n % 2), 1002 + CEREMONY_MS);
+        }
+        assert!(all.purpose(holder(9), 1002 + CEREMONY_MS).is_some(), "it took a password");
     }
 }

@@ -380,7 +380,8 @@ impl Accounts {
         self.change(move |state, _now| state.remove_passkey(&name, &id, None)).await
     }
 
-    /// Makes the password of whoever this is not enough, or enough again, if they know it.
+    /// Makes the password of whoever this is not enough, or enough again, if they know it. When it is not enough any more,
+    /// their sessions other than `keep` end, if that is said.
     ///
     /// # Errors
     /// [`LoginError`]; [`Error::NoPasskey`].
@@ -389,9 +390,11 @@ impl Accounts {
         who: &Who,
         password: &Secret,
         asks: bool,
+        keep: Option<&str>,
         from: IpAddr,
     ) -> Result<(), LoginError> {
         let Proven { name, hash, .. } = self.prove(&who.name, password, from).await?;
+        let keep = keep.map(str::to_owned);
         let setting = self.change(move |state, _now| {
             let user = state.user(&name)?;
             if user.password != hash {
@@ -401,6 +404,10 @@ impl Accounts {
                 Some(passkeys) => passkeys.is_asked_for = asks,
                 None if asks => return Err(Error::NoPasskey),
                 None => {}
+            }
+            if let Some(keep) = keep.as_deref().filter(|_| asks) {
+                // Whoever is in with the password alone may be the reason.
+                state.end_sessions_of(&name.folded, Some(keep));
             }
             Ok(true)
         });

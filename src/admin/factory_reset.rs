@@ -38,6 +38,11 @@ pub(crate) async fn order(reached: Reached, Body(order): Body<ResetOrder>) -> Re
         return Err(Error::Conflict(text));
     }
     let who = reached.who();
+    if who.is_console() && who.from.is_some() {
+        return Err(Error::Forbidden(
+            "this token resets nothing from afar; log in as somebody, or use the machine itself",
+        ));
+    }
     if !who.is_console() {
         let password = Secret::new(order.password.unwrap_or_default());
         let from = who.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));

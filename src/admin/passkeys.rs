@@ -109,7 +109,7 @@ pub(crate) async fn ask(
     Body(PasskeyAsked { asked_for, password }): Body<PasskeyAsked>,
 ) -> Result<PasskeySet, Error> {
     let (who, password) = (reached.who(), Secret::new(password));
-    reached.own_accounts()?.set_asks_for_passkey(who, &password, asked_for, from(&reached)).await?;
+    reached.own_accounts()?.set_asks_for_passkey(who, &password, asked_for, None, from(&reached)).await?;
     users::note(&reached, asked(asked_for), &who.name);
     Ok(PasskeySet { asked_for })
 }

@@ -30,6 +30,7 @@ const MAX_BUSY: usize = 10;
 const WRONG_PASSWORD: &str = "wrong password";
 /// What a passkey that was not accepted is called.
 const WRONG_PASSKEY: &str = "wrong passkey";
+const PASSWORD_ALONE: &str = "password, without a passkey yet";
 /// How long records are kept, in milliseconds.
 const KEPT_MS: u64 = 400 * 24 * 60 * 60 * 1000;
 
@@ -106,6 +107,11 @@ impl Gateway {
     /// A passkey that was not accepted, in the same way. Whose it is need not be known.
     pub fn note_wrong_passkey(&self, name: &str, from: IpAddr) {
         self.note_wrong(WRONG_PASSKEY, name, from);
+    }
+
+    /// A right password that a passkey is still asked for, in the same way: the owner may be somebody else.
+    pub fn note_password_alone(&self, name: &str, from: IpAddr) {
+        self.note_wrong(PASSWORD_ALONE, name, from);
     }
 
     fn note_wrong(&self, what: &'static str, name: &str, from: IpAddr) {

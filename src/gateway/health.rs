@@ -68,10 +68,9 @@ impl Gateway {
         let Ok(_only) = self.0.answering_itself.try_lock() else { return Err("another check is at it".to_owned()) };
         let home = self.home().join(DIRECTORY);
         // What it says of itself would be taken for the gateway's; what is wrong is in the answer.
-        let answering = self.answer_in(home.clone()).with_subscriber(NoSubscriber::new());
-        let answered = tokio::time::timeout(LONGEST, answering).await;
+        let answered = self.answer_in(home.clone()).with_subscriber(NoSubscriber::new()).await;
         remove(home).await?;
-        answered.unwrap_or_else(|_elapsed| Err(format!("not in {} seconds", LONGEST.as_secs())))
+        answered
     }
 
     async fn answer_in(&self, home: PathBuf) -> Result<(), String> {
@@ -89,7 +88,8 @@ impl Gateway {
         };
         // Boxed: a start within what a start has made.
         let gateway = Box::pin(Self::start(options)).await.map_err(|error| error.to_string())?;
-        let answered = ask(&gateway, &key, &words).await;
+        let answered = tokio::time::timeout(LONGEST, ask(&gateway, &key, &words)).await;
+        let answered = answered.unwrap_or_else(|_elapsed| Err(format!("not in {} seconds", LONGEST.as_secs())));
         gateway.shut_down().await;
         // The last handle closes the file, and waits for the disk.
         drop(tokio::task::spawn_blocking(move || drop(gateway)).await);

@@ -208,6 +208,7 @@ fn deeds(words: &AccessWords) -> impl Iterator<Item = (&'static str, &'static st
         ("log out", words.did_log_out),
         ("wrong password", words.did_fail),
         ("wrong passkey", words.did_fail_passkey),
+        ("password, without a passkey yet", words.did_password_alone),
         ("claim", words.did_claim),
         ("add account", words.did_add),
         ("remove account", words.did_remove),
@@ -294,6 +295,7 @@ words! {
     did_fail: "Wrong password", "Falsches Passwort";
     did_passkey: "Logged in with a passkey", "Mit einem Passkey angemeldet";
     did_fail_passkey: "Passkey not accepted", "Passkey nicht angenommen";
+    did_password_alone: "Right password; asked for a passkey", "Richtiges Passwort; nach einem Passkey gefragt";
     did_add_passkey: "Added a passkey", "Passkey hinzugefügt";
     did_remove_passkey: "Removed a passkey", "Passkey entfernt";
     did_ask_for_passkey: "Password needs a passkey as well", "Zum Passwort wird ein Passkey verlangt";

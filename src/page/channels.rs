@@ -296,10 +296,11 @@ fn outside(gateway: &Gateway) -> (String, bool) {
     {
         return (format!("https://{host}"), true);
     }
-    let address = gateway.address();
+    let address = gateway.reachable().or_else(|| gateway.address());
     let port = address.map(|address| address.port()).unwrap_or_default();
     let is_any = address.is_none_or(|address| address.ip().is_unspecified());
     match (gateway.local_name().name, address) {
+        (Some(name), _) if port == 80 => (format!("http://{name}"), false),
         (Some(name), _) => (format!("http://{name}:{port}"), false),
         (None, Some(address)) if !is_any => (format!("http://{address}"), false),
         (None, _) => (format!("http://localhost:{port}"), false),

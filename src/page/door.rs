@@ -121,6 +121,7 @@ pub(super) async fn login(
             return enter(from.scheme, &session.token, next.address());
         }
         Err(LoginError::PasskeyWanted { attempt }) => {
+            gateway.note_password_alone(&form.name, from.address);
             let address = format!("{}?next={}", passkeys::SECOND, super::query(next.address()));
             let mut response = answer::done(&address);
             let cookie = visit::attempt_cookie(from.scheme, Some(&attempt));
@@ -252,6 +253,13 @@ pub(super) async fn claim(
 pub(super) fn refused(words: &Words, error: account::Error) -> (StatusCode, String) {
     let weakness = match &error {
         account::Error::Weak(weakness) => Some(*weakness),
+        // Why is said near the box alone.
+        account::Error::Shut(_)
+        | account::Error::File { .. }
+        | account::Error::Damaged { .. }
+        | account::Error::TooNew { .. } => {
+            return (StatusCode::SERVICE_UNAVAILABLE, DoorWords::of(words).accounts_shut_far.to_owned());
+        }
         _ => None,
     };
     let (status, text) = refused::told(words, admin::Error::from(error));

@@ -456,7 +456,8 @@ async fn obey(
         }
         "ask" | "stop-asking" => {
             let asks = action == "ask";
-            accounts.set_asks_for_passkey(who, &password, asks, from.address).await.map_err(said)?;
+            let keep = Some(visit.session.id.as_str());
+            accounts.set_asks_for_passkey(who, &password, asks, keep, from.address).await.map_err(said)?;
             admin::note_account(&reached, admin::passkeys::asked(asks), &who.name);
             Ok(if asks { "passkey-asked-for" } else { "passkey-not-asked-for" })
         }

@@ -616,6 +616,12 @@ impl<'a> Updater<'a> {
             store_format: bundle.about.store_format,
         };
         let (mut kernel, mut root) = (self.open(kernel_file)?, self.open(root_file)?);
+        if bundle.about.store_format != self.store_format {
+            // Before it can start: a gateway that is not told works on what is stored.
+            let mut report = self.report();
+            report.on_copy = Some(bundle.version);
+            report.write(&self.state).map_err(why)?;
+        }
         installer.install(self.now(), &release, &mut kernel, &mut root).map_err(why)?;
         let mut report = self.report();
         if let Some(tried) = installer.tried().map_err(why)? {

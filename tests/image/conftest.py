@@ -107,11 +107,15 @@ def built(arch: str, version: str) -> Files:
     return files
 
 
+def program_of(arch: str) -> Path:
+    """What image/build puts into the image."""
+    return Path(os.environ.get("FRONTDESK_PROGRAM") or REPOSITORY / "target/static" / arch.replace("arm64", "aarch64") / "frontdesk")
+
+
 def saying(version: str, arch: str) -> bytes:
     """The program as if the next release were the same but for its number."""
-    path = os.environ.get("FRONTDESK_PROGRAM") or REPOSITORY / "target/static" / arch.replace("arm64", "aarch64") / "frontdesk"
     assert len(version) == len(VERSION)
-    return Path(path).read_bytes().replace(VERSION.encode(), version.encode())
+    return program_of(arch).read_bytes().replace(VERSION.encode(), version.encode())
 
 
 @pytest.fixture

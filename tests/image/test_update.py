@@ -10,9 +10,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, WORK, built, next_version
+from conftest import REPOSITORY, WORK, built, next_version, program_of
 from machine import run
 from webchat import Visitor
+
+
+PROGRAM = program_of("x86_64")
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -47,7 +50,8 @@ class Releases:
     def publish(self, version: str, kernel: Path, root: Path):
         keys = [word for name in ("targets", "snapshot", "timestamp") for word in ("--key", "online")][:2]
         files = ["--kernel", str(kernel), "--root", str(root)]
-        self.call("add", "--repository", "releases", *keys, "--release", version, "--board", "x86_64", "--store-format", "99", *files)
+        shape = run(PROGRAM, "store", "format").stdout.decode().strip()
+        self.call("add", "--repository", "releases", *keys, "--release", version, "--board", "x86_64", "--store-format", shape, *files)
 
 
 @pytest.fixture
@@ -95,7 +99,7 @@ def ask_for(machine, version):
 def ended(machine, version, how):
     def found():
         outcomes = api(machine, "/api/v1/updates").get("outcomes", [])
-        return [one for one in outcomes if one["to"] == version and one["event"] == how]
+        return [one for one in outcomes if version in one["text"] and one["event"] == how]
 
     return machine.wait(found, f"{version} {how}")
 

@@ -243,14 +243,18 @@ async fn a_passkey_that_counts_back_is_refused_and_its_owner_named() {
 async fn a_passkey_is_asked_for_after_the_password() {
     let desk = Desk::open().await;
     let (mut phone, mut bobs, bob) = (device(), device(), desk.bob().await);
-    let asks =
-        async |asks| desk.accounts.set_asks_for_passkey(&desk.ada.session.who, &secret(PASSWORD), asks, here()).await;
+    let asks = async |asks| {
+        let (who, keep) = (&desk.ada.session.who, Some(desk.ada.session.id.as_str()));
+        desk.accounts.set_asks_for_passkey(who, &secret(PASSWORD), asks, keep, here()).await
+    };
+    let elsewhere = desk.accounts.log_in("Ada", &secret(PASSWORD), here()).await.unwrap();
     assert!(matches!(asks(true).await, Err(LoginError::Account(Error::NoPasskey))));
     desk.add(&desk.ada, PASSWORD, &mut phone).await;
     desk.add(&bob, OTHER, &mut bobs).await;
     asks(true).await.unwrap();
     assert!(desk.user("Ada").asks_for_passkey && !desk.user("Bob").asks_for_passkey);
     assert!(desk.accounts.session(desk.ada.token.expose()).await.is_some());
+    assert!(desk.accounts.session(elsewhere.token.expose()).await.is_none(), "with the password alone");
 
     let password = async || {
         desk.clock.advance_ms(60 * 60 * 1000);
@@ -291,7 +295,8 @@ async fn without_the_last_passkey_the_password_is_enough_and_a_new_code_takes_th
     desk.add(&desk.ada, PASSWORD, &mut phone).await;
     desk.add(&desk.ada, PASSWORD, &mut key).await;
     let asks = async || {
-        desk.accounts.set_asks_for_passkey(&desk.ada.session.who, &secret(PASSWORD), true, here()).await.unwrap();
+        let who = &desk.ada.session.who;
+        desk.accounts.set_asks_for_passkey(who, &secret(PASSWORD), true, None, here()).await.unwrap();
     };
     asks().await;
     let [one, other] = desk.accounts.passkeys("Ada").unwrap().try_into().unwrap();
