@@ -24,6 +24,8 @@ use crate::clock::{Clock, Timestamp};
 const LOOK_EVERY_MS: u64 = 6 * 60 * 60 * 1000;
 /// An older request is not what somebody wants now.
 const REQUEST_COUNTS_MS: u64 = 24 * 60 * 60 * 1000;
+/// So long a run waits for one more request.
+const ONE_MORE: Duration = Duration::from_secs(1);
 /// How often the report says how much of a download is there.
 const REPORT_EVERY: Duration = Duration::from_secs(2);
 
@@ -332,11 +334,29 @@ impl<'a> Updater<'a> {
     /// # Errors
     /// Why it did not go on; the report says it, too.
     pub async fn run(&self) -> Result<Done, Why> {
+        let Some(request) = self.asked() else { return self.carry_out(Order::Clock).await };
+        let mut obeyed = request.id.clone();
+        let mut done = self.obey(request).await;
+        // Whoever saw the answer asks for the next thing at once, and nothing starts a service that still runs. After a change of
+        // version this one is not who should obey.
+        while matches!(done, Ok(Done::Nothing | Done::Looked(_)) | Err(_)) {
+            tokio::time::sleep(ONE_MORE).await;
+            // An answer that the disk did not take is no new request.
+            let Some(request) = self.asked().filter(|request| request.id != obeyed) else { break };
+            obeyed.clone_from(&request.id);
+            done = self.obey(request).await;
+        }
+        done
+    }
+
+    /// What somebody asked for and has no answer to.
+    fn asked(&self) -> Option<Request> {
+        let answered = self.report().request.map(|answer| answer.id);
+        Request::read(&self.home).filter(|request| Some(&request.id) != answered.as_ref())
+    }
+
+    async fn obey(&self, request: Request) -> Result<Done, Why> {
         let mut report = self.report();
-        let answered = report.request.as_ref().map(|answer| answer.id.clone());
-        let Some(request) = Request::read(&self.home).filter(|request| Some(&request.id) != answered.as_ref()) else {
-            return self.carry_out(Order::Clock).await;
-        };
         let answer = |state, why| Answer { id: request.id.clone(), want: request.want, state, why };
         if self.now().since_ms(Timestamp(request.at_ms)) > REQUEST_COUNTS_MS {
             report.request = Some(answer(Progress::Refused, Some(Why::of(Cause::TooLate))));

@@ -414,6 +414,23 @@ def test_what_the_page_asks_for_is_done_and_answered(box, releases):
     assert answer["state"] == "done" and box.says == box.version
 
 
+def test_what_is_asked_for_while_the_updater_runs_is_heard(box):
+    wanted = box.gateway.home / "updates" / "wanted.json"
+
+    def asks(name):
+        request = {"id": name, "want": "check", "by": "anna", "at_ms": int(time.time() * 1000)}
+        wanted.with_suffix(".new").write_text(json.dumps(request))
+        wanted.with_suffix(".new").replace(wanted)
+
+    asks("one")
+    updater = subprocess.Popen([box.program, "--home", box.gateway.home, "update", "run"], env=box.gateway.env)
+    # There is no repository: that is an answer, too.
+    until(lambda: (box.status().get("request") or {}).get("state") == "refused", what="the first is answered")
+    asks("two")
+    assert updater.wait(60) == EX_OK
+    assert (box.status()["request"]["id"], box.status()["request"]["state"]) == ("two", "refused")
+
+
 def test_an_update_whose_power_was_cut_is_undone_at_the_next_start(box, releases, hook):
     new = box.next_version()
     releases.add(new, box.build(new), box.store_format)
